@@ -1,0 +1,56 @@
+"""Byte-pair merging: the ids of a piece's bytes to the ids of its tokens.
+
+Source: Sennrich et al. 2016, arXiv:1508.07909, byte-pair encoding.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+Pair = tuple[int, int]
+
+
+class Merge(NamedTuple):
+    """What becomes of a pair of neighbouring tokens: merges of lower rank come first."""
+
+    rank: int
+    id: int
+
+
+def merge(ids: Sequence[int], merges: Mapping[Pair, Merge]) -> list[int]:
+    """Join neighbours until no pair of them has a merge: lowest rank first, then leftmost.
+
+    The pairs wait in a heap and the tokens form a linked list, so n ids take O(n log n) time even
+    where every pair merges, as in a megabyte of one letter.
+
+    >>> merge([0, 1, 2, 1, 2], {(1, 2): Merge(rank=0, id=3), (0, 3): Merge(rank=1, id=4)})
+    [4, 3]
+    """
+    tokens: list[int | None] = list(ids)  # None where a token has been joined to the one before it
+    end = len(tokens)
+    after, before = list(range(1, end + 1)), list(range(-1, end - 1))
+    waiting = [
+        (merges[pair], position, pair)
+        for position, pair in enumerate(zip(ids, ids[1:], strict=False))
+        if pair in merges
+    ]
+    heapq.heapify(waiting)
+
+    def wait(left: int, right: int) -> None:
+        if left >= 0 and right < end:
+            pair = (tokens[left], tokens[right])
+            if pair in merges:
+                heapq.heappush(waiting, (merges[pair], left, pair))
+
+    while waiting:
+        joined, left, pair = heapq.heappop(waiting)
+        right = after[left]
+        if right == end or (tokens[left], tokens[right]) != pair:
+            continue  # one of the two has been joined to another token since
+        tokens[left], tokens[right] = joined.id, None
+        after[left] = after[right]
+        if after[left] < end:
+            before[after[left]] = left
+        wait(before[left], left)
+        wait(left, after[left])
+    return [token for token in tokens if token is not None]

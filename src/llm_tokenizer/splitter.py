@@ -1,0 +1,44 @@
+"""GPT-2's split rule: text to the pieces inside which byte pairs may merge.
+
+The rule, with letter, number and white space as `unicode_classes` pins them, first match wins:
+
+1. an English contraction: 's 't 'd 'm 'll 've 're, in lower case
+2. letters, with one space before them if there is one
+3. numbers, with one space before them if there is one
+4. anything else that is not white space, with one space before it if there is one
+5. white space, but for the last character of it where more text follows: that one is left for the
+   next piece
+6. what white space is left
+
+Source: OpenAI, gpt-2, src/encoder.py (the pattern), 2019.
+"""
+
+import re
+from functools import cache
+
+from llm_tokenizer import unicode_classes
+
+
+def split(text: str) -> list[str]:
+    """Return the pieces of `text`; joined, they are `text` again.
+
+    >>> split("I'll take 12  apples")
+    ['I', "'ll", ' take', ' 12', ' ', ' apples']
+    """
+    return _pattern().findall(text)
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    letter, number, space = (
+        "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in unicode_classes.ranges(name))
+        for name in ("letter", "number", "space")
+    )
+    return re.compile(
+        "'(?:[sdmt]|ll|ve|re)"
+        f"| ?[{letter}]+"
+        f"| ?[{number}]+"
+        f"| ?[^{space}{letter}{number}]+"
+        f"|[{space}]+(?![^{space}])"
+        f"|[{space}]+"
+    )

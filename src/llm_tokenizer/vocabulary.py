@@ -1,0 +1,77 @@
+"""What a vocabulary is: the bytes of every token, their ids, and the merges in order.
+
+GPT-2 numbers its tokens so: 256 single bytes in the order of `BYTE_ORDER`, then one token a merge,
+then the special tokens. Other vocabularies may number them in any way.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from llm_tokenizer.errors import TokenizerError
+
+END_OF_TEXT = "<|endoftext|>"
+
+# The bytes that print as themselves in Latin-1 come first, then the others: the order of the
+# characters that stand for them in vocab.json and merges.txt. Source: OpenAI, gpt-2, encoder.py.
+_PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
+BYTE_ORDER = bytes(_PRINTABLE + [byte for byte in range(256) if byte not in _PRINTABLE])
+_SHOWN_AS = {byte: chr(byte) for byte in _PRINTABLE} | {
+    byte: chr(256 + i) for i, byte in enumerate(BYTE_ORDER[len(_PRINTABLE) :])
+}
+_BYTE_OF = {character: byte for byte, character in _SHOWN_AS.items()}
+
+
+def show_bytes(token: bytes) -> str:
+    """Return the token as vocab.json and merges.txt write it, one printable character a byte.
+
+    >>> show_bytes(b" caf\\xc3\\xa9")
+    'ĠcafÃ©'
+    """
+    return "".join(_SHOWN_AS[byte] for byte in token)
+
+
+def parse_bytes(shown: str) -> bytes:
+    """Return the bytes of a token as `show_bytes` writes them.
+
+    Raises:
+        TokenizerError: A character stands for no byte.
+    """
+    try:
+        return bytes(_BYTE_OF[character] for character in shown)
+    except KeyError as error:
+        raise TokenizerError(
+            f"{shown!r} is no byte-level token: {error.args[0]!r} stands for no byte"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens and merges of a byte-level byte-pair encoding."""
+
+    token_ids: Mapping[bytes, int]  # every token but the special ones
+    merges: Sequence[tuple[bytes, bytes]]  # in the order they were learned
+    special_tokens: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if missing := [byte for byte in range(256) if bytes([byte]) not in self.token_ids]:
+            raise TokenizerError(
+                "a byte-level vocabulary has a token for each of the 256 bytes, "
+                f"this one lacks {len(missing)}, the first {missing[0]:#04x}"
+            )
+        for number, (left, right) in enumerate(self.merges, start=1):
+            for token in (left, right, left + right):
+                if token not in self.token_ids:
+                    raise TokenizerError(
+                        f"merge {number}, {show_bytes(left)} {show_bytes(right)}, needs the token "
+                        f"{show_bytes(token)}, which the vocabulary does not have"
+                    )
+
+    @classmethod
+    def from_merges(
+        cls, merges: Sequence[tuple[bytes, bytes]], special_tokens: Iterable[str] = ()
+    ) -> "Vocabulary":
+        """Number the tokens as GPT-2 does: bytes, merges, special tokens."""
+        tokens = [bytes([byte]) for byte in BYTE_ORDER] + [left + right for left, right in merges]
+        token_ids = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+        specials = {text: len(token_ids) + i for i, text in enumerate(dict.fromkeys(special_tokens))}
+        return cls(token_ids, merges, specials)
