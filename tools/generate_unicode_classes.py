@@ -4,9 +4,11 @@ python tools/generate_unicode_classes.py > src/llm_tokenizer/assets/unicode_clas
 
 GPT-2's split rule asks of a code point only whether it is a letter (general category L), a number
 (N) or white space (the White_Space property). The `regex` in constraints.txt is the newest whose
-tables are those of the pinned tiktoken and tokenizers (Unicode 16); later ones know more letters than
-those two do. tests/llm_tokenizer/test_unicode_classes.py tells when the two have moved on.
+tables are those of the pinned tiktoken and tokenizers (Unicode 16); later ones know more letters
+than those two do. tests/llm_tokenizer/test_unicode_classes.py tells when the two have moved on.
 """
+
+from importlib.metadata import version
 
 import regex
 
@@ -36,7 +38,7 @@ def unicode_version() -> str:
 
 
 def main() -> None:
-    print(f"# Unicode {unicode_version()}, from regex {regex.__version__}: class, first-last (hex)")
+    print(f"# Unicode {unicode_version()}, from regex {version('regex')}: class, first-last (hex)")
     for name, pattern in CLASSES.items():
         for first, last in ranges(pattern):
             print(f"{name} {first:04X}-{last:04X}")

@@ -65,7 +65,7 @@ def _read_vocab(path: Path) -> dict[str, int]:
 
 
 def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
-    lines = text.splitlines()
+    lines = text.rstrip("\n").split("\n")
     first = 1 if lines and lines[0].startswith("#version") else 0
     merges = []
     for number, line in enumerate(lines[first:], start=first + 1):

@@ -5,9 +5,11 @@ Source: Sennrich et al. 2016, arXiv:1508.07909, byte-pair encoding.
 
 import heapq
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 Pair = tuple[int, int]
+JOINED = -1  # no id
 
 
 class Merge(NamedTuple):
@@ -26,12 +28,12 @@ def merge(ids: Sequence[int], merges: Mapping[Pair, Merge]) -> list[int]:
     >>> merge([0, 1, 2, 1, 2], {(1, 2): Merge(rank=0, id=3), (0, 3): Merge(rank=1, id=4)})
     [4, 3]
     """
-    tokens: list[int | None] = list(ids)  # None where a token has been joined to the one before it
+    tokens = list(ids)  # JOINED where a token has become part of the one before it
     end = len(tokens)
     after, before = list(range(1, end + 1)), list(range(-1, end - 1))
     waiting = [
         (merges[pair], position, pair)
-        for position, pair in enumerate(zip(ids, ids[1:], strict=False))
+        for position, pair in enumerate(pairwise(ids))
         if pair in merges
     ]
     heapq.heapify(waiting)
@@ -47,10 +49,10 @@ def merge(ids: Sequence[int], merges: Mapping[Pair, Merge]) -> list[int]:
         right = after[left]
         if right == end or (tokens[left], tokens[right]) != pair:
             continue  # one of the two has been joined to another token since
-        tokens[left], tokens[right] = joined.id, None
+        tokens[left], tokens[right] = joined.id, JOINED
         after[left] = after[right]
         if after[left] < end:
             before[after[left]] = left
         wait(before[left], left)
         wait(left, after[left])
-    return [token for token in tokens if token is not None]
+    return [token for token in tokens if token != JOINED]

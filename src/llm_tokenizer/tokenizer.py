@@ -154,7 +154,7 @@ class Tokenizer:
             ids.extend(self._encode_cached(piece) if short else self._encode_piece(piece))
         return ids
 
-    def encode_to_array(self, text: str | bytes) -> npt.NDArray[np.uint16] | npt.NDArray[np.uint32]:
+    def encode_to_array(self, text: str | bytes) -> npt.NDArray[np.unsignedinteger]:
         """Return `encode_ordinary` of a text, or of UTF-8 bytes, as an array.
 
         Returns:
@@ -164,7 +164,7 @@ class Tokenizer:
         return np.array(self.encode_ordinary(text), self.dtype)
 
     @property
-    def dtype(self) -> type[np.uint16] | type[np.uint32]:
+    def dtype(self) -> type[np.unsignedinteger]:
         """The smallest of uint16 and uint32 that holds every id."""
         return np.uint16 if self.max_token_value <= np.iinfo(np.uint16).max else np.uint32
 

@@ -12,6 +12,7 @@ lower ids comes first, as in Hugging Face tokenizers' BpeTrainer.
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from llm_tokenizer.errors import TokenizerError
@@ -68,7 +69,7 @@ def _learn(pieces: Counter[str], room: int, min_frequency: int) -> list[tuple[by
     counts: Counter[Pair] = Counter()
     words_with: defaultdict[Pair, set[int]] = defaultdict(set)
     for w, word in enumerate(words):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             counts[pair] += frequencies[w]
             words_with[pair].add(w)
     queue = [(-count, pair) for pair, count in counts.items()]
@@ -111,10 +112,10 @@ def _replace(
         found = (word[i], word[i + 1]) == pair if i + 1 < len(word) else False
         joined.append(new if found else word[i])
         i += 2 if found else 1
-    for gone in zip(word, word[1:], strict=False):
+    for gone in pairwise(word):
         counts[gone] -= frequency
     grown = set()
-    for come in zip(joined, joined[1:], strict=False):
+    for come in pairwise(joined):
         counts[come] += frequency
         if new in come:
             words_with[come].add(w)

@@ -73,5 +73,7 @@ class Vocabulary:
         """Number the tokens as GPT-2 does: bytes, merges, special tokens."""
         tokens = [bytes([byte]) for byte in BYTE_ORDER] + [left + right for left, right in merges]
         token_ids = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-        specials = {text: len(token_ids) + i for i, text in enumerate(dict.fromkeys(special_tokens))}
+        specials = {
+            text: len(token_ids) + i for i, text in enumerate(dict.fromkeys(special_tokens))
+        }
         return cls(token_ids, merges, specials)

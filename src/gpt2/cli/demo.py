@@ -1,0 +1,133 @@
+"""`gpt2 demo`: the whole job on text that ships with Python, from docstrings to samples.
+
+Each stage finds what an earlier start has finished, so that an interrupted demo goes on.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpt2.cli.parsing import parse
+from gpt2.config import DataConfig, GenerationConfig, RunConfig
+
+PROMPT = "The return value is"
+SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
+HELD_OUT = 0.1
+HOLD_OUT_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Learn a tokenizer, train a small GPT-2, measure it, and write samples: a few minutes."""
+
+    out: Path = Path("runs/demo")
+    """Run directory; its data go into the folder data inside."""
+    recipe: Path = Path("recipes/demo.toml")
+    """Settings of the model and its training."""
+
+    def run(self) -> None:
+        """Run every stage that is not done yet, and print the outcome."""
+        started = time.perf_counter()
+        config = RunConfig.from_toml(self.recipe)
+        config = replace(
+            config, data=DataConfig(directory=self.out / "data", seed=config.data.seed)
+        )
+        _prepare(config)
+        _train(config, self.out)
+        _report(config, self.out)
+        print(f"\nDone in {time.perf_counter() - started:.0f} s. Next, try:\n")
+        print(f'  gpt2 generate "{PROMPT}" --model {self.out}')
+        print(f"  gpt2 eval perplexity --model {self.out} --data README.md")
+        print(f'  gpt2 plot attention --text "{PROMPT}" --model {self.out}')
+        print(f"  gpt2 plot positions --model {self.out}")
+
+
+def main(args: Sequence[str]) -> None:
+    """Run the verb."""
+    parse(Demo, args, verb="demo").run()
+
+
+def _prepare(config: RunConfig) -> None:
+    """Collect the text, learn the vocabulary, and write the shards."""
+    from gpt2.data.prepare import hold_out, prepare
+    from gpt2.data.shards import MANIFEST_FILE
+    from gpt2.data.sources import stdlib_docs
+    from llm_tokenizer import Tokenizer
+
+    directory = config.data.directory
+    if (directory / MANIFEST_FILE).exists():
+        _say(f"Text is prepared in {directory}")
+        return
+    _say("Collecting the documentation that ships with Python")
+    train, val = hold_out(stdlib_docs(), HELD_OUT, HOLD_OUT_SEED)
+    _say(
+        f"{len(train)} documents to train on, {sum(map(len, train)) / 1e6:.2f} million characters; "
+        f"{len(val)} held out, {sum(map(len, val)) / 1e6:.2f} million"
+    )
+    _say(f"Learning a vocabulary of {config.model.vocab_size} tokens")
+    tokenizer = Tokenizer.train(train, config.model.vocab_size)
+    manifest = prepare(train, val, tokenizer, directory, source="stdlib-docs")
+    tokens = sum(shard.tokens for shard in manifest.shards)
+    _say(f"Wrote {tokens:,} tokens to {directory}")
+
+
+def _train(config: RunConfig, run: Path) -> None:
+    from gpt2.train import loop
+    from gpt2.train.report import CONFIG_FILE
+
+    if (run / CONFIG_FILE).exists():
+        _say(f"Continuing the run in {run}")
+        loop.resume(run)
+    else:
+        _say(f"Training for {config.training.steps} steps; Ctrl-C saves, and make demo continues")
+        loop.start(config, run)
+
+
+def _report(config: RunConfig, run: Path) -> None:
+    """Measure the model and the baselines, draw samples, and write and print the outcome."""
+    import math
+
+    import numpy as np
+    import torch
+
+    from gpt2 import checkpoint, devices
+    from gpt2.data.shards import open_shards
+    from gpt2.evaluate import baselines
+    from gpt2.evaluate.perplexity import token_nats
+    from gpt2.generate.engine import generate
+    from gpt2.pretrained import GPT2
+    from gpt2.train.report import REPORT_FILE, write_report
+
+    _say("Measuring the held-out text")
+    data = open_shards(config.data.directory)
+    device = devices.select_device(config.training.device)
+    untrained = GPT2(config.model, tokenizer=data.tokenizer, seed=config.training.seed).to(device)
+    trained = GPT2.from_pretrained(checkpoint.newest(run), device=device)
+    tokens = torch.from_numpy(np.concatenate(data.val).astype(np.int64))
+    dtype = devices.select_dtype(config.training.dtype, device)
+    nats = token_nats(trained, tokens, dtype=dtype)
+    text_bytes = sum(shard.bytes for shard in data.manifest.of("val"))
+    simpler = baselines.measure(data)
+    unigram_nats = simpler.unigram * math.log(2) * text_bytes / len(nats)
+    results = f"""\
+| model of the held-out text | nats/token | bits/byte |
+|---|---|---|
+| uniform bytes | | {simpler.uniform_bytes:.3f} |
+| unigram, the same tokens | {unigram_nats:.3f} | {simpler.unigram:.3f} |
+| xz -9 after the training text | | {simpler.xz:.3f} |
+| this GPT-2 | {nats.mean():.3f} | {nats.sum() / math.log(2) / text_bytes:.3f} |"""
+    before, after = (generate(model, [PROMPT], SAMPLING)[0] for model in (untrained, trained))
+    samples = "\n\n".join(
+        f"{when} training:\n\n```text\n{PROMPT}{sample.text}\n```"
+        for when, sample in (("Before", before), ("After", after))
+    )
+    sections = [f"## Held-out text\n\n{results}", f"## Samples\n\n{samples}"]
+    write_report(run, sections=sections, references={"unigram": unigram_nats})
+    print("\n\n".join(sections))
+    print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

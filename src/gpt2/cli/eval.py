@@ -1,0 +1,45 @@
+"""`gpt2 eval`: measure a model."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt2.cli.parsing import parse_one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity:
+    """Print how well a model predicts a text, by every convention."""
+
+    data: Path
+    """A UTF-8 text file."""
+    model: str = "gpt2"
+    """A model directory, a run directory, or a name on the Hugging Face hub."""
+    device: str = "auto"
+    """cpu, cuda or mps; auto takes the fastest there is."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> None:
+        """Load the model, score the text and print the figures."""
+        from gpt2 import checkpoint, devices
+        from gpt2.data.sources import read_text
+        from gpt2.evaluate.perplexity import text_perplexity
+        from gpt2.pretrained import GPT2
+
+        text = read_text(self.data)
+        device = devices.select_device(self.device)
+        model = GPT2.from_pretrained(checkpoint.model_directory(self.model), device=device)
+        figures = dataclasses.asdict(text_perplexity(model, text))
+        if self.json:
+            print(json.dumps(figures))
+            return
+        for name, value in figures.items():
+            print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.4f}")
+
+
+def main(args: Sequence[str]) -> None:
+    """Run the verb."""
+    parse_one_of({"perplexity": Perplexity}, args, verb="eval").run()

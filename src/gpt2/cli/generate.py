@@ -1,0 +1,57 @@
+"""`gpt2 generate`: continue a prompt."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from gpt2.cli.parsing import parse
+from gpt2.config import GenerationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Continue a prompt, and print prompt and continuation."""
+
+    prompt: tyro.conf.Positional[str]
+    """Text to continue."""
+    model: str = "gpt2"
+    """A model directory, a run directory, or a name on the Hugging Face hub."""
+    device: str = "auto"
+    """cpu, cuda or mps; auto takes the fastest there is."""
+    json: bool = False
+    """Print one JSON object a sample."""
+    sampling: Annotated[GenerationConfig, tyro.conf.arg(name="")] = field(
+        default_factory=GenerationConfig
+    )
+
+    def run(self) -> None:
+        """Load the model, draw the samples and print them."""
+        # Imported after the flags are read, so that --help and a wrong flag need no torch.
+        from gpt2 import checkpoint, devices
+        from gpt2.generate.engine import generate
+        from gpt2.pretrained import GPT2
+
+        device = devices.select_device(self.device)
+        model = GPT2.from_pretrained(checkpoint.model_directory(self.model), device=device)
+        started = time.perf_counter()
+        samples = generate(model, [self.prompt], self.sampling)
+        seconds = time.perf_counter() - started
+        for sample in samples:
+            if self.json:
+                entries = dataclasses.asdict(sample) | {"prompt": self.prompt, "seconds": seconds}
+                del entries["prompt_ids"]
+                print(json.dumps(entries))
+            else:
+                print(self.prompt + sample.text)
+                if len(samples) > 1:
+                    print("---")
+
+
+def main(args: Sequence[str]) -> None:
+    """Run the verb."""
+    parse(Generate, args, verb="generate").run()

@@ -1,0 +1,59 @@
+"""`gpt2 VERB ...`: find the verb, run it, and tell a failure in one line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from gpt2.errors import Gpt2Error
+from llm_tokenizer import TokenizerError
+
+# A verb is a module of this package with `main(args)`, imported when it is asked for.
+VERBS = {
+    "demo": "the whole job on text that ships with Python, in minutes on a CPU",
+    "prepare": "text to token shards",
+    "train": "train a model on token shards, or continue a run",
+    "generate": "continue a prompt",
+    "eval": "measure a model: perplexity of a text",
+    "plot": "pictures of a model or a run",
+}
+
+USAGE = "usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process if not given.
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    verbose = "--verbose" in args
+    if verbose:
+        args.remove("--verbose")
+    if not args or args[0] in ("-h", "--help"):
+        print("\n".join([USAGE, "", *(f"  {verb:10}{does}" for verb, does in VERBS.items())]))
+        return 0 if args else 2
+    verb, *rest = args
+    if verb not in VERBS:
+        print(f"error: unknown verb {verb!r}; known: {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        import_module(f"gpt2.cli.{verb}").main(rest)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Gpt2Error, TokenizerError, OSError) as error:
+        if verbose:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
+    return 0

@@ -1,0 +1,116 @@
+"""`gpt2 plot`: pictures of a model or a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from gpt2.cli.parsing import parse_one_of
+
+if TYPE_CHECKING:
+    from gpt2.pretrained import GPT2
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfModel:
+    model: str = "gpt2"
+    """A model directory, a run directory, or a name on the Hugging Face hub."""
+
+    def load(self) -> "GPT2":
+        from gpt2 import checkpoint
+        from gpt2.pretrained import GPT2
+
+        return GPT2.from_pretrained(checkpoint.model_directory(self.model))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions(_OfModel):
+    """Position embeddings of four randomly chosen channels, over all positions."""
+
+    out: Path = Path("positions.png")
+    """Image to write."""
+    seed: int = 0
+    """Seed of the choice of channels."""
+
+    def run(self) -> None:
+        """Draw the figure and print its path."""
+        from gpt2.visual.figures import draw_positions
+
+        draw_positions(self.load().wpe.weight.detach(), self.out, seed=self.seed)
+        print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights(_OfModel):
+    """First 300 rows and columns of the first self-attention's weights."""
+
+    out: Path = Path("weights.png")
+    """Image to write."""
+
+    def run(self) -> None:
+        """Draw the figure and print its path."""
+        from gpt2.visual.figures import draw_weights
+
+        # Transposed: as the released files hold it, inputs by outputs.
+        weights = self.load().block(0).attn.c_attn.weight.detach().t()
+        draw_weights(weights, self.out, name="h.0.attn.c_attn.weight")
+        print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention(_OfModel):
+    """Where each token of a text looks, in one head."""
+
+    text: str
+    """Text to read."""
+    block: int = 0
+    """Block to show, the first being 0."""
+    head: int = 0
+    """Head to show, the first being 0."""
+    out: Path = Path("attention.png")
+    """Image to write."""
+
+    def run(self) -> None:
+        """Draw the figure and print its path."""
+        from gpt2.errors import InputError
+        from gpt2.visual.capture import attention_weights
+        from gpt2.visual.figures import draw_attention
+
+        model = self.load()
+        if model.tokenizer is None:
+            raise InputError(f"{self.model} has no tokenizer, so it cannot read a text")
+        ids = model.tokenizer.encode(self.text)
+        weights = attention_weights(model, ids, self.block, self.head)
+        tokens = [model.tokenizer.decode([i]) for i in ids]
+        title = f"Attention of block {self.block}, head {self.head}"
+        draw_attention(weights, tokens, self.out, title=title)
+        print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Training and held-out loss of a run."""
+
+    run_directory: tyro.conf.Positional[Path]
+    """A run directory."""
+    out: Path = Path("loss.png")
+    """Image to write."""
+
+    def run(self) -> None:
+        """Draw the figure and print its path."""
+        from gpt2.errors import DataError
+        from gpt2.train.metrics import read_metrics
+        from gpt2.visual.figures import draw_loss
+
+        if not (rows := read_metrics(self.run_directory)):
+            raise DataError(f"{self.run_directory} holds no metrics.jsonl with rows to draw")
+        draw_loss(rows, self.out)
+        print(self.out)
+
+
+def main(args: Sequence[str]) -> None:
+    """Run the verb."""
+    kinds = {"positions": Positions, "weights": Weights, "attention": Attention, "loss": Loss}
+    parse_one_of(kinds, args, verb="plot").run()

@@ -1,0 +1,340 @@
+"""Every setting of the package: frozen, checked when made, and free of torch."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from gpt2.errors import ConfigError
+
+AttentionBackend = Literal["manual", "flash"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2Config:
+    """The shape of a GPT-2, in the names of Hugging Face's config.json.
+
+    >>> GPT2Config.preset("gpt2-xl").n_layer
+    48
+    """
+
+    vocab_size: int = 50257
+    """Tokens in the vocabulary."""
+    n_positions: int = 1024
+    """Longest context, in tokens."""
+    n_embd: int = 768
+    """Channels of the residual stream."""
+    n_layer: int = 12
+    """Blocks."""
+    n_head: int = 12
+    """Attention heads a block."""
+    n_inner: int | None = None
+    """Channels inside the MLP; 4 * n_embd if not set."""
+    layer_norm_epsilon: float = 1e-5
+    """Added to the variance in every LayerNorm."""
+    embd_pdrop: float = 0.1
+    """Dropout rate of the embeddings."""
+    attn_pdrop: float = 0.1
+    """Dropout rate of the attention weights."""
+    resid_pdrop: float = 0.1
+    """Dropout rate of what each block adds to the residual stream."""
+    initializer_range: float = 0.02
+    """Standard deviation of the initial weights."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "inner"):
+            _check(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+            rate = getattr(self, name)
+            _check(0 <= rate < 1, f"{name} must be at least 0 and below 1", rate)
+        if extra := self.n_embd % self.n_head:
+            raise ConfigError(
+                f"n_embd must be a multiple of n_head, got n_embd={self.n_embd} and "
+                f"n_head={self.n_head}; the next that fits is {self.n_embd - extra + self.n_head}"
+            )
+
+    @property
+    def inner(self) -> int:
+        """Channels inside the MLP."""
+        return 4 * self.n_embd if self.n_inner is None else self.n_inner
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return the shape of a released model.
+
+        Args:
+            name: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl".
+        Raises:
+            ConfigError: No released model has this name.
+        """
+        return cls(**_known(PRESETS, "preset", name))
+
+    @classmethod
+    def from_hugging_face(cls, entries: Mapping[str, Any]) -> Self:
+        """Read the entries of a config.json.
+
+        Raises:
+            ConfigError: It is not a GPT-2's, or an entry asks for mathematics that this
+                implementation does not have.
+        """
+        for key, supported in HUGGING_FACE_FIXED.items():
+            if entries.get(key, supported) != supported:
+                raise ConfigError(
+                    f"config.json: {key} must be {json.dumps(supported)}, the GPT-2 that is "
+                    f"implemented here, got {json.dumps(entries[key])}"
+                )
+        own = {entry.name for entry in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in entries.items() if key in own})
+
+    def to_hugging_face(self) -> dict[str, Any]:
+        """Return the entries of a config.json."""
+        return {
+            "architectures": ["GPT2LMHeadModel"],
+            **HUGGING_FACE_FIXED,
+            **dataclasses.asdict(self),
+        }
+
+
+PRESETS: dict[str, dict[str, int]] = {
+    "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
+    "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
+    "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
+    "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
+}
+
+# Entries of config.json that change the mathematics, and the one value of each that is implemented.
+HUGGING_FACE_FIXED: dict[str, Any] = {
+    "model_type": "gpt2",
+    "activation_function": "gelu_new",
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "reorder_and_upcast_attn": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the tokens are and in which order they come."""
+
+    directory: Path = Path("data")
+    """Folder of token shards, as `gpt2 prepare` writes it."""
+    seed: int = 0
+    """Seed of the order of the rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long and in what portions to train."""
+
+    steps: int = 1000
+    """Optimizer steps."""
+    batch_tokens: int = 32768
+    """Tokens a step; a multiple of micro_batch * n_positions."""
+    micro_batch: int = 8
+    """Rows a forward pass; gradients are accumulated over the step's batch_tokens."""
+    seed: int = 0
+    """Seed of the initial weights and of dropout."""
+    dtype: Dtype = "auto"
+    """Arithmetic of the matrix products; weights stay float32. auto: bfloat16 where it is fast."""
+    device: str = "auto"
+    """cpu, cuda or mps; auto takes the fastest there is."""
+    attention: AttentionBackend = "flash"
+    """Attention backend of every block."""
+    gradient_checkpointing: bool = False
+    """Recompute each block in the backward pass: less memory, more time."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_tokens", "micro_batch"):
+            value = getattr(self, name)
+            _check(value >= 1, f"training.{name} must be at least 1", value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimizer and its learning rate: linear warm-up, then cosine decay."""
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    """muon: for the matrices inside the blocks, with AdamW for the rest."""
+    learning_rate: float = 6e-4
+    """Peak, reached at the end of the warm-up."""
+    min_learning_rate: float = 6e-5
+    """Approached towards the last step."""
+    warmup_steps: int = 100
+    """Steps from zero to the peak."""
+    weight_decay: float = 0.1
+    """Decoupled, on matrices only."""
+    beta1: float = 0.9
+    """Decay of AdamW's first moment."""
+    beta2: float = 0.95
+    """Decay of AdamW's second moment."""
+    epsilon: float = 1e-8
+    """Added to the root of the second moment."""
+    gradient_clip: float = 1.0
+    """Largest global norm of the gradients."""
+
+    def __post_init__(self) -> None:
+        _check(
+            self.learning_rate > 0, "optimizer.learning_rate must be above 0", self.learning_rate
+        )
+        _check(
+            self.gradient_clip > 0, "optimizer.gradient_clip must be above 0", self.gradient_clip
+        )
+        for name in ("min_learning_rate", "warmup_steps", "weight_decay", "epsilon"):
+            value = getattr(self, name)
+            _check(value >= 0, f"optimizer.{name} must be at least 0", value)
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"optimizer.{name} must be at least 0 and below 1", value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """When to measure the loss on the held-out tokens, and on how many."""
+
+    every: int = 250
+    """Steps between evaluations; the last step always evaluates."""
+    val_tokens: int = 131072
+    """Held-out tokens an evaluation reads, from the first on; fewer where there are fewer."""
+
+    def __post_init__(self) -> None:
+        _check(self.every >= 1, "evaluation.every must be at least 1", self.every)
+        _check(self.val_tokens >= 1, "evaluation.val_tokens must be at least 1", self.val_tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When to save, and how many checkpoints to keep."""
+
+    every: int = 1000
+    """Steps between checkpoints; the last step always saves."""
+    keep_last: int = 2
+    """Newest checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        _check(self.every >= 1, "checkpoint.every must be at least 1", self.every)
+        _check(self.keep_last >= 1, "checkpoint.keep_last must be at least 1", self.keep_last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole training run: what a recipe and `config.toml` hold."""
+
+    model: GPT2Config = field(default_factory=GPT2Config)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        per_pass = self.training.micro_batch * self.model.n_positions
+        if extra := self.training.batch_tokens % per_pass:
+            below = self.training.batch_tokens - extra
+            fits = " or ".join(str(tokens) for tokens in (below, below + per_pass) if tokens)
+            raise ConfigError(
+                f"training.batch_tokens must be a multiple of micro_batch * n_positions = "
+                f"{per_pass}, got {self.training.batch_tokens}; the nearest that fit: {fits}"
+            )
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of n_positions tokens a step."""
+        return self.training.batch_tokens // self.model.n_positions
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a recipe; what it does not set keeps its default.
+
+        Raises:
+            ConfigError: The file is missing or no TOML, or a section, key or value is wrong.
+        """
+        try:
+            sections = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"there is no recipe {path}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no TOML: {error}") from None
+        try:
+            return cls(**{name: _section(cls, name, keys) for name, keys in sections.items()})
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def to_toml(self) -> str:
+        """Return every setting as the text of a recipe."""
+        parts = []
+        for section in dataclasses.fields(self):
+            values = dataclasses.asdict(getattr(self, section.name))
+            lines = [
+                f"{key} = {json.dumps(value, default=str)}"  # JSON scalars are TOML's, too
+                for key, value in values.items()
+                if value is not None
+            ]
+            parts.append("\n".join([f"[{section.name}]", *lines, ""]))
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig:
+    """How to continue a prompt."""
+
+    max_new_tokens: int = 100
+    """Tokens to write at the most."""
+    temperature: float = 1.0
+    """Divides the logits: below 1 bolder, above 1 wilder, 0 always the likeliest token (greedy)."""
+    top_k: int | None = None
+    """Sample from the k likeliest tokens only."""
+    num_samples: int = 1
+    """Continuations of each prompt."""
+    seed: int | None = None
+    """Seed of the draws; a new one each time if not set."""
+
+    def __post_init__(self) -> None:
+        _check(self.max_new_tokens >= 1, "max_new_tokens must be at least 1", self.max_new_tokens)
+        _check(self.temperature >= 0, "temperature must be at least 0", self.temperature)
+        _check(self.top_k is None or self.top_k >= 1, "top_k must be at least 1", self.top_k)
+        _check(self.num_samples >= 1, "num_samples must be at least 1", self.num_samples)
+
+
+def _section(run: type, name: str, keys: Any) -> Any:
+    kinds = {entry.name: entry.type for entry in dataclasses.fields(run)}
+    kind = _known(kinds, "section", name)
+    if not isinstance(keys, dict):
+        raise ConfigError(f"{name} must be a section, [{name}], got {keys!r}")
+    values = dict(keys)
+    defaults: dict[str, Any] = {}
+    if name == "model" and "preset" in values:
+        defaults = dict(_known(PRESETS, "preset", values.pop("preset")))
+    types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
+    for key, value in values.items():
+        values[key] = _typed(f"{name}.{key}", value, _known(types, f"key in [{name}]", key))
+    return kind(**defaults | values)
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """Return `value` as `kind`: TOML writes 1 for 1.0 and a string for a path."""
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    choices = getattr(kind, "__args__", None)
+    fits = type(value) in choices or value in choices if choices else type(value) is kind
+    wanted = " or ".join(getattr(c, "__name__", str(c)) for c in choices or (kind,))
+    _check(fits, f"{name} must be {wanted}", value)
+    return value
+
+
+def _known(table: Mapping[str, Any], what: str, name: str) -> Any:
+    if name not in table:
+        raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(table)}")
+    return table[name]
+
+
+def _check(fits: bool, wanted: str, got: object) -> None:
+    if not fits:
+        raise ConfigError(f"{wanted}, got {got!r}")

@@ -1,0 +1,114 @@
+"""Devices: which one runs, in which arithmetic, and how fast it could be.
+
+Everything that differs between CPU, CUDA and MPS is here. CUDA and MPS paths are written by the
+documentation and untested on hardware.
+"""
+
+import ctypes
+import sys
+import time
+from contextlib import AbstractContextManager
+from statistics import median
+
+import torch
+
+from gpt2.config import Dtype
+from gpt2.errors import ConfigError
+
+# Published dense bf16 tensor-core rates, operations a second. Source: NVIDIA's data sheets.
+PUBLISHED_PEAKS = {
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+
+
+def select_device(name: str = "auto") -> torch.device:
+    """Return the device of that name, or the fastest there is for "auto".
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    here = [kind for kind, present in available.items() if present]
+    if name == "auto":
+        return torch.device(here[0])
+    if name.split(":")[0] not in here:
+        raise ConfigError(
+            f"device must be auto or one of those here, {', '.join(here)}; got {name!r}"
+        )
+    return torch.device(name)
+
+
+def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:
+    """Return the arithmetic of the matrix products; "auto" is bfloat16 where that is faster."""
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        fast = features.get("avx512_bf16", False) or features.get("amx_bf16", False)
+    else:
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return a context in which matrix products run in `dtype`; weights stay as they are."""
+    context: AbstractContextManager[None] = torch.autocast(
+        device.type, dtype, enabled=dtype != torch.float32
+    )
+    return context
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
+    """Return the operations a second that a matrix product can reach: the denominator of MFU.
+
+    On a GPU the published rate in bfloat16, None for a model not listed; on a CPU the median rate
+    of a few products of 2048 x 2048 matrices, measured now (about a quarter of a second).
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        return next((peak for model, peak in PUBLISHED_PEAKS.items() if model in name), None)
+    if device.type != "cpu":
+        return None
+    size = 2048
+    matrix = torch.ones(size, size, dtype=dtype)
+    durations = []
+    for _ in range(5):
+        start = time.perf_counter()
+        matrix @ matrix
+        durations.append(time.perf_counter() - start)
+    return 2 * size**3 / median(durations)
+
+
+def describe(device: torch.device) -> str:
+    """Return the device's name and, for a CPU, its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        name = torch.cpu.get_capabilities().get("cpu_name") or "CPU"
+        return f"{name}, {torch.get_num_threads()} threads"
+    return device.type.upper()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory in place of returning it to the system.
+
+    A training step frees and allocates the same large blocks again and again; returned and fetched
+    anew, each page of them faults, which on a CPU takes up to half of the step. Without effect
+    where the C library is not glibc.
+
+    Source: mallopt(3): M_MMAP_MAX, M_TRIM_THRESHOLD.
+    """
+    trim_threshold, mmap_max = -1, -4
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)

@@ -1,0 +1,21 @@
+"""The errors of this package: one base, so that a caller can catch all of them at once."""
+
+
+class Gpt2Error(Exception):
+    """A caller's mistake or a failure of the world, told in one line: wanted, got, what to do."""
+
+
+class ConfigError(Gpt2Error, ValueError):
+    """A setting that is unknown, out of range, or at odds with another."""
+
+
+class InputError(Gpt2Error, ValueError):
+    """Token ids or a text that the model cannot take."""
+
+
+class DataError(Gpt2Error):
+    """Text or token shards that are missing, damaged or too few."""
+
+
+class CheckpointError(Gpt2Error):
+    """A model or checkpoint directory that is missing, incomplete or damaged."""

@@ -1,0 +1,106 @@
+"""How well a model predicts a text: perplexity, by every convention that papers use.
+
+A model sees n_positions tokens at once. A longer text is read in windows that overlap by half, and
+each token is scored once, in the first window that holds it, so that all but the text's own first
+tokens have at least half a context before them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gpt2.devices import autocast
+from gpt2.errors import InputError
+from gpt2.model.gpt import GPT2Network
+from gpt2.pretrained import GPT2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity:
+    """The surprise of a model at a text; all figures follow from the same sum of nats."""
+
+    nats_per_token: float  # mean negative log-likelihood
+    token_perplexity: float  # exp(nats_per_token): depends on the tokenizer
+    bits_per_byte: float  # of UTF-8: comparable between tokenizers
+    bits_per_character: float
+    word_perplexity: float  # exp(nats per word), words being what white space separates
+    tokens: int
+    bytes: int
+    standard_error: float  # of nats_per_token, were the tokens independent
+
+
+def text_perplexity(model: GPT2, text: str, *, dtype: torch.dtype = torch.float32) -> Perplexity:
+    """Measure a model on a text, which is taken to follow an <|endoftext|>.
+
+    Args:
+        model: With a tokenizer.
+        text: Special tokens in it are read as ordinary text.
+        dtype: Arithmetic of the matrix products.
+    Raises:
+        InputError: The text is empty, or the model has no tokenizer.
+    """
+    if model.tokenizer is None:
+        raise InputError("the model has no tokenizer, so it cannot read a text")
+    ids = model.tokenizer.encode_ordinary(text)
+    if not ids:
+        raise InputError("the text is empty: wanted at least one token to predict")
+    tokens = np.array([model.tokenizer.eot_token, *ids], dtype=np.int64)
+    nats = token_nats(model, torch.from_numpy(tokens), dtype=dtype)
+    return summarize(
+        nats,
+        text_bytes=len(text.encode("utf-8", "replace")),
+        characters=len(text),
+        words=len(text.split()),
+    )
+
+
+def summarize(nats: Tensor, *, text_bytes: int, characters: int, words: int) -> Perplexity:
+    """Return every figure from the nats of each token, float64, and the lengths of the text."""
+    total = nats.sum().item()
+    mean = total / len(nats)
+    return Perplexity(
+        nats_per_token=mean,
+        token_perplexity=math.exp(mean),
+        bits_per_byte=total / math.log(2) / text_bytes,
+        bits_per_character=total / math.log(2) / characters,
+        word_perplexity=math.exp(min(total / max(words, 1), 700)),  # 700: the range of a float
+        tokens=len(nats),
+        bytes=text_bytes,
+        standard_error=nats.std(correction=0).item() / math.sqrt(len(nats)),
+    )
+
+
+@torch.inference_mode()
+def token_nats(
+    model: GPT2Network, tokens: Tensor, *, dtype: torch.dtype = torch.float32
+) -> Tensor:  # (N,) -> (N - 1,)
+    """Return the negative log-likelihood of each token but the first, in nats, float64.
+
+    Args:
+        model: Evaluated without dropout.
+        tokens: At least two ids, (N,).
+        dtype: Arithmetic of the matrix products.
+    """
+    was_training = model.training
+    model.eval()
+    length = model.config.n_positions
+    stride = max(1, length // 2)
+    last = len(tokens) - 1  # the last token is only predicted, never read
+    scored: list[Tensor] = []
+    done = 0
+    for start in range(0, last, stride):
+        stop = min(start + length, last)
+        inputs = tokens[start:stop].to(model.device)
+        with autocast(model.device, dtype):
+            logits = model(inputs[None])[0, done - start :]
+        targets = tokens[done + 1 : stop + 1].to(model.device)
+        scored.append(F.cross_entropy(logits.float(), targets, reduction="none").cpu().double())
+        done = stop
+        if stop == last:
+            break
+    model.train(was_training)
+    return torch.cat(scored)

@@ -1,0 +1,108 @@
+"""Continue prompts: tokens are drawn one at a time, for all samples of a prompt at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gpt2.config import GenerationConfig
+from gpt2.errors import InputError
+from gpt2.generate.sampling import next_token
+from gpt2.pretrained import GPT2
+from llm_tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A continuation of a prompt."""
+
+    prompt_ids: list[int]
+    ids: list[int]  # the new ones, without an end of text
+    text: str  # of the new ids
+    finish_reason: Literal["length", "end_of_text"]
+    log_probabilities: list[float]  # of the new ids, in nats, before temperature and filters
+
+
+@torch.inference_mode()
+def generate(
+    model: GPT2, prompts: Sequence[str | Sequence[int]], config: GenerationConfig
+) -> list[Sample]:
+    """Continue each prompt `config.num_samples` times.
+
+    Args:
+        model: With a tokenizer; its newest n_positions tokens are the context.
+        prompts: Texts, or lists of token ids.
+        config: How to draw, and how much.
+    Returns:
+        The samples of the first prompt, then those of the second, and so on.
+    Raises:
+        InputError: A prompt is empty, or the model has no tokenizer.
+    """
+    if model.tokenizer is None:
+        raise InputError("the model has no tokenizer, and without one ids have no text")
+    generator = torch.Generator()
+    if config.seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(config.seed)
+    was_training = model.training
+    model.eval()
+    try:
+        return [
+            sample
+            for prompt in prompts
+            for sample in _continue(model, model.tokenizer, prompt, config, generator)
+        ]
+    finally:
+        model.train(was_training)
+
+
+def _continue(
+    model: GPT2,
+    tokenizer: Tokenizer,
+    prompt: str | Sequence[int],
+    config: GenerationConfig,
+    generator: torch.Generator,
+) -> list[Sample]:
+    prompt_ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    if not prompt_ids:
+        raise InputError("the prompt must have at least one token, got none")
+    ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
+    log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
+    ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
+    for _ in range(config.max_new_tokens):
+        context = ids[:, -model.config.n_positions :]
+        logits = _readable(model, context, tokenizer)
+        drawn = next_token(logits, config.temperature, config.top_k, generator)
+        chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
+        ids = torch.cat([ids, drawn[:, None]], dim=1)
+        log_probabilities = torch.cat([log_probabilities, chosen], dim=1)
+        ended |= drawn == tokenizer.eot_token
+        if ended.all():
+            break
+    new = ids[:, len(prompt_ids) :].tolist()
+    return [
+        _sample(prompt_ids, row, log_row, tokenizer)
+        for row, log_row in zip(new, log_probabilities.tolist(), strict=True)
+    ]
+
+
+def _readable(model: GPT2, context: Tensor, tokenizer: Tokenizer) -> Tensor:
+    """Return the logits of the next token, of ids that the tokenizer knows, (B, V) in float32."""
+    return model(context)[:, -1, : tokenizer.n_vocab].float()
+
+
+def _sample(
+    prompt_ids: list[int], new: list[int], log_probabilities: list[float], tokenizer: Tokenizer
+) -> Sample:
+    ended = tokenizer.eot_token in new
+    length = new.index(tokenizer.eot_token) if ended else len(new)
+    return Sample(
+        prompt_ids=prompt_ids,
+        ids=new[:length],
+        text=tokenizer.decode(new[:length]),
+        finish_reason="end_of_text" if ended else "length",
+        log_probabilities=log_probabilities[:length],
+    )

@@ -1,0 +1,42 @@
+"""GPT-2's initial weights.
+
+Sources: Radford et al. 2019, section 2.3 (residual projections scaled by depth); OpenAI, gpt-2,
+src/model.py (0.02 for weights, 0.01 for positions, zero biases).
+"""
+
+import math
+
+import torch
+from torch import nn
+
+POSITION_DEVIATION = 0.01
+
+
+class ResidualLinear(nn.Linear):
+    """A projection whose outcome is added to the residual stream: `initialize` scales it down."""
+
+
+def initialize(network: nn.Module, *, deviation: float, n_layer: int, seed: int) -> None:
+    """Draw every parameter of a GPT-2 anew, from its own seeded generator.
+
+    Args:
+        network: The modules to initialize, in place.
+        deviation: Standard deviation of weights and token embeddings.
+        n_layer: Blocks; each adds to the residual stream twice, so that each
+            `ResidualLinear` gets a deviation smaller by sqrt(2 * n_layer).
+        seed: Seed of the generator; equal seeds give equal weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            scale = POSITION_DEVIATION if name.endswith("wpe") else deviation
+            nn.init.normal_(module.weight, std=scale, generator=generator)
+        elif isinstance(module, nn.Linear):
+            residual = isinstance(module, ResidualLinear)
+            scale = deviation / math.sqrt(2 * n_layer) if residual else deviation
+            nn.init.normal_(module.weight, std=scale, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,198 @@
+"""GPT2: the network with its tokenizer and its files, those of a Hugging Face model directory."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import huggingface_hub
+import safetensors
+import safetensors.torch
+import torch
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from gpt2.config import PRESETS, GPT2Config
+from gpt2.errors import CheckpointError, ConfigError
+from gpt2.model.gpt import GPT2Network
+from llm_tokenizer import Tokenizer, TokenizerError
+
+CONFIG_FILE, WEIGHTS_FILE, VOCAB_FILE = "config.json", "model.safetensors", "vocab.json"
+HUB_FILES = [CONFIG_FILE, WEIGHTS_FILE, VOCAB_FILE, "merges.txt"]
+
+# Hugging Face's names are ours behind a prefix, which the oldest files lack. These four matrices of
+# each block lie there as (inputs, outputs), the transpose of what nn.Linear holds.
+PREFIX = "transformer."
+TRANSPOSED = (
+    "attn.c_attn.weight",
+    "attn.c_proj.weight",
+    "mlp.c_fc.weight",
+    "mlp.c_proj.weight",
+)
+# Causal masks that old files carry, and the head, which is the token embeddings again.
+SKIPPED = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
+
+
+class GPT2(GPT2Network):
+    """A GPT-2 with its tokenizer.
+
+    Args:
+        config: Sizes and rates; see `GPT2Config`.
+        tokenizer: What its ids mean; needed wherever text goes in or comes out.
+        seed: Seed of the initial weights.
+    """
+
+    def __init__(
+        self, config: GPT2Config, *, tokenizer: Tokenizer | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(config, seed=seed)
+        if tokenizer and tokenizer.n_vocab > config.vocab_size:
+            raise ConfigError(
+                f"model.vocab_size must be at least the tokenizer's {tokenizer.n_vocab}, "
+                f"got {config.vocab_size}"
+            )
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """Load a Hugging Face GPT-2, ready to evaluate.
+
+        Args:
+            name_or_path: A local directory, or a name on the hub; "gpt2", "gpt2-medium",
+                "gpt2-large" and "gpt2-xl" are the released models.
+            revision: Branch, tag or commit on the hub.
+            dtype: Of the weights; as in the file if not given.
+            device: Where to put them; the CPU if not given.
+        Raises:
+            CheckpointError: Nothing is there, or it is damaged or no GPT-2.
+            ConfigError: It needs mathematics that is not implemented here.
+        """
+        directory = _locate(name_or_path, revision)
+        config = GPT2Config.from_hugging_face(_read_json(directory / CONFIG_FILE))
+        model = cls(config, tokenizer=_read_tokenizer(directory, config))
+        stored = _read_weights(model, directory / WEIGHTS_FILE)
+        return model.to(device=device, dtype=dtype or stored).eval()
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write a directory that `from_pretrained` and transformers open."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        entries = self.config.to_hugging_face() | {"dtype": str(self.wte.weight.dtype)[6:]}
+        generation: dict[str, Any] = {"_from_model_config": True}
+        if self.tokenizer:
+            self.tokenizer.save(directory)
+            ends = {f"{end}_token_id": self.tokenizer.eot_token for end in ("bos", "eos")}
+            entries |= ends
+            generation |= ends
+        _write_json(directory / CONFIG_FILE, entries)
+        _write_json(directory / "generation_config.json", generation)
+        weights = {to_hugging_face(name): _turn(name, t) for name, t in self.state_dict().items()}
+        partial = directory / (WEIGHTS_FILE + ".partial")
+        safetensors.torch.save_file(weights, partial, metadata={"format": "pt"})
+        partial.replace(directory / WEIGHTS_FILE)
+
+
+def to_hugging_face(name: str) -> str:
+    """Return Hugging Face's name of one of our tensors.
+
+    >>> to_hugging_face("h.0.attn.c_attn.weight")
+    'transformer.h.0.attn.c_attn.weight'
+    """
+    return PREFIX + name
+
+
+def from_hugging_face(name: str) -> str | None:
+    """Return our name of one of Hugging Face's tensors, None for one that is not a weight."""
+    return None if name.endswith(SKIPPED) else name.removeprefix(PREFIX)
+
+
+def _turn(name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor in the other layout of the two."""
+    return tensor.t().contiguous() if name.endswith(TRANSPOSED) else tensor
+
+
+@torch.no_grad()
+def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
+    """Copy the weights of a file into the model, one at a time, and return their dtype."""
+    wanted = model.state_dict()
+    wrong: list[str] = []
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            names = {ours: name for name in file.keys() if (ours := from_hugging_face(name))}  # noqa: SIM118
+            wrong += [f"missing {name}" for name in wanted if name not in names]
+            wrong += [f"unexpected {name}" for name in names if name not in wanted]
+            for name in wanted.keys() & names.keys():
+                tensor = _turn(name, file.get_tensor(names[name]))
+                if tensor.shape == wanted[name].shape:
+                    wanted[name].copy_(tensor)
+                    dtype = tensor.dtype
+                else:
+                    wrong.append(
+                        f"{name} must be {tuple(wanted[name].shape)}, got {tuple(tensor.shape)}"
+                    )
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} not found; a model directory holds {WEIGHTS_FILE}") from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
+    if wrong:
+        raise CheckpointError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(sorted(wrong))}")
+    return dtype
+
+
+def _read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
+    if (directory / VOCAB_FILE).exists():
+        try:
+            return Tokenizer.load(directory)
+        except TokenizerError as error:
+            raise CheckpointError(str(error)) from None
+    gpt2 = Tokenizer.gpt2()
+    return gpt2 if config.vocab_size == gpt2.n_vocab else None
+
+
+def _locate(name_or_path: str | Path, revision: str | None) -> Path:
+    """Return the local directory of a model, downloaded if need be."""
+    if (directory := Path(name_or_path)).is_dir():
+        return directory
+    name = str(name_or_path)
+    repository = f"openai-community/{name}" if name in PRESETS else name
+    try:
+        found = huggingface_hub.snapshot_download(
+            repository, revision=revision, allow_patterns=HUB_FILES
+        )
+    except HFValidationError:
+        raise CheckpointError(
+            f"no model at {name!r}: wanted a local directory or a name on the Hugging Face hub, "
+            "such as gpt2 or owner/model"
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"no directory {name!r} here, and {repository!r} could not be downloaded from the "
+            f"Hugging Face hub ({type(error).__name__}); check the name and the network, or give "
+            "a local model directory"
+        ) from None
+    return Path(found)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} not found; a model directory holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from None
+    if not isinstance(entries, dict):
+        raise CheckpointError(f"{path} must be an object of settings, got {entries!r:.40}")
+    return entries
+
+
+def _write_json(path: Path, entries: dict[str, Any]) -> None:
+    path.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,61 @@
+"""metrics.jsonl: a row a step, and a row an evaluation, in the run directory."""
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from gpt2.errors import CheckpointError
+
+METRICS_FILE = "metrics.jsonl"
+Row = dict[str, Any]
+
+
+class MetricsLog:
+    """Appends rows to a run's metrics.jsonl.
+
+    Args:
+        run: The run directory.
+        last_step: Step that the run continues after; rows of later steps are dropped, since they
+            will come again.
+    """
+
+    def __init__(self, run: Path, last_step: int) -> None:
+        path = run / METRICS_FILE
+        kept = [row for row in read_metrics(run) if row["step"] <= last_step]
+        partial = path.with_name(METRICS_FILE + ".partial")
+        partial.write_text("".join(_line(row) for row in kept), encoding="utf-8")
+        partial.replace(path)
+        self._file: TextIO = path.open("a", encoding="utf-8")
+
+    def write(self, row: Row) -> None:
+        """Append a row; it is with the operating system when this returns."""
+        self._file.write(_line(row))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(run: Path) -> list[Row]:
+    """Return the rows of a run, in order; a last line that a crash cut short is left out.
+
+    Raises:
+        CheckpointError: A line before the last is no row.
+    """
+    path = run / METRICS_FILE
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):
+                raise CheckpointError(f"{path}, line {number} is no JSON: {line:.40}") from None
+    return rows
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row) + "\n"

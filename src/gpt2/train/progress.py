@@ -1,0 +1,83 @@
+"""What a run shows while it trains: a bar on a terminal, and plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gpt2.train.metrics import Row
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Display(Protocol):
+    """Takes the rows of metrics.jsonl as they come."""
+
+    def __call__(self, row: Row) -> None: ...
+
+
+@contextmanager
+def display(first_step: int, steps: int) -> Iterator[Display]:
+    """Show a run of `steps` steps that continues after `first_step`, on stderr."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(steps)
+        return
+    columns = ("step {task.completed}/{task.total}", "{task.description}")
+    bar = Progress(
+        TextColumn(columns[0]),
+        BarColumn(bar_width=20),
+        TextColumn(columns[1]),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("", total=steps, completed=first_step)
+        val = ""
+
+        def show(row: Row) -> None:
+            nonlocal val
+            if "val_loss" in row:
+                val = f"  val {row['val_loss']:.3f}"
+            else:
+                bar.update(task, completed=row["step"], description=describe(row) + val)
+
+        yield show
+
+
+class _Lines:
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.shown_at = 0.0  # seconds of training
+        self.first: Row | None = None
+
+    def __call__(self, row: Row) -> None:
+        if "val_loss" in row:
+            print(f"step {row['step']}/{self.steps}  val {row['val_loss']:.3f}", file=sys.stderr)
+            return
+        self.first = self.first or row
+        due = row["seconds"] - self.shown_at >= SECONDS_BETWEEN_LINES
+        if due or row["step"] in (1, self.steps):
+            left = (self.steps - row["step"]) * self._pace(row)
+            line = f"step {row['step']}/{self.steps}  {describe(row)}  {left:.0f} s left"
+            print(line, file=sys.stderr)
+            self.shown_at = row["seconds"]
+
+    def _pace(self, row: Row) -> float:
+        assert self.first is not None
+        steps = row["step"] - self.first["step"]
+        if steps == 0:
+            return float(row["seconds"]) / row["step"]
+        return float(row["seconds"] - self.first["seconds"]) / steps
+
+
+def describe(row: Row) -> str:
+    """Return the figures of one step in a line."""
+    return (
+        f"loss {row['loss']:.3f}  lr {row['learning_rate']:.1e}  "
+        f"{row['tokens_per_second']:,.0f} tokens/s"
+    )

@@ -1,0 +1,54 @@
+"""report.md and loss.png: what a run was and how it went, written when it ends."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpt2 import devices
+from gpt2.config import RunConfig
+from gpt2.train.metrics import read_metrics
+from gpt2.visual.figures import draw_loss
+
+REPORT_FILE, LOSS_FILE, CONFIG_FILE = "report.md", "loss.png", "config.toml"
+
+
+def write_report(
+    run: Path, *, sections: Sequence[str] = (), references: dict[str, float] | None = None
+) -> None:
+    """Write the report of a run from its settings and its metrics.
+
+    Args:
+        run: The run directory.
+        sections: More sections, in Markdown, to stand before the settings.
+        references: Horizontal lines for the loss picture, by label, in nats a token.
+    """
+    config = RunConfig.from_toml(run / CONFIG_FILE)
+    rows = read_metrics(run)
+    draw_loss(rows, run / LOSS_FILE, references=references)
+    parts = [
+        "# Training run",
+        f"![loss]({LOSS_FILE})",
+        "\n".join(_summary(config, rows)),
+        *sections,
+        f"## Settings\n\n```toml\n{config.to_toml()}```",
+    ]
+    (run / REPORT_FILE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _summary(config: RunConfig, rows: Sequence[dict[str, float]]) -> list[str]:
+    last = [row for row in rows if "loss" in row][-1]
+    evaluations = [row for row in rows if "val_loss" in row]
+    best = min(evaluations, key=lambda row: row["val_loss"])
+    device = devices.select_device(config.training.device)
+    dtype = str(devices.select_dtype(config.training.dtype, device)).removeprefix("torch.")
+    return [
+        "| | |",
+        "|---|---|",
+        f"| steps | {last['step']} of {config.training.steps} |",
+        f"| tokens read | {last['tokens']:,} |",
+        f"| time in training steps | {last['seconds']:.0f} s |",
+        f"| speed | {last['tokens'] / last['seconds']:,.0f} tokens/s |",
+        f"| hardware | {devices.describe(device)}, {dtype} |",
+        f"| training loss, last step | {last['loss']:.4f} nats/token |",
+        f"| held-out loss, last | {evaluations[-1]['val_loss']:.4f} nats/token |",
+        f"| held-out loss, best | {best['val_loss']:.4f} nats/token, step {best['step']} |",
+    ]

@@ -1,0 +1,40 @@
+"""Read from a model what the figures show."""
+
+import torch
+from torch import Tensor
+
+from gpt2.errors import InputError
+from gpt2.model.gpt import GPT2Network
+
+
+@torch.inference_mode()
+def attention_weights(model: GPT2Network, ids: list[int], block: int, head: int) -> Tensor:
+    """Return how much each token of a text attends to each token before it.
+
+    Args:
+        model: Evaluated without dropout.
+        ids: 1 to n_positions token ids.
+        block: Block to read, the first being 0.
+        head: Head to read, the first being 0.
+    Returns:
+        Weights (T, T) in float32: row i is where token i looks, and sums to 1.
+    Raises:
+        InputError: There is no such block or head.
+    """
+    config = model.config
+    for name, number, count in (("block", block, config.n_layer), ("head", head, config.n_head)):
+        if not 0 <= number < count:
+            raise InputError(f"{name} must be 0 to {count - 1} in this model, got {number}")
+    was_training = model.training
+    model.eval()
+    captured: list[Tensor] = []
+    attention = model.block(block).attn
+    hook = attention.register_forward_pre_hook(
+        lambda module, inputs: captured.append(module.weights(inputs[0]))
+    )
+    try:
+        model(torch.tensor([ids], device=model.device))
+    finally:
+        hook.remove()
+        model.train(was_training)
+    return captured[0][0, head].float().cpu()

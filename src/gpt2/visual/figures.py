@@ -1,0 +1,122 @@
+"""Pictures of a model and of a run. Each function draws one figure and saves it as an image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+SHOWN_WEIGHTS = 300  # rows and columns of a weight matrix that are drawn
+SHOWN_CHANNELS = 4
+MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
+
+
+def draw_positions(embeddings: Tensor, path: Path, *, seed: int = 0) -> list[int]:
+    """Draw the position embeddings of a few randomly chosen channels, over the positions.
+
+    Args:
+        embeddings: Position embeddings, (n_positions, C).
+        path: Image to write.
+        seed: Seed of the choice.
+    Returns:
+        The channels drawn.
+    """
+    count = min(SHOWN_CHANNELS, embeddings.size(1))
+    drawn = np.random.default_rng(seed).choice(embeddings.size(1), count, replace=False)
+    channels: list[int] = sorted(drawn.tolist())
+    figure, axes = _figure(8, 4)
+    for channel in channels:
+        axes.plot(embeddings[:, channel].float().cpu(), label=f"channel {channel}", linewidth=1)
+    axes.set(title="Position embeddings (wpe)", xlabel="position, in tokens", ylabel="value")
+    axes.legend(loc="upper right")
+    _save(figure, path)
+    return channels
+
+
+def draw_weights(weights: Tensor, path: Path, *, name: str) -> None:
+    """Draw the first rows and columns of a weight matrix as an image.
+
+    Args:
+        weights: A matrix, (inputs, outputs) as the released files hold it.
+        path: Image to write.
+        name: What the matrix is called.
+    """
+    shown = weights[:SHOWN_WEIGHTS, :SHOWN_WEIGHTS].float().cpu()
+    limit = 3 * shown.std().item()  # beyond three deviations the colour is full
+    figure, axes = _figure(6, 5)
+    image = axes.imshow(shown, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    rows, columns = shown.shape
+    axes.set(
+        title=f"{name}, first {rows} rows and {columns} columns", xlabel="output", ylabel="input"
+    )
+    figure.colorbar(image)
+    _save(figure, path)
+
+
+def draw_attention(weights: Tensor, tokens: Sequence[str], path: Path, *, title: str) -> None:
+    """Draw an attention map: a row a token, and where in its past it looks.
+
+    Args:
+        weights: Attention weights, (T, T).
+        tokens: The T tokens' texts.
+        path: Image to write.
+        title: Of the figure.
+    """
+    side = max(4.0, min(14.0, 0.25 * len(tokens)))
+    figure, axes = _figure(side + 1, side)
+    image = axes.imshow(weights, cmap="viridis", vmin=0, vmax=1)
+    if len(tokens) <= MOST_LABELS:
+        # A dollar would begin a formula, and a line break would spill over the next label.
+        labels = [token.replace("$", r"\$").replace("\n", "\\n") for token in tokens]
+        axes.set_xticks(range(len(tokens)), labels, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(tokens)), labels, fontsize=8)
+    axes.set(title=title, xlabel="token attended to", ylabel="token that attends")
+    figure.colorbar(image)
+    _save(figure, path)
+
+
+def draw_loss(
+    rows: Sequence[dict[str, Any]], path: Path, *, references: dict[str, float] | None = None
+) -> None:
+    """Draw the loss of a run over its steps.
+
+    Args:
+        rows: Rows of metrics.jsonl.
+        path: Image to write.
+        references: Horizontal lines, by label, in nats a token.
+    """
+    figure, axes = _figure(8, 4.5)
+    steps = [row for row in rows if "loss" in row]
+    evaluations = [row for row in rows if "val_loss" in row]
+    axes.plot(
+        [r["step"] for r in steps], [r["loss"] for r in steps], linewidth=0.7, label="training"
+    )
+    axes.plot(
+        [r["step"] for r in evaluations],
+        [r["val_loss"] for r in evaluations],
+        marker="o",
+        markersize=3,
+        label="held out",
+    )
+    for number, (label, value) in enumerate((references or {}).items()):
+        style = ("--", ":", "-.")[number % 3]
+        axes.axhline(value, linestyle=style, color="gray", label=label)
+    axes.set(title="Loss", xlabel="step", ylabel="nats a token")
+    axes.legend(loc="upper right")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure, in inches; made without pyplot, it needs no display."""
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": "gpt2"}):
+        figure.savefig(path)
