@@ -28,8 +28,8 @@ bench: .venv/installed-dev ## measure against peers, side by side
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/training.py
 
-clean: ## remove the environment and everything that runs have written
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove the environment and the caches; runs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 with its venv module is needed; none found"; exit 1; }

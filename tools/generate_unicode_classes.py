@@ -1,29 +1,43 @@
-"""Write src/llm_tokenizer/assets/unicode_classes.txt from the tables of the `regex` module.
+"""Write src/llm_tokenizer/assets/unicode_classes.txt from the tables of the package unicodedata2.
 
 python tools/generate_unicode_classes.py > src/llm_tokenizer/assets/unicode_classes.txt
 
 GPT-2's split rule asks of a code point only whether it is a letter (general category L), a number
-(N) or white space (the White_Space property). The `regex` in constraints.txt is the newest whose
-tables are those of the pinned tiktoken and tokenizers (Unicode 16); later ones know more letters
-than those two do. tests/llm_tokenizer/test_unicode_classes.py tells when the two have moved on.
+(N) or white space (the White_Space property). unicodedata2 has a release for each Unicode version;
+constraints.txt pins the one whose letters and numbers are those of tiktoken and tokenizers.
+tests/llm_tokenizer/test_unicode_classes.py tells when the two have moved on.
 """
 
-from importlib.metadata import version
+from collections.abc import Callable
 
-import regex
-
-CLASSES = {"letter": r"\p{L}", "number": r"\p{N}", "space": r"\p{White_Space}"}
-CODE_POINTS = range(0x110000)
-# A letter that each version added: regex does not say which version its tables are of.
-LANDMARKS = {"15.0": 0x31350, "16.0": 0x105C0, "17.0": 0x323B0, "18.0": 0x3D000}
+import unicodedata2
 
 
-def ranges(pattern: str) -> list[tuple[int, int]]:
-    """Return the inclusive ranges of the code points that match `pattern`, ascending."""
-    matches = regex.compile(pattern).fullmatch
+def is_space(character: str) -> bool:
+    """Return whether Unicode gives the character the property White_Space."""
+    return unicodedata2.category(character) in ("Zs", "Zl", "Zp") or character in "\t\n\v\f\r\x85"
+
+
+CLASSES: dict[str, Callable[[str], bool]] = {
+    "letter": lambda character: unicodedata2.category(character).startswith("L"),
+    "number": lambda character: unicodedata2.category(character).startswith("N"),
+    "space": is_space,
+}
+
+
+def table() -> str:
+    """Return the text of the file: a line a range of code points, in hexadecimal."""
+    lines = [f"# Unicode {unicodedata2.unidata_version}: class, first-last (hexadecimal)"]
+    for name, belongs in CLASSES.items():
+        lines += [f"{name} {first:04X}-{last:04X}" for first, last in ranges(belongs)]
+    return "\n".join(lines) + "\n"
+
+
+def ranges(belongs: Callable[[str], bool]) -> list[tuple[int, int]]:
+    """Return the inclusive ranges of the code points that belong to a class, ascending."""
     found: list[tuple[int, int]] = []
-    for code in CODE_POINTS:
-        if not matches(chr(code)):
+    for code in range(0x110000):
+        if not belongs(chr(code)):
             continue
         if found and found[-1][1] == code - 1:
             found[-1] = (found[-1][0], code)
@@ -32,17 +46,5 @@ def ranges(pattern: str) -> list[tuple[int, int]]:
     return found
 
 
-def unicode_version() -> str:
-    """Return the newest Unicode version whose landmark letter `regex` knows."""
-    return max(v for v, code in LANDMARKS.items() if regex.match(r"\p{L}", chr(code)))
-
-
-def main() -> None:
-    print(f"# Unicode {unicode_version()}, from regex {version('regex')}: class, first-last (hex)")
-    for name, pattern in CLASSES.items():
-        for first, last in ranges(pattern):
-            print(f"{name} {first:04X}-{last:04X}")
-
-
 if __name__ == "__main__":
-    main()
+    print(table(), end="")

@@ -56,6 +56,7 @@ def save(
     model.save_pretrained(partial)
     tensors, settings = _flatten(optimizers)
     safetensors.torch.save_file(tensors, partial / STATE_TENSORS)
+    shutil.copymode(partial / CONFIG_FILE, partial / STATE_TENSORS)  # as the other files
     versions = {name: version(name) for name in ("torch", "numpy", "gpt2-from-scratch")}
     versions["python"] = platform.python_version()
     entries = {**asdict(state), "optimizers": settings, "versions": versions}
@@ -64,7 +65,6 @@ def save(
     (partial / MANIFEST_FILE).write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
     for path in (*partial.iterdir(), partial):
         _sync(path)
-    shutil.rmtree(final, ignore_errors=True)
     partial.replace(final)
     _sync(folder)
     for old in steps(run)[:-keep_last]:

@@ -99,15 +99,18 @@ def describe(device: torch.device) -> str:
     return device.type.upper()
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep freed memory in place of returning it to the system.
+def make_training_fast() -> None:
+    """Set the process up for training on a CPU; call it before the first tensor operation.
 
-    A training step frees and allocates the same large blocks again and again; returned and fetched
-    anew, each page of them faults, which on a CPU takes up to half of the step. Without effect
-    where the C library is not glibc.
+    A training step frees and allocates the same large blocks again and again. Returned to the
+    system and fetched anew, each of their pages faults, which takes up to half of the step; so the
+    C library shall keep them. Without effect where it is not glibc. And numbers too small for
+    full precision, as the softmax of a confident model has them, take a CPU many times as long as
+    others; so they are rounded to zero.
 
     Source: mallopt(3): M_MMAP_MAX, M_TRIM_THRESHOLD.
     """
+    torch.set_flush_denormal(True)
     trim_threshold, mmap_max = -1, -4
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(mmap_max, 0)

@@ -1,6 +1,7 @@
 """GPT2: the network with its tokenizer and its files, those of a Hugging Face model directory."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,6 +97,7 @@ class GPT2(GPT2Network):
         weights = {to_hugging_face(name): _turn(name, t) for name, t in self.state_dict().items()}
         partial = directory / (WEIGHTS_FILE + ".partial")
         safetensors.torch.save_file(weights, partial, metadata={"format": "pt"})
+        shutil.copymode(directory / CONFIG_FILE, partial)  # it is made unreadable for others
         partial.replace(directory / WEIGHTS_FILE)
 
 

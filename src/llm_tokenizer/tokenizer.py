@@ -6,16 +6,17 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from llm_tokenizer import files, trainer
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError
 from llm_tokenizer.merging import Merge, merge
 from llm_tokenizer.splitter import split
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
+
+if TYPE_CHECKING:  # numpy takes longer to load than all of this package: only where arrays are made
+    import numpy as np
+    import numpy.typing as npt
 
 CACHED_PIECES = 2**17
 LONGEST_CACHED_PIECE = 64  # characters: bounds the cache's memory, and longer pieces hardly recur
@@ -154,18 +155,22 @@ class Tokenizer:
             ids.extend(self._encode_cached(piece) if short else self._encode_piece(piece))
         return ids
 
-    def encode_to_array(self, text: str | bytes) -> npt.NDArray[np.unsignedinteger]:
+    def encode_to_array(self, text: str | bytes) -> "npt.NDArray[np.unsignedinteger]":
         """Return `encode_ordinary` of a text, or of UTF-8 bytes, as an array.
 
         Returns:
             uint16 ids where the vocabulary fits, else uint32.
         """
+        import numpy as np
+
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
         return np.array(self.encode_ordinary(text), self.dtype)
 
     @property
-    def dtype(self) -> type[np.unsignedinteger]:
+    def dtype(self) -> "type[np.unsignedinteger]":
         """The smallest of uint16 and uint32 that holds every id."""
+        import numpy as np
+
         return np.uint16 if self.max_token_value <= np.iinfo(np.uint16).max else np.uint32
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:

@@ -57,8 +57,8 @@ def train(
 
 def _read(texts: Iterable[str | Path]) -> Iterator[str]:
     for text in texts:
-        # newline="": the line ends are part of the text, and decide how it is split
-        yield text if isinstance(text, str) else text.open(encoding="utf-8", newline="").read()
+        # Bytes, decoded: reading as text would turn every line end into \n.
+        yield text if isinstance(text, str) else text.read_bytes().decode("utf-8")
 
 
 def _learn(pieces: Counter[str], room: int, min_frequency: int) -> list[tuple[bytes, bytes]]:

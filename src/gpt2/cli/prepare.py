@@ -41,7 +41,8 @@ class Prepare:
         if self.source == (STDLIB_DOCS,):
             documents = stdlib_docs()
         else:
-            separator = self.separator and self.separator.encode().decode("unicode_escape")
+            # A shell passes "\n" on as a backslash and an n.
+            separator = self.separator and self.separator.replace("\\n", "\n")
             documents = text_files([Path(path) for path in self.source], separator)
         gpt2 = self.tokenizer == "gpt2"
         tokenizer = Tokenizer.gpt2() if gpt2 else Tokenizer.load(self.tokenizer)

@@ -61,7 +61,7 @@ class Trainer:
     """A run in progress: the model, its optimizers, the data, and how far they have come."""
 
     def __init__(self, config: RunConfig, run: Path) -> None:
-        devices.keep_freed_memory()
+        devices.make_training_fast()
         self.config = config
         self.run = run
         self.data = open_shards(config.data.directory)

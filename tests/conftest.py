@@ -1,0 +1,55 @@
+"""What tests of several packages share: a tokenizer and a model that run in milliseconds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt2.config import GPT2Config
+from gpt2.data.prepare import prepare
+from gpt2.pretrained import GPT2
+from llm_tokenizer import Tokenizer
+
+TEXT = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
+# No two sizes are equal, so that a mixed-up dimension shows.
+SMALL = GPT2Config(
+    vocab_size=300,
+    n_positions=24,
+    n_embd=20,
+    n_layer=3,
+    n_head=4,
+    embd_pdrop=0.0,
+    attn_pdrop=0.0,
+    resid_pdrop=0.0,
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A vocabulary of 300 tokens, <|endoftext|> being 299."""
+    return Tokenizer.train([TEXT], 300)
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> GPT2:
+    """A small GPT-2 whose weights are large enough for its logits to differ."""
+    model = GPT2(SMALL, tokenizer=tokenizer, seed=1).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0)
+    return model
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    """Two rows of 16 random ids."""
+    return torch.randint(0, 300, (2, 16), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def shards(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of token shards: some paragraphs of the license, two of them held out."""
+    directory = tmp_path_factory.mktemp("shards")
+    paragraphs = TEXT.split("\n\n")
+    prepare(paragraphs[1:], paragraphs[:3], tokenizer, directory, source="the license")
+    return directory

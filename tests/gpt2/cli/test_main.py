@@ -1,0 +1,129 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpt2.cli.main import VERBS, main
+from gpt2.pretrained import GPT2
+
+
+def failure(args: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command that must fail; return its exit code and the one line it prints."""
+    code = main(args)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1, captured.err
+    return code, captured.err
+
+
+def test_help_names_every_verb_and_needs_no_torch() -> None:
+    code = (
+        "import sys; from gpt2.cli.main import main; main(['--help']); "
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for verb in VERBS:
+        assert f"  {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_defaults(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert f"usage: gpt2 {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["positions", "weights", "attention", "loss"])
+def test_every_plot_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", name, "--help"]) == 0
+    assert "Image to write" in capsys.readouterr().out
+
+
+def test_a_verbs_help_is_told_without_torch() -> None:
+    code = (
+        "import sys; from gpt2.cli.main import main; main(['train', '--help']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["fly"], "unknown verb 'fly'; known: demo, prepare"),
+        (["train", "--training.stepz", "3"], "Unrecognized options: --training.stepz"),
+        (["train", "--training.steps", "x"], "Error parsing --training.steps"),
+        (["train", "--training.steps", "0"], "training.steps must be at least 1, got 0"),
+        (["generate", "a", "--temperature", "-1"], "temperature must be at least 0, got -1.0"),
+        (["eval", "fame"], "gpt2 eval takes one of perplexity, got fame"),
+        (["plot"], "gpt2 plot takes one of positions, weights, attention, loss, got nothing"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    args: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = failure(args, capsys)
+    assert code == 2
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["train", "--recipe", "missing.toml"], "there is no recipe missing.toml"),
+        (["train", "--resume", "missing"], "missing holds no run to resume"),
+        (["train", "--data.directory", "missing"], "make them with: gpt2 prepare SOURCE"),
+        (["eval", "perplexity", "--data", "missing.txt"], "cannot read missing.txt: No such file"),
+        (["prepare", "missing.txt", "--out", "x"], "cannot read missing.txt"),
+        (["generate", "a", "--model", "mis sing"], "wanted a local directory or a name"),
+        (["plot", "loss", "missing"], "missing holds no metrics.jsonl"),
+        (["demo", "--recipe", "missing.toml"], "there is no recipe missing.toml"),
+        (["train", "--device", "tpu"], "Unrecognized options"),
+    ],
+)
+def test_a_failure_is_one_line(
+    args: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, line = failure(args, capsys)
+    assert code in (1, 2)
+    assert told in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty"), (b"\x89PNG\r\n\x1a\n\0", "must be UTF-8 text"), (b"a\0", "is NUL")],
+)
+def test_a_file_that_is_no_text_is_one_line(
+    content: bytes, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    for args in (["eval", "perplexity", "--data"], ["prepare", "--out", str(tmp_path / "x")]):
+        code, line = failure([*args, str(path)], capsys)
+        assert code == 1
+        assert told in line
+
+
+def test_verbose_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--verbose", "train", "--resume", "missing"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_reading_is_no_failure_to_shout_about(
+    model: GPT2, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    args = [sys.executable, "-m", "gpt2", "generate", "a", "--model", str(tmp_path)]
+    done = subprocess.run(args, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr == ""

@@ -1,0 +1,145 @@
+"""The commands of the README, on a small scale, in the order a user would run them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gpt2 import checkpoint
+from gpt2.cli.main import main
+from gpt2.pretrained import GPT2
+from gpt2.train.metrics import read_metrics
+
+ROOT = Path(__file__).parents[3]
+SMALL = {
+    "model": {"vocab_size": 300, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2},
+    "training": {"steps": 4, "batch_tokens": 128, "micro_batch": 4},
+    "evaluation": {"every": 2, "val_tokens": 256},
+    "checkpoint": {"every": 2},
+}
+
+
+@pytest.fixture
+def small_recipe(tmp_path: Path) -> Path:
+    sections = (
+        "\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in keys.items())])
+        for name, keys in SMALL.items()
+    )
+    path = tmp_path / "small.toml"
+    path.write_text("\n".join(sections), encoding="utf-8")
+    return path
+
+
+def test_the_demo_does_the_whole_job_and_its_next_commands_work(
+    small_recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
+    monkeypatch.setattr("gpt2.data.sources.stdlib_docs", lambda: some)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("Some text.", encoding="utf-8")
+    demo = ["demo", "--recipe", str(small_recipe)]
+
+    assert main(demo) == 0
+
+    printed = capsys.readouterr().out
+    report = (tmp_path / "runs/demo/report.md").read_text(encoding="utf-8")
+    for row in ("uniform bytes | | 8.000", "unigram, the same", "xz -9 after", "this GPT-2"):
+        assert row in printed
+        assert row in report
+    assert "Before training" in report
+    assert "After training" in report
+    assert (tmp_path / "runs/demo/loss.png").exists()
+    commands = re.findall(r"^  gpt2 (.*)$", printed, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        args = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
+        assert main(args) == 0, command
+    capsys.readouterr()
+
+    assert main(demo) == 0  # a second time there is nothing left to train
+    captured = capsys.readouterr()
+    assert "this GPT-2" in captured.out
+    assert "Continuing the run" in captured.err
+    assert len([row for row in read_metrics(tmp_path / "runs/demo") if "loss" in row]) == 4
+
+
+def test_text_is_prepared_trained_on_and_resumed(
+    small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, data, run = tmp_path / "text.txt", tmp_path / "data", tmp_path / "run"
+    text.write_text((ROOT / "LICENSE").read_text() * 2 + "\n\nend", encoding="utf-8")
+    prepare = ["prepare", str(text), "--separator", r"\n\n", "--hold-out", "0.3"]
+    assert main([*prepare, "--out", str(data)]) == 0
+    assert capsys.readouterr().out == f"{data}\n"
+
+    recipe = ["--recipe", str(small_recipe), "--model.vocab-size=50257"]
+    flags = ["--data.directory", str(data), "--out", str(run), "--training.steps", "3"]
+    assert main(["train", *recipe, *flags]) == 0
+    assert capsys.readouterr().out == f"{run}\n"
+    assert [row["step"] for row in read_metrics(run) if "loss" in row] == [1, 2, 3]
+
+    assert main(["train", "--resume", str(run)]) == 0
+    assert checkpoint.newest(run).name == "step_00000003"
+
+
+def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", "run", "--training.steps", "3"]) == 1
+    assert "--resume takes the settings of the run; give it alone" in capsys.readouterr().err
+
+
+def test_a_preset_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--model.preset", "gpt3"]) == 1
+    assert "unknown preset 'gpt3'; known: gpt2, gpt2-medium" in capsys.readouterr().err
+
+
+def test_generate_prints_samples_as_text_or_as_json(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path)
+    command = ["generate", "Permission", "--model", str(tmp_path), "--max-new-tokens", "5"]
+    assert main([*command, "--seed", "1"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Permission")
+
+    assert main([*command, "--seed", "1", "--num-samples", "2", "--json"]) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(objects) == 2
+    for sample in objects:
+        keys = {"prompt", "text", "ids", "finish_reason", "log_probabilities", "seconds"}
+        assert set(sample) == keys
+        assert model.tokenizer.decode(sample["ids"]) == sample["text"]
+
+
+def test_eval_perplexity_prints_every_convention(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "text.txt").write_text("Permission is granted.", encoding="utf-8")
+    command = ["eval", "perplexity", "--model", str(tmp_path), "--data", str(tmp_path / "text.txt")]
+    assert main(command) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert main([*command, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert names == list(figures)
+    assert figures["bytes"] == 22
+    assert figures["bits_per_byte"] == pytest.approx(figures["bits_per_character"])
+
+
+def test_plots_write_the_images_they_name(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path)
+    for name, flags in (
+        ("positions", []),
+        ("weights", []),
+        ("attention", ["--text", "Permission is", "--head", "3"]),
+    ):
+        out = tmp_path / f"{name}.png"
+        command = ["plot", name, "--model", str(tmp_path), "--out", str(out), *flags]
+        assert main(command) == 0
+        assert capsys.readouterr().out == f"{out}\n"
+        assert out.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,95 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from gpt2.config import GenerationConfig, GPT2Config
+from gpt2.errors import InputError
+from gpt2.generate.engine import generate
+from gpt2.pretrained import GPT2
+
+GREEDY = GenerationConfig(max_new_tokens=12, temperature=0)
+PROMPT = "Permission"
+
+
+def test_greedy_generation_equals_that_of_transformers(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
+    for prompt in ("Permission", "IN NO EVENT", "a", "copies of the Software"):
+        [sample] = generate(model, [prompt], GREEDY)
+        ids = torch.tensor([sample.prompt_ids])
+        mask = torch.ones_like(ids)
+        expected = theirs.generate(ids, attention_mask=mask, max_new_tokens=12, do_sample=False)
+        new = expected[0, ids.size(1) :].tolist()
+        assert sample.ids == [i for i in new if i != 299]
+
+
+def test_a_text_and_its_ids_are_the_same_prompt(model: GPT2) -> None:
+    by_text, by_ids = generate(model, [PROMPT, model.tokenizer.encode(PROMPT)], GREEDY)
+    assert by_text == by_ids
+
+
+def test_samples_come_by_prompt_and_are_repeatable_by_seed(model: GPT2) -> None:
+    config = GenerationConfig(max_new_tokens=8, num_samples=3, seed=5)
+    samples = generate(model, ["a", "b"], config)
+    assert [s.prompt_ids for s in samples] == 3 * [model.tokenizer.encode("a")] + 3 * [
+        model.tokenizer.encode("b")
+    ]
+    assert samples == generate(model, ["a", "b"], config)
+    assert len({tuple(s.ids) for s in samples}) > 1
+
+
+def test_log_probabilities_are_those_of_the_model(model: GPT2) -> None:
+    [sample] = generate(model, [PROMPT], GREEDY)
+    ids = torch.tensor([sample.prompt_ids + sample.ids])
+    logs = model(ids).log_softmax(-1)[0, len(sample.prompt_ids) - 1 : -1]
+    expected = logs.gather(1, torch.tensor(sample.ids)[:, None])[:, 0]
+    assert sample.log_probabilities == pytest.approx(expected.tolist(), abs=1e-4)
+    assert sample.text == model.tokenizer.decode(sample.ids)
+    assert sample.finish_reason == "length"
+
+
+def test_text_grows_beyond_the_context(model: GPT2) -> None:
+    [sample] = generate(model, [PROMPT], GenerationConfig(max_new_tokens=60, seed=1, top_k=20))
+    assert len(sample.ids) + len(sample.prompt_ids) > model.config.n_positions
+
+
+def test_the_end_of_text_ends_a_sample_and_is_no_part_of_it(model: GPT2) -> None:
+    nn.init.zeros_(model.ln_f.weight)  # the logits are now the token embeddings times this bias:
+    model.ln_f.bias.data = model.wte.weight[299].detach().clone()
+    model.wte.weight.data[299] *= 5
+    [sample] = generate(model, [PROMPT], GREEDY)
+    assert sample.finish_reason == "end_of_text"
+    assert sample.ids == []
+    assert sample.text == ""
+
+
+def test_ids_that_the_tokenizer_does_not_know_are_never_drawn(model: GPT2) -> None:
+    padded = GPT2(
+        GPT2Config(vocab_size=320, n_positions=24, n_embd=20, n_layer=1, n_head=4),
+        tokenizer=model.tokenizer,
+    )
+    padded.wte.weight.data[300:] = 100 * padded.wte.weight.data[:20]
+    samples = generate(padded, ["a"], GenerationConfig(num_samples=20, max_new_tokens=10, seed=0))
+    assert max(i for sample in samples for i in sample.ids) < 300
+    assert all(math.isfinite(p) for sample in samples for p in sample.log_probabilities)
+
+
+def test_generation_leaves_a_model_in_training_in_training(model: GPT2) -> None:
+    model.train()
+    generate(model, [PROMPT], GREEDY)
+    assert model.training
+
+
+def test_an_empty_prompt_is_refused(model: GPT2) -> None:
+    with pytest.raises(InputError, match="at least one token"):
+        generate(model, [""], GREEDY)
+
+
+def test_a_model_without_a_tokenizer_is_refused(model: GPT2) -> None:
+    model.tokenizer = None
+    with pytest.raises(InputError, match="no tokenizer"):
+        generate(model, [[1, 2]], GREEDY)

@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from gpt2.config import GPT2Config
+from gpt2.errors import ConfigError
+from gpt2.model.attention import Attention, flash_attention, manual_attention
+
+
+def qkv(dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (2, 3, 7, 5)) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for _ in range(3)]
+
+
+def past(length: int) -> Tensor:
+    return torch.ones(1, 1, length, length, dtype=torch.bool).tril()
+
+
+@pytest.fixture
+def layer() -> Attention:
+    torch.manual_seed(0)
+    sizes = {"n_embd": 12, "n_head": 3, "n_positions": 8}
+    return Attention(GPT2Config(**sizes, attn_pdrop=0.0, resid_pdrop=0.0))
+
+
+def test_two_tokens_attend_as_computed_by_hand() -> None:
+    q = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
+    k = torch.tensor([[[[2.0, 0.0], [0.0, 3.0]]]])
+    v = torch.tensor([[[[1.0, 10.0], [2.0, 20.0]]]])
+
+    mixed, weights = manual_attention(q, k, v, past(2))
+
+    # The second token scores 2 / sqrt(2) with the first and 0 with itself.
+    first = math.exp(math.sqrt(2)) / (math.exp(math.sqrt(2)) + 1)
+    torch.testing.assert_close(weights[0, 0], torch.tensor([[1.0, 0.0], [first, 1 - first]]))
+    torch.testing.assert_close(mixed[0, 0, 0], v[0, 0, 0])
+    torch.testing.assert_close(mixed[0, 0, 1], first * v[0, 0, 0] + (1 - first) * v[0, 0, 1])
+
+
+# bfloat16 has 8 bits of precision: two roundings of values near 1 differ by up to 2 * 2**-8.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("shape", [(2, 3, 7, 5), (1, 1, 1, 4), (1, 2, 33, 16)])
+def test_manual_and_flash_agree_in_output_and_gradient(
+    dtype: torch.dtype, tolerance: float, shape: tuple[int, ...]
+) -> None:
+    manual_inputs, flash_inputs = qkv(dtype, shape), qkv(dtype, shape)
+    manual, _ = manual_attention(*manual_inputs, past(shape[2]))
+    flash = flash_attention(*flash_inputs)
+    torch.testing.assert_close(manual, flash, atol=tolerance, rtol=tolerance)
+
+    manual.float().square().sum().backward()
+    flash.float().square().sum().backward()
+    for a, b in zip(manual_inputs, flash_inputs, strict=True):
+        largest = b.grad.abs().max().item()
+        torch.testing.assert_close(a.grad, b.grad, atol=2 * tolerance * largest, rtol=0)
+
+
+@pytest.mark.parametrize("backend", ["manual", "flash"])
+@pytest.mark.parametrize("changed_at", [1, 4, 7])
+def test_a_later_token_never_changes_an_earlier_output(
+    layer: Attention, backend: str, changed_at: int
+) -> None:
+    layer.backend = backend
+    x = torch.randn(1, 8, 12)
+    x_changed = x.clone()
+    x_changed[:, changed_at] += 1.0
+
+    y, y_changed = layer(x), layer(x_changed)
+
+    # Exact, not close: a masked weight is 0, and 0 times a finite value adds nothing.
+    torch.testing.assert_close(y_changed[:, :changed_at], y[:, :changed_at], rtol=0, atol=0)
+    assert not torch.equal(y_changed[:, changed_at], y[:, changed_at])  # the change does arrive
+
+
+def test_weights_of_each_token_sum_to_one_over_its_past(layer: Attention) -> None:
+    weights = layer.weights(torch.randn(2, 8, 12))
+    assert weights.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 8))
+    assert weights.triu(1).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("backend", ["manual", "flash"])
+def test_dropout_acts_in_training_only(backend: str) -> None:
+    layer = Attention(GPT2Config(n_embd=12, n_head=3, n_positions=8, attn_pdrop=0.5))
+    layer.backend = backend
+    x = torch.randn(1, 8, 12)
+    layer.eval()
+    assert torch.equal(layer(x), layer(x))
+    layer.train()
+    assert not torch.equal(layer(x), layer(x))
+
+
+def test_an_unknown_backend_is_refused_with_those_known(layer: Attention) -> None:
+    with pytest.raises(ConfigError, match="one of manual, flash, got 'flsh'"):
+        layer.backend = "flsh"

@@ -1,0 +1,146 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from gpt2.config import (
+    CheckpointConfig,
+    DataConfig,
+    EvaluationConfig,
+    GenerationConfig,
+    GPT2Config,
+    OptimizerConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from gpt2.errors import ConfigError
+
+# No setting has its default.
+UNUSUAL = RunConfig(
+    model=GPT2Config(
+        vocab_size=500,
+        n_positions=32,
+        n_embd=12,
+        n_layer=2,
+        n_head=3,
+        n_inner=20,
+        layer_norm_epsilon=1e-6,
+        embd_pdrop=0.2,
+        attn_pdrop=0.3,
+        resid_pdrop=0.4,
+        initializer_range=0.03,
+    ),
+    data=DataConfig(directory=Path("some where/ä"), seed=1),
+    training=TrainingConfig(
+        steps=7,
+        batch_tokens=128,
+        micro_batch=2,
+        seed=5,
+        dtype="float32",
+        device="cpu",
+        attention="manual",
+        gradient_checkpointing=True,
+    ),
+    optimizer=OptimizerConfig(
+        kind="muon",
+        learning_rate=1e-2,
+        min_learning_rate=1e-3,
+        warmup_steps=3,
+        weight_decay=0.2,
+        beta1=0.8,
+        beta2=0.9,
+        epsilon=1e-7,
+        gradient_clip=2.0,
+    ),
+    evaluation=EvaluationConfig(every=9, val_tokens=64),
+    checkpoint=CheckpointConfig(every=11, keep_last=3),
+)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_setting_survives_its_toml(tmp_path: Path) -> None:
+    default = asdict(RunConfig())
+    for section, values in asdict(UNUSUAL).items():
+        assert not values.items() & default[section].items(), "a setting has its default"
+    assert RunConfig.from_toml(write(tmp_path, UNUSUAL.to_toml())) == UNUSUAL
+
+
+def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
+    recipe = write(tmp_path, '[model]\npreset = "gpt2-medium"\nvocab_size = 50304\n')
+    config = RunConfig.from_toml(recipe)
+    assert config.model == GPT2Config(n_layer=24, n_head=16, n_embd=1024, vocab_size=50304)
+    assert config.training == TrainingConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[optimiser]", "unknown section 'optimiser'; known: model, data, training, optimizer"),
+        ("[model]\nn_heads = 2", r"unknown key in \[model\] 'n_heads'; known: vocab_size"),
+        ('[model]\npreset = "gpt3"', "unknown preset 'gpt3'; known: gpt2, gpt2-medium"),
+        (
+            "[model]\nn_embd = 10\nn_head = 4",
+            "got n_embd=10 and n_head=4; the next that fits is 12",
+        ),
+        ("[training]\nsteps = 1.5", "training.steps must be int, got 1.5"),
+        ("[training]\nsteps = true", "training.steps must be int, got True"),
+        ('[training]\ndtype = "half"', "training.dtype must be auto or float32 or bfloat16"),
+        ("[training]\nbatch_tokens = 9000", "multiple of .* 8192, got 9000; .* 8192 or 16384"),
+        ("[optimizer]\nbeta1 = 1.0", "optimizer.beta1 must be at least 0 and below 1, got 1.0"),
+        ("training = 3", r"training must be a section, \[training\], got 3"),
+        ("[model", "is no TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_told_with_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as raised:
+        RunConfig.from_toml(write(tmp_path, text))
+    assert "recipe.toml" in str(raised.value)
+
+
+def test_a_missing_recipe_is_told() -> None:
+    with pytest.raises(ConfigError, match="there is no recipe missing.toml"):
+        RunConfig.from_toml(Path("missing.toml"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
+        ({"temperature": -0.1}, "temperature must be at least 0, got -0.1"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
+    ],
+)
+def test_a_setting_out_of_range_is_told(settings: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        GenerationConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_type", "bert"),
+        ("activation_function", "relu"),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("tie_word_embeddings", False),
+    ],
+)
+def test_mathematics_that_is_not_implemented_is_refused(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"config.json: {key} must be"):
+        GPT2Config.from_hugging_face({key: value})
+
+
+def test_config_json_and_back_is_the_same() -> None:
+    assert GPT2Config.from_hugging_face(UNUSUAL.model.to_hugging_face()) == UNUSUAL.model
+
+
+def test_every_recipe_of_the_repository_is_valid() -> None:
+    recipes = list((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+    assert recipes
+    for recipe in recipes:
+        RunConfig.from_toml(recipe)

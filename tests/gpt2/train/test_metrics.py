@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from gpt2.errors import CheckpointError
+from gpt2.train.metrics import MetricsLog, read_metrics
+
+
+def rows(*steps: int) -> list[dict[str, float]]:
+    return [{"step": step, "loss": step / 2} for step in steps]
+
+
+def write(run: Path, last_step: int, *steps: int) -> None:
+    log = MetricsLog(run, last_step)
+    for row in rows(*steps):
+        log.write(row)
+    log.close()
+
+
+def test_rows_come_back_in_order(tmp_path: Path) -> None:
+    write(tmp_path, 0, 1, 2, 3)
+    assert read_metrics(tmp_path) == rows(1, 2, 3)
+
+
+def test_a_resumed_run_drops_the_rows_that_will_come_again(tmp_path: Path) -> None:
+    write(tmp_path, 0, 1, 2, 3)
+    write(tmp_path, 2, 3, 4)
+    assert read_metrics(tmp_path) == rows(1, 2, 3, 4)
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out_and_repaired(tmp_path: Path) -> None:
+    write(tmp_path, 0, 1, 2)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 3, "lo')
+    assert read_metrics(tmp_path) == rows(1, 2)
+    write(tmp_path, 2, 3)
+    assert read_metrics(tmp_path) == rows(1, 2, 3)
+
+
+def test_damage_elsewhere_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nbroken\n{"step": 2}\n')
+    with pytest.raises(CheckpointError, match="line 2 is no JSON: broken"):
+        read_metrics(tmp_path)
+
+
+def test_a_run_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path) == []

@@ -1,0 +1,33 @@
+import pytest
+
+from gpt2.config import OptimizerConfig
+from gpt2.train.schedule import learning_rate
+
+CONFIG = OptimizerConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=4)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.25),  # the first step already learns
+        (1, 0.5),
+        (3, 1.0),  # the end of the warm-up
+        (4, 1.0),
+        (8, 0.1 + 0.9 * 0.75),  # a third of the half cosine: cos(60 degrees) = 1/2
+        (10, 0.55),  # half way
+        (15, 0.1 + 0.9 * (1 - 0.9829629131445341) / 2 + 0.0),  # cos(165 degrees)
+        (16, 0.1),  # the end, and after it
+        (99, 0.1),
+    ],
+)
+def test_the_rate_rises_linearly_and_falls_by_half_a_cosine(step: int, expected: float) -> None:
+    assert learning_rate(step, 16, CONFIG) == pytest.approx(expected, abs=1e-3)
+
+
+def test_without_warm_up_the_first_step_has_the_peak() -> None:
+    config = OptimizerConfig(learning_rate=1.0, min_learning_rate=0.0, warmup_steps=0)
+    assert learning_rate(0, 10, config) == 1.0
+
+
+def test_a_run_shorter_than_its_warm_up_still_rises() -> None:
+    assert learning_rate(1, 2, CONFIG) == 0.5

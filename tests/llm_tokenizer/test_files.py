@@ -1,0 +1,77 @@
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import transformers
+
+from llm_tokenizer import Tokenizer, TokenizerError, files
+from llm_tokenizer.vocabulary import Vocabulary
+
+SPECIALS = ["<|endoftext|>", "<|é|>"]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    Tokenizer.train(["the cat, the hat é é"], 262, special_tokens=SPECIALS).save(tmp_path)
+    return tmp_path
+
+
+def test_the_bundled_merge_list_is_openais_byte_for_byte() -> None:
+    asset = resources.files("llm_tokenizer").joinpath("assets/gpt2_merges.txt")
+    published = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+    assert hashlib.sha256(asset.read_bytes()).hexdigest() == published
+
+
+def test_the_released_ids_follow_from_the_merge_list(gpt2: Tokenizer, tmp_path: Path) -> None:
+    gpt2.save(tmp_path)
+    entries = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
+    # The sha256 of OpenAI's encoder.json, which separates with ", " and ": " and escapes.
+    published = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+    assert hashlib.sha256(json.dumps(entries).encode()).hexdigest() == published
+
+
+def test_a_saved_vocabulary_loads_the_same(directory: Path) -> None:
+    loaded = Tokenizer.load(directory)
+    trained = Tokenizer.train(["the cat, the hat é é"], 262, special_tokens=SPECIALS)
+    assert loaded.vocabulary == trained.vocabulary
+    assert loaded.fingerprint == trained.fingerprint
+
+
+def test_ids_in_any_order_are_kept(tmp_path: Path) -> None:
+    shuffled = {bytes([byte]): (byte * 7) % 256 + 1 for byte in range(256)}
+    vocabulary = Vocabulary(shuffled | {b"ab": 300}, [(b"a", b"b")], {"<|endoftext|>": 0})
+    files.write(vocabulary, tmp_path)
+    assert files.read(tmp_path) == vocabulary
+    assert Tokenizer.load(tmp_path).encode("ab") == [300]
+
+
+def test_transformers_opens_a_saved_vocabulary(directory: Path) -> None:
+    theirs = transformers.GPT2TokenizerFast.from_pretrained(directory)
+    text = "the cat é, that hat\n"
+    assert theirs(text).input_ids == Tokenizer.load(directory).encode(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("vocab.json", None, "vocab.json not found"),
+        ("merges.txt", None, "merges.txt not found"),
+        ("vocab.json", "{", "vocab.json is no JSON"),
+        ("vocab.json", '{"a": "b"}', "must map each token to its id"),
+        ("vocab.json", '{"a": 1}', "lacks 255"),
+        ("merges.txt", "#version: 0.2\nt h\nbroken\n", "line 3: wanted two tokens"),
+        ("merges.txt", "t \u20ac\n", "stands for no byte"),
+        ("merges.txt", "q q\n", "merge 1, q q, needs the token qq"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong(
+    directory: Path, file: str, content: str | None, told: str
+) -> None:
+    if content is None:
+        (directory / file).unlink()
+    else:
+        (directory / file).write_text(content, encoding="utf-8")
+    with pytest.raises(TokenizerError, match=told):
+        Tokenizer.load(directory)

@@ -1,0 +1,126 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiktoken
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import ByteLevelBPETokenizer
+
+from llm_tokenizer import Tokenizer, TokenizerError, UnknownTokenError
+
+EOT = "<|endoftext|>"
+TEXTS = [
+    "",
+    "Hello, I'm a language model,",
+    "def f(x):\n    return {'a': x**2}\n\n\tif  x  :\n",
+    "Füße, naïve, Ελληνικά, русский, עברית, العربية, हिन्दी, 日本語, 한국어, ไทย",
+    "👩\u200d👩\u200d👧 🏳️\u200d🌈 🇫🇷 é\u0301",
+    "  \t mixed \u00a0 white\u2028space\u3000here\u0085and\u1680at the end \n \n  ",
+    "\x00\x01\x1b[0m\x1c\x1d\x1e\x1f\x7f",
+    "it's IT'S we'll WE'LL 'tis ''s '",
+    "a" * 1000 + " " * 1000 + "!" * 1000 + "1" * 1000,
+    "１２３ ½ Ⅷ ٣ x²",
+    EOT + "<|endoftext",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_equal_those_of_tiktoken_and_hugging_face(
+    gpt2: Tokenizer, reference: tiktoken.Encoding, hugging_face: ByteLevelBPETokenizer, text: str
+) -> None:
+    ids = gpt2.encode_ordinary(text)
+    assert ids == reference.encode_ordinary(text)
+    assert ids == hugging_face.encode(text).ids
+    assert gpt2.decode(ids) == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text())
+def test_any_text_has_tiktokens_ids_and_comes_back(
+    gpt2: Tokenizer, reference: tiktoken.Encoding, text: str
+) -> None:
+    ids = gpt2.encode_ordinary(text)
+    assert ids == reference.encode_ordinary(text)
+    assert gpt2.decode(ids) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800", "a\udfffb", "\ud83d\ude00", "\ude00\ud83d", "\ud800 \ud800"]
+)
+def test_surrogates_are_read_as_tiktoken_reads_them(
+    gpt2: Tokenizer, reference: tiktoken.Encoding, text: str
+) -> None:
+    assert gpt2.encode(text) == reference.encode(text)
+
+
+def test_every_token_decodes_to_its_bytes(gpt2: Tokenizer, reference: tiktoken.Encoding) -> None:
+    assert gpt2.n_vocab == 50257
+    for i in range(gpt2.n_vocab):
+        assert gpt2.decode_single_token_bytes(i) == reference.decode_single_token_bytes(i)
+    assert gpt2.token_byte_values()[:3] == [b"!", b'"', b"#"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 50256)))
+def test_any_ids_decode_without_loss(
+    gpt2: Tokenizer, reference: tiktoken.Encoding, ids: list[int]
+) -> None:
+    assert gpt2.decode_bytes(ids) == reference.decode_bytes(ids)
+    assert gpt2.decode(ids) == reference.decode(ids)
+
+
+def test_a_special_token_in_the_text_is_refused_and_the_error_names_the_ways_out(
+    gpt2: Tokenizer,
+) -> None:
+    with pytest.raises(TokenizerError) as raised:
+        gpt2.encode(f"one{EOT}two")
+    for way in (EOT, "allowed_special=", "disallowed_special=()", "special_tokens_set"):
+        assert way in str(raised.value)
+
+
+def test_a_special_token_is_encoded_as_its_id_where_allowed(
+    gpt2: Tokenizer, reference: tiktoken.Encoding
+) -> None:
+    text = f"{EOT}one{EOT}{EOT}two"
+    ids = gpt2.encode(text, allowed_special={EOT})
+    assert ids == gpt2.encode(text, allowed_special="all")
+    assert ids == reference.encode(text, allowed_special={EOT})
+    assert ids.count(gpt2.eot_token) == 3
+
+
+def test_a_special_token_is_ordinary_text_where_not_disallowed(
+    gpt2: Tokenizer, reference: tiktoken.Encoding
+) -> None:
+    ids = gpt2.encode(EOT, disallowed_special=())
+    assert ids == reference.encode(EOT, disallowed_special=())
+    assert gpt2.eot_token not in ids
+
+
+def test_arrays_hold_the_same_ids_in_the_smallest_type(gpt2: Tokenizer) -> None:
+    array = gpt2.encode_to_array("naïve")
+    assert array.dtype == np.uint16
+    assert array.tolist() == gpt2.encode("naïve")
+    assert gpt2.encode_to_array("naïve".encode()).tolist() == array.tolist()
+
+
+def test_a_single_token_is_found_by_text_bytes_or_special_name(gpt2: Tokenizer) -> None:
+    assert gpt2.encode_single_token(" the") == 262
+    assert gpt2.encode_single_token(b" the") == 262
+    assert gpt2.encode_single_token(EOT) == gpt2.eot_token == gpt2.max_token_value == 50256
+
+
+def test_what_the_vocabulary_does_not_hold_is_a_key_error_with_a_sentence(gpt2: Tokenizer) -> None:
+    with pytest.raises(UnknownTokenError, match="' quokkas' is not one token"):
+        gpt2.encode_single_token(" quokkas")
+    with pytest.raises(KeyError, match="token id 50257 is not in this vocabulary of 50257"):
+        gpt2.decode([50257])
+
+
+def test_the_package_imports_neither_torch_nor_a_peer() -> None:
+    code = "import llm_tokenizer, sys, json; print(json.dumps(sorted(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    modules = set(json.loads(loaded))
+    assert not modules & {"torch", "gpt2", "tiktoken", "tokenizers", "regex", "transformers"}

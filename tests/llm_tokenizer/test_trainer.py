@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers import models, pre_tokenizers, trainers
+
+from llm_tokenizer import Tokenizer, TokenizerError
+
+TEXT = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8") * 2
+
+
+def test_merges_are_learned_by_frequency() -> None:
+    # "ab" stands 4 times and "bc" 3 times; joined to "ab", 3 of the 4 stand before a "c".
+    tokenizer = Tokenizer.train(["abc", "abc", "abc", "ab"], 256 + 2 + 1, min_frequency=1)
+    assert tokenizer.vocabulary.merges == [(b"a", b"b"), (b"ab", b"c")]
+
+
+def test_equally_frequent_pairs_are_learned_in_the_order_of_their_ids() -> None:
+    tokenizer = Tokenizer.train(["zy", "ab"], 256 + 1 + 1, min_frequency=1)
+    assert tokenizer.vocabulary.merges == [(b"a", b"b")]
+
+
+def test_a_repeated_character_is_counted_without_overlap_once_merged() -> None:
+    tokenizer = Tokenizer.train(["aaaa"], 256 + 2 + 1, min_frequency=1)
+    assert tokenizer.vocabulary.merges == [(b"a", b"a"), (b"aa", b"aa")]
+
+
+def test_no_merge_crosses_a_piece_or_a_text() -> None:
+    tokenizer = Tokenizer.train(["a b", "b a"], 400, min_frequency=1)
+    assert {left + right for left, right in tokenizer.vocabulary.merges} == {b" a", b" b"}
+
+
+def test_rare_pairs_are_not_learned() -> None:
+    assert Tokenizer.train(["ab", "cd", "cd"], 300, min_frequency=2).vocabulary.merges == [
+        (b"c", b"d")
+    ]
+
+
+def test_the_vocabulary_has_the_size_asked_for_and_ends_with_the_special_tokens() -> None:
+    tokenizer = Tokenizer.train([TEXT], 400, special_tokens=["<|a|>", "<|b|>"])
+    assert tokenizer.n_vocab == 400
+    assert tokenizer.vocabulary.special_tokens == {"<|a|>": 398, "<|b|>": 399}
+
+
+def test_files_are_read_with_their_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"a\r\n\r\nb")
+    tokenizer = Tokenizer.train([path], 300, min_frequency=1)
+    assert tokenizer.vocabulary.merges == [(b"\r", b"\n"), (b"\r\n", b"\r")]
+
+
+def test_too_small_a_vocabulary_is_refused_with_the_smallest_that_would_do() -> None:
+    with pytest.raises(TokenizerError, match="vocab_size must be at least 257 .* got 256"):
+        Tokenizer.train(["text"], 256)
+
+
+def test_a_single_text_is_not_taken_for_a_list_of_characters() -> None:
+    with pytest.raises(TokenizerError, match="put a single one in a list"):
+        Tokenizer.train("text", 300)
+
+
+@pytest.mark.parametrize("min_frequency", [1, 3])
+def test_the_merges_are_those_of_hugging_face(min_frequency: int) -> None:
+    ours = Tokenizer.train([TEXT], 700, special_tokens=[], min_frequency=min_frequency)
+
+    theirs = HuggingFaceTokenizer(models.BPE())
+    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        min_frequency=min_frequency,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    theirs.train_from_iterator([TEXT], trainer)
+
+    assert theirs.get_vocab_size() == ours.n_vocab
+    assert ours.encode_ordinary(TEXT) == theirs.encode(TEXT).ids
