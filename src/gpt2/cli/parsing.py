@@ -8,6 +8,8 @@ from typing import Any
 
 import tyro
 
+from gpt2.errors import ConfigError
+
 
 def parse(kind: Any, args: Sequence[str], *, verb: str, default: Any = None) -> Any:
     """Return the dataclass `kind`, filled from the flags in `args`.
@@ -24,6 +26,9 @@ def parse(kind: Any, args: Sequence[str], *, verb: str, default: Any = None) -> 
     try:
         with contextlib.redirect_stderr(told):
             return tyro.cli(kind, args=args, prog=f"gpt2 {verb}", default=default)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     except SystemExit as exit_:
         if exit_.code:
             print(f"error: {_one_line(told.getvalue())}; see gpt2 {verb} --help", file=sys.stderr)

@@ -92,8 +92,11 @@ class Trainer:
     def train(self) -> None:
         """Take the steps that are left: step, evaluate, save."""
         steps = self.config.training.steps
-        log = MetricsLog(self.run, last_step=self.step)
-        with noted_interruption() as interruption, display(self.step, steps) as show:
+        with (
+            MetricsLog(self.run, last_step=self.step) as log,
+            noted_interruption() as interruption,
+            display(self.step, steps) as show,
+        ):
             while self.step < steps:
                 last = self.step + 1 == steps
                 rows = [self.take_step()]
@@ -111,7 +114,6 @@ class Trainer:
                         f"gpt2 train --resume {self.run}",
                         stopped,
                     )
-        log.close()
 
     def take_step(self) -> Row:
         """Apply one optimizer step and return its row of metrics."""

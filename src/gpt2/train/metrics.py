@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from gpt2.errors import CheckpointError
 
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 class MetricsLog:
-    """Appends rows to a run's metrics.jsonl.
+    """Appends rows to a run's metrics.jsonl; a context, which closes the file.
 
     Args:
         run: The run directory.
@@ -32,8 +32,10 @@ class MetricsLog:
         self._file.write(_line(row))
         self._file.flush()
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
         self._file.close()
 
 

@@ -30,7 +30,9 @@ def draw_positions(embeddings: Tensor, path: Path, *, seed: int = 0) -> list[int
     channels: list[int] = sorted(drawn.tolist())
     figure, axes = _figure(8, 4)
     for channel in channels:
-        axes.plot(embeddings[:, channel].float().cpu(), label=f"channel {channel}", linewidth=1)
+        axes.plot(
+            embeddings[:, channel].float().cpu().numpy(), label=f"channel {channel}", linewidth=1
+        )
     axes.set(title="Position embeddings (wpe)", xlabel="position, in tokens", ylabel="value")
     axes.legend(loc="upper right")
     _save(figure, path)
@@ -48,7 +50,9 @@ def draw_weights(weights: Tensor, path: Path, *, name: str) -> None:
     shown = weights[:SHOWN_WEIGHTS, :SHOWN_WEIGHTS].float().cpu()
     limit = 3 * shown.std().item()  # beyond three deviations the colour is full
     figure, axes = _figure(6, 5)
-    image = axes.imshow(shown, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    image = axes.imshow(
+        shown.numpy(), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest"
+    )
     rows, columns = shown.shape
     axes.set(
         title=f"{name}, first {rows} rows and {columns} columns", xlabel="output", ylabel="input"
@@ -68,7 +72,7 @@ def draw_attention(weights: Tensor, tokens: Sequence[str], path: Path, *, title:
     """
     side = max(4.0, min(14.0, 0.25 * len(tokens)))
     figure, axes = _figure(side + 1, side)
-    image = axes.imshow(weights, cmap="viridis", vmin=0, vmax=1)
+    image = axes.imshow(weights.numpy(), cmap="viridis", vmin=0, vmax=1)
     if len(tokens) <= MOST_LABELS:
         # A dollar would begin a formula, and a line break would spill over the next label.
         labels = [token.replace("$", r"\$").replace("\n", "\\n") for token in tokens]

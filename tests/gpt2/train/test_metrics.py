@@ -11,10 +11,9 @@ def rows(*steps: int) -> list[dict[str, float]]:
 
 
 def write(run: Path, last_step: int, *steps: int) -> None:
-    log = MetricsLog(run, last_step)
-    for row in rows(*steps):
-        log.write(row)
-    log.close()
+    with MetricsLog(run, last_step) as log:
+        for row in rows(*steps):
+            log.write(row)
 
 
 def test_rows_come_back_in_order(tmp_path: Path) -> None:

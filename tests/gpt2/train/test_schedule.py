@@ -15,7 +15,7 @@ CONFIG = OptimizerConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=
         (4, 1.0),
         (8, 0.1 + 0.9 * 0.75),  # a third of the half cosine: cos(60 degrees) = 1/2
         (10, 0.55),  # half way
-        (15, 0.1 + 0.9 * (1 - 0.9829629131445341) / 2 + 0.0),  # cos(165 degrees)
+        (15, 0.1 + 0.9 * (1 - 0.9659258262890683) / 2),  # cos(165 degrees)
         (16, 0.1),  # the end, and after it
         (99, 0.1),
     ],
