@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import CONFIG_FILE, GPT2
+from gpt2.pretrained import CONFIG_FILE, GPT2, write_tensors
 
 MANIFEST_FILE = "manifest.json"
 STATE_TENSORS, STATE_FILE = "training_state.safetensors", "training_state.json"
@@ -52,14 +52,16 @@ def save(
     folder = run / CHECKPOINTS
     final = folder / f"step_{state.step:08d}"
     partial = final.with_name(final.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
+    for stale in folder.glob("*" + PARTIAL):  # of a start that was cut short
+        shutil.rmtree(stale)
     model.save_pretrained(partial)
     tensors, settings = _flatten(optimizers)
-    safetensors.torch.save_file(tensors, partial / STATE_TENSORS)
-    shutil.copymode(partial / CONFIG_FILE, partial / STATE_TENSORS)  # as the other files
+    write_tensors(partial / STATE_TENSORS, tensors)
     versions = {name: version(name) for name in ("torch", "numpy", "gpt2-from-scratch")}
     versions["python"] = platform.python_version()
-    entries = {**asdict(state), "optimizers": settings, "versions": versions}
+    kinds = [type(optimizer).__name__ for optimizer in optimizers]
+    entries = {**asdict(state), "optimizer_kinds": kinds, "optimizers": settings}
+    entries["versions"] = versions
     (partial / STATE_FILE).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     files = {file.name: _describe(file) for file in sorted(partial.iterdir())}
     (partial / MANIFEST_FILE).write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
@@ -68,7 +70,7 @@ def save(
     partial.replace(final)
     _sync(folder)
     for old in steps(run)[:-keep_last]:
-        shutil.rmtree(old)
+        shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))  # never half of it in sight
     return final
 
 
@@ -76,12 +78,18 @@ def restore(directory: Path, model: GPT2, optimizers: Optimizers) -> TrainingSta
     """Load a checkpoint into a model and optimizers of the same settings.
 
     Raises:
-        CheckpointError: A file is missing or damaged; the message names it.
+        CheckpointError: A file is missing or damaged, or was saved with other settings.
     """
     verify(directory)
     loaded = GPT2.from_pretrained(directory)
-    model.load_state_dict(loaded.state_dict())
     entries: dict[str, Any] = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+    kinds = [type(optimizer).__name__ for optimizer in optimizers]
+    if (loaded.config, entries["optimizer_kinds"]) != (model.config, kinds):
+        raise CheckpointError(
+            f"{directory} was saved with {loaded.config} and {entries['optimizer_kinds']}, "
+            f"the run's settings are {model.config} and {kinds}; put those back to resume"
+        )
+    model.load_state_dict(loaded.state_dict())
     tensors = safetensors.torch.load_file(directory / STATE_TENSORS)
     _unflatten(tensors, entries["optimizers"], optimizers)
     names = TrainingState.__dataclass_fields__
@@ -97,7 +105,9 @@ def verify(directory: Path) -> None:
     try:
         listed = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise CheckpointError(f"{directory} is no checkpoint: no {MANIFEST_FILE} there") from None
+        raise CheckpointError(
+            f"{directory} is not a checkpoint: it has no {MANIFEST_FILE}"
+        ) from None
     for name, described in listed.items():
         if not (file := directory / name).is_file():
             raise CheckpointError(f"{directory} is incomplete: {name} is missing")

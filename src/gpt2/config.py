@@ -6,12 +6,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from gpt2.errors import ConfigError
 
+SETTINGS_FILE = "config.toml"  # of a run directory
+
 AttentionBackend = Literal["manual", "flash"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+OptimizerKind = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,9 @@ class GPT2Config:
     """Standard deviation of the initial weights."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "inner"):
-            _check(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
+            size = getattr(self, name)
+            _check(size is None or size >= 1, f"{name} must be at least 1", size)
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             rate = getattr(self, name)
             _check(0 <= rate < 1, f"{name} must be at least 0 and below 1", rate)
@@ -71,7 +75,15 @@ class GPT2Config:
         Raises:
             ConfigError: No released model has this name.
         """
-        return cls(**_known(PRESETS, "preset", name))
+        return cls().with_preset(name)
+
+    def with_preset(self, name: str) -> Self:
+        """Return this shape with the layers, heads and channels of a released model.
+
+        Raises:
+            ConfigError: No released model has this name.
+        """
+        return dataclasses.replace(self, **_known(PRESETS, "preset", name))
 
     @classmethod
     def from_hugging_face(cls, entries: Mapping[str, Any]) -> Self:
@@ -127,6 +139,9 @@ class DataConfig:
     seed: int = 0
     """Seed of the order of the rows."""
 
+    def __post_init__(self) -> None:
+        _check(self.seed >= 0, "data.seed must be at least 0", self.seed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -150,16 +165,18 @@ class TrainingConfig:
     """Recompute each block in the backward pass: less memory, more time."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_tokens", "micro_batch"):
+        for name, least in (("steps", 1), ("batch_tokens", 1), ("micro_batch", 1), ("seed", 0)):
             value = getattr(self, name)
-            _check(value >= 1, f"training.{name} must be at least 1", value)
+            _check(value >= least, f"training.{name} must be at least {least}", value)
+        _check_choice("training.dtype", self.dtype, Dtype)
+        _check_choice("training.attention", self.attention, AttentionBackend)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """The optimizer and its learning rate: linear warm-up, then cosine decay."""
 
-    kind: Literal["adamw", "muon"] = "adamw"
+    kind: OptimizerKind = "adamw"
     """muon: for the matrices inside the blocks, with AdamW for the rest."""
     learning_rate: float = 6e-4
     """Peak, reached at the end of the warm-up."""
@@ -179,11 +196,14 @@ class OptimizerConfig:
     """Largest global norm of the gradients."""
 
     def __post_init__(self) -> None:
+        _check_choice("optimizer.kind", self.kind, OptimizerKind)
+        for name in ("learning_rate", "gradient_clip"):
+            value = getattr(self, name)
+            _check(value > 0, f"optimizer.{name} must be above 0", value)
         _check(
-            self.learning_rate > 0, "optimizer.learning_rate must be above 0", self.learning_rate
-        )
-        _check(
-            self.gradient_clip > 0, "optimizer.gradient_clip must be above 0", self.gradient_clip
+            self.min_learning_rate <= self.learning_rate,
+            f"optimizer.min_learning_rate must be at most learning_rate, {self.learning_rate}",
+            self.min_learning_rate,
         )
         for name in ("min_learning_rate", "warmup_steps", "weight_decay", "epsilon"):
             value = getattr(self, name)
@@ -259,7 +279,7 @@ class RunConfig:
         except FileNotFoundError:
             raise ConfigError(f"there is no recipe {path}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is no TOML: {error}") from None
+            raise ConfigError(f"{path} is not valid TOML: {error}") from None
         try:
             return cls(**{name: _section(cls, name, keys) for name, keys in sections.items()})
         except ConfigError as error:
@@ -271,9 +291,7 @@ class RunConfig:
         for section in dataclasses.fields(self):
             values = dataclasses.asdict(getattr(self, section.name))
             lines = [
-                f"{key} = {json.dumps(value, default=str)}"  # JSON scalars are TOML's, too
-                for key, value in values.items()
-                if value is not None
+                f"{key} = {_toml(value)}" for key, value in values.items() if value is not None
             ]
             parts.append("\n".join([f"[{section.name}]", *lines, ""]))
         return "\n".join(parts)
@@ -286,7 +304,7 @@ class GenerationConfig:
     max_new_tokens: int = 100
     """Tokens to write at the most."""
     temperature: float = 1.0
-    """Divides the logits: below 1 bolder, above 1 wilder, 0 always the likeliest token (greedy)."""
+    """Divides the logits: 0 is greedy, below 1 safer, above 1 more varied."""
     top_k: int | None = None
     """Sample from the k likeliest tokens only."""
     num_samples: int = 1
@@ -307,13 +325,12 @@ def _section(run: type, name: str, keys: Any) -> Any:
     if not isinstance(keys, dict):
         raise ConfigError(f"{name} must be a section, [{name}], got {keys!r}")
     values = dict(keys)
-    defaults: dict[str, Any] = {}
-    if name == "model" and "preset" in values:
-        defaults = dict(_known(PRESETS, "preset", values.pop("preset")))
+    preset = values.pop("preset", None) if name == "model" else None
     types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
     for key, value in values.items():
         values[key] = _typed(f"{name}.{key}", value, _known(types, f"key in [{name}]", key))
-    return kind(**defaults | values)
+    defaults = kind() if preset is None else kind.preset(preset)
+    return dataclasses.replace(defaults, **values)
 
 
 def _typed(name: str, value: Any, kind: Any) -> Any:
@@ -322,17 +339,28 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)
-    choices = getattr(kind, "__args__", None)
-    fits = type(value) in choices or value in choices if choices else type(value) is kind
-    wanted = " or ".join(getattr(c, "__name__", str(c)) for c in choices or (kind,))
-    _check(fits, f"{name} must be {wanted}", value)
+    kinds = get_args(kind) or (kind,)  # of a union its types, of a Literal its values
+    wanted = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
+    _check(type(value) in kinds or value in kinds, f"{name} must be {wanted}", value)
     return value
+
+
+def _toml(value: Any) -> str:
+    """Return a setting as TOML writes it: as JSON does, but for infinity."""
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _known(table: Mapping[str, Any], what: str, name: str) -> Any:
     if name not in table:
         raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(table)}")
     return table[name]
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    known = get_args(choices)
+    _check(value in known, f"{name} must be one of {', '.join(known)}", value)
 
 
 def _check(fits: bool, wanted: str, got: object) -> None:

@@ -1,7 +1,7 @@
 """Devices: which one runs, in which arithmetic, and how fast it could be.
 
-Everything that differs between CPU, CUDA and MPS is here. CUDA and MPS paths are written by the
-documentation and untested on hardware.
+Everything that differs between CPU, CUDA and MPS is here. What concerns CUDA and MPS is written by
+the documentation and untested on hardware.
 """
 
 import ctypes
@@ -15,15 +15,21 @@ import torch
 from gpt2.config import Dtype
 from gpt2.errors import ConfigError
 
-# Published dense bf16 tensor-core rates, operations a second. Source: NVIDIA's data sheets.
+DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# Published dense bf16 tensor-core rates, operations a second, by torch.cuda.get_device_name.
+# Source: NVIDIA's data sheets.
 PUBLISHED_PEAKS = {
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10": 125e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
+    "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA A100-PCIE-40GB": 312e12,
+    "NVIDIA A100 80GB PCIe": 312e12,
+    "NVIDIA L40S": 362e12,
+    "NVIDIA L4": 121e12,
+    "NVIDIA GeForce RTX 4090": 165e12,
+    "NVIDIA GeForce RTX 3090": 71e12,
 }
 
 
@@ -51,13 +57,18 @@ def select_device(name: str = "auto") -> torch.device:
 def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:
     """Return the arithmetic of the matrix products; "auto" is bfloat16 where that is faster."""
     if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+        return DTYPES[name]
     if device.type == "cpu":
         features = torch.cpu.get_capabilities()
         fast = features.get("avx512_bf16", False) or features.get("amx_bf16", False)
     else:
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if fast else torch.float32
+
+
+def name_dtype(dtype: torch.dtype) -> Dtype:
+    """Return the name of an arithmetic, as settings have it."""
+    return next(name for name, known in DTYPES.items() if known == dtype)
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
@@ -71,12 +82,11 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     """Return the operations a second that a matrix product can reach: the denominator of MFU.
 
-    On a GPU the published rate in bfloat16, None for a model not listed; on a CPU the median rate
+    On a GPU the published rate in bfloat16, None for a GPU not listed; on a CPU the median rate
     of a few products of 2048 x 2048 matrices, measured now (about a quarter of a second).
     """
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        return next((peak for model, peak in PUBLISHED_PEAKS.items() if model in name), None)
+        return PUBLISHED_PEAKS.get(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return None
     size = 2048
@@ -87,6 +97,16 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
         matrix @ matrix
         durations.append(time.perf_counter() - start)
     return 2 * size**3 / median(durations)
+
+
+def has_fused_optimizers(device: torch.device) -> bool:
+    """Return whether torch updates all parameters on the device in one kernel."""
+    return device.type in ("cpu", "cuda")
+
+
+def reads_for_free(device: torch.device) -> bool:
+    """Return whether Python can look at a value there without waiting for work under way."""
+    return device.type == "cpu"
 
 
 def describe(device: torch.device) -> str:

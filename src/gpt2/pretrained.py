@@ -1,7 +1,6 @@
 """GPT2: the network with its tokenizer and its files, those of a Hugging Face model directory."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,12 +13,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gpt2.config import PRESETS, GPT2Config
-from gpt2.errors import CheckpointError, ConfigError
+from gpt2.errors import CheckpointError, ConfigError, InputError
 from gpt2.model.gpt import GPT2Network
-from llm_tokenizer import Tokenizer, TokenizerError
+from llm_tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
+from llm_tokenizer.files import MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE, write_whole
 
-CONFIG_FILE, WEIGHTS_FILE, VOCAB_FILE = "config.json", "model.safetensors", "vocab.json"
-HUB_FILES = [CONFIG_FILE, WEIGHTS_FILE, VOCAB_FILE, "merges.txt"]
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+TOKENIZER_FILES = [VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE]
 
 # Hugging Face's names are ours behind a prefix, which the oldest files lack. These four matrices of
 # each block lie there as (inputs, outputs), the transpose of what nn.Linear holds.
@@ -89,16 +89,48 @@ class GPT2(GPT2Network):
         generation: dict[str, Any] = {"_from_model_config": True}
         if self.tokenizer:
             self.tokenizer.save(directory)
-            ends = {f"{end}_token_id": self.tokenizer.eot_token for end in ("bos", "eos")}
-            entries |= ends
-            generation |= ends
+        if (end := self.end_of_text) is not None:
+            entries |= {"bos_token_id": end, "eos_token_id": end}
+            generation |= {"bos_token_id": end, "eos_token_id": end}
         _write_json(directory / CONFIG_FILE, entries)
         _write_json(directory / "generation_config.json", generation)
         weights = {to_hugging_face(name): _turn(name, t) for name, t in self.state_dict().items()}
-        partial = directory / (WEIGHTS_FILE + ".partial")
-        safetensors.torch.save_file(weights, partial, metadata={"format": "pt"})
-        shutil.copymode(directory / CONFIG_FILE, partial)  # it is made unreadable for others
-        partial.replace(directory / WEIGHTS_FILE)
+        write_tensors(directory / WEIGHTS_FILE, weights)
+
+    @property
+    def end_of_text(self) -> int | None:
+        """The id of <|endoftext|>; None without a tokenizer that has it."""
+        if self.tokenizer is None or END_OF_TEXT not in self.tokenizer.special_tokens_set:
+            return None
+        return self.tokenizer.eot_token
+
+    def require_tokenizer(self) -> Tokenizer:
+        """Return the tokenizer.
+
+        Raises:
+            InputError: The model has none, so text can go neither in nor out.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                "the model has no tokenizer; put vocab.json and merges.txt into its directory"
+            )
+        return self.tokenizer
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Raises:
+        CheckpointError: It could not be written, as on a full disk.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
+    except SafetensorError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"could not write {path}: {error}") from None
+    partial.chmod(path.parent.stat().st_mode & 0o666)  # the library lets nobody else read it
+    partial.replace(path)
 
 
 def to_hugging_face(name: str) -> str:
@@ -122,7 +154,10 @@ def _turn(name: str, tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
-    """Copy the weights of a file into the model, one at a time, and return their dtype."""
+    """Copy the weights of a file into the model, one at a time, and return their dtype.
+
+    Of a file of several dtypes it is that of the token embeddings.
+    """
     wanted = model.state_dict()
     wrong: list[str] = []
     try:
@@ -130,11 +165,12 @@ def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
             names = {ours: name for name in file.keys() if (ours := from_hugging_face(name))}  # noqa: SIM118
             wrong += [f"missing {name}" for name in wanted if name not in names]
             wrong += [f"unexpected {name}" for name in names if name not in wanted]
-            for name in wanted.keys() & names.keys():
+            for name in (name for name in wanted if name in names):
                 tensor = _turn(name, file.get_tensor(names[name]))
+                if name == "wte.weight":
+                    dtype = tensor.dtype
                 if tensor.shape == wanted[name].shape:
                     wanted[name].copy_(tensor)
-                    dtype = tensor.dtype
                 else:
                     wrong.append(
                         f"{name} must be {tuple(wanted[name].shape)}, got {tuple(tensor.shape)}"
@@ -149,7 +185,7 @@ def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
 
 
 def _read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
-    if (directory / VOCAB_FILE).exists():
+    if any((directory / file).exists() for file in TOKENIZER_FILES):
         try:
             return Tokenizer.load(directory)
         except TokenizerError as error:
@@ -166,7 +202,9 @@ def _locate(name_or_path: str | Path, revision: str | None) -> Path:
     repository = f"openai-community/{name}" if name in PRESETS else name
     try:
         found = huggingface_hub.snapshot_download(
-            repository, revision=revision, allow_patterns=HUB_FILES
+            repository,
+            revision=revision,
+            allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, *TOKENIZER_FILES],
         )
     except HFValidationError:
         raise CheckpointError(
@@ -190,11 +228,11 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path} not found; a model directory holds {CONFIG_FILE} and {WEIGHTS_FILE}"
         ) from None
     except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from None
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(entries, dict):
         raise CheckpointError(f"{path} must be an object of settings, got {entries!r:.40}")
     return entries
 
 
 def _write_json(path: Path, entries: dict[str, Any]) -> None:
-    path.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(entries, indent=2).encode() + b"\n")

@@ -4,7 +4,8 @@ Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners
 """
 
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError
+from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.tokenizer import Tokenizer
 from llm_tokenizer.vocabulary import END_OF_TEXT
 
-__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerError", "UnknownTokenError"]
+__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerError", "UnknownTokenError", "well_formed"]

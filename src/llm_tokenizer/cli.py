@@ -1,11 +1,13 @@
 """`llm-tokenizer encode | decode | count | train`: the tokenizer on the command line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.files import read_text
 from llm_tokenizer.tokenizer import Tokenizer
 
 
@@ -14,7 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         options.run(options)
-    except (TokenizerError, OSError, UnicodeDecodeError) as error:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (TokenizerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -73,5 +79,9 @@ def _tokenizer(options: argparse.Namespace) -> Tokenizer:
 
 def _read(path: Path | None) -> str:
     """Return the text of a file or of stdin, its line ends as they are."""
-    content = path.read_bytes() if path else sys.stdin.buffer.read()
-    return content.decode("utf-8")
+    if path:
+        return read_text(path)
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"stdin must be UTF-8 text: byte {error.start} is not") from None

@@ -1,14 +1,18 @@
-"""Read and write a vocabulary as vocab.json + merges.txt, the files of a Hugging Face GPT-2."""
+"""The files of a vocabulary: vocab.json + merges.txt, as a Hugging Face GPT-2 has them.
+
+Newer directories hold the same in one tokenizer.json, which is read, too.
+"""
 
 import json
 import os
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from llm_tokenizer.errors import TokenizerError
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
-VOCAB_FILE, MERGES_FILE = "vocab.json", "merges.txt"
+VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
 MERGES_HEADER = "#version: 0.2"
 
 
@@ -19,15 +23,18 @@ def read_gpt2() -> Vocabulary:
 
 
 def read(directory: Path) -> Vocabulary:
-    """Read vocab.json and merges.txt from `directory`.
+    """Read vocab.json and merges.txt from a folder, or tokenizer.json in place of the two.
 
-    An entry of vocab.json that is neither a byte nor the outcome of a merge is a special token.
+    An entry of the vocabulary that is neither a byte nor the outcome of a merge is a special token.
 
     Raises:
         TokenizerError: A file is missing or is not what its name says; it tells which and where.
     """
-    entries = _read_vocab(directory / VOCAB_FILE)
-    merges_text = _read_text(directory / MERGES_FILE)
+    if (directory / TOKENIZER_FILE).exists() and not (directory / VOCAB_FILE).exists():
+        entries, merges_text = _read_tokenizer_json(directory / TOKENIZER_FILE)
+    else:
+        entries = _read_vocab(directory / VOCAB_FILE)
+        merges_text = read_text(directory / MERGES_FILE)
     try:
         merges = _parse_merges(merges_text)
         ordinary = {show_bytes(bytes([byte])) for byte in range(256)}
@@ -47,25 +54,68 @@ def write(vocabulary: Vocabulary, directory: Path) -> None:
     entries = {show_bytes(token): i for token, i in vocabulary.token_ids.items()}
     entries |= vocabulary.special_tokens
     by_id = dict(sorted(entries.items(), key=lambda entry: entry[1]))
-    _write_text(directory / VOCAB_FILE, json.dumps(by_id, ensure_ascii=False))
+    write_whole(directory / VOCAB_FILE, json.dumps(by_id, ensure_ascii=False).encode())
     lines = [f"{show_bytes(left)} {show_bytes(right)}" for left, right in vocabulary.merges]
-    _write_text(directory / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]))
+    write_whole(directory / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, its line ends as they are.
+
+    Raises:
+        TokenizerError: The file cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise TokenizerError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{path} must be UTF-8 text: byte {error.start} is not") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: under another name, synced to disk, then renamed."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], str]:
+    """Return what vocab.json and merges.txt would hold."""
+    content = _read_json(path)
+    try:
+        model, added = content["model"], content.get("added_tokens", [])
+        kinds = (model.get("type", "BPE"), (content["pre_tokenizer"] or {}).get("type"))
+        if kinds != ("BPE", "ByteLevel"):
+            raise TokenizerError(
+                f"{path} must be a BPE split by ByteLevel, as GPT-2's, got {kinds}"
+            )
+        entries = model["vocab"] | {token["content"]: token["id"] for token in added}
+        merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+        return entries, "\n".join(merges)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TokenizerError(f"{path} is not a tokenizer.json: {error!r}") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise TokenizerError(f"{path} is not valid JSON: {error}") from None
 
 
 def _read_vocab(path: Path) -> dict[str, int]:
-    try:
-        entries = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise TokenizerError(f"{path} is no JSON: {error}") from None
+    entries = _read_json(path)
     if not isinstance(entries, dict) or not all(type(i) is int for i in entries.values()):
         raise TokenizerError(f"{path} must map each token to its id, a whole number")
-    if len(set(entries.values())) != len(entries):
-        raise TokenizerError(f"{path} gives one id to two tokens")
     return entries
 
 
 def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
-    lines = text.rstrip("\n").split("\n")
+    lines = text.rstrip("\n").split("\n") if text else []
     first = 1 if lines and lines[0].startswith("#version") else 0
     merges = []
     for number, line in enumerate(lines[first:], start=first + 1):
@@ -76,23 +126,3 @@ def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
             )
         merges.append((parse_bytes(parts[0]), parse_bytes(parts[1])))
     return merges
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TokenizerError(
-            f"{path} not found; a vocabulary is a folder with {VOCAB_FILE} and {MERGES_FILE}"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"{path} is not UTF-8 text: {error.reason} at {error.start}") from None
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -28,6 +28,19 @@ def split(text: str) -> list[str]:
     return _pattern().findall(text)
 
 
+def well_formed(text: str) -> str:
+    """Return `text` as Unicode allows it: surrogate pairs joined, lone surrogates as U+FFFD.
+
+    >>> well_formed("a\\ud800b")
+    'a\ufffdb'
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 @cache
 def _pattern() -> re.Pattern[str]:
     letter, number, space = (

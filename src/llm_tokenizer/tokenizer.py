@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from llm_tokenizer import files, trainer
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError
 from llm_tokenizer.merging import Merge, merge
-from llm_tokenizer.splitter import split
+from llm_tokenizer.splitter import split, well_formed
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
 
 if TYPE_CHECKING:  # numpy takes longer to load than all of this package: only where arrays are made
@@ -35,8 +35,8 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         ids = vocabulary.token_ids
-        self._bytes_of_id = {i: token for token, i in ids.items()}
-        self._bytes_of_id |= {i: text.encode() for text, i in vocabulary.special_tokens.items()}
+        self._special_ids = {text.encode(): i for text, i in vocabulary.special_tokens.items()}
+        self._bytes_of_id = {i: token for token, i in (*ids.items(), *self._special_ids.items())}
         self._byte_ids = [ids[bytes([byte])] for byte in range(256)]
         self._merges = {
             (ids[left], ids[right]): Merge(rank, ids[left + right])
@@ -51,7 +51,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: str | Path) -> "Tokenizer":
-        """Read a folder with vocab.json and merges.txt.
+        """Read a folder with vocab.json and merges.txt, or else with tokenizer.json.
 
         Raises:
             TokenizerError: A file is missing or damaged.
@@ -122,15 +122,15 @@ class Tokenizer:
         Args:
             text: Any string; a lone surrogate is read as U+FFFD.
             allowed_special: Special tokens that become their id where they stand in the text.
-            disallowed_special: Special tokens that may not stand in the text; "all" is all that
-                are not allowed. One in neither set is encoded as the ordinary text it is.
+            disallowed_special: Special tokens that may not stand in the text, allowed or not;
+                "all" is all that are not allowed. One in neither set is ordinary text.
         Raises:
             TokenizerError: The text holds a disallowed special token.
         """
         specials = self.special_tokens_set
         allowed = specials if allowed_special == "all" else set(allowed_special)
-        disallowed = specials if disallowed_special == "all" else set(disallowed_special)
-        if found := _first_match(disallowed - allowed, text):
+        disallowed = specials - allowed if disallowed_special == "all" else set(disallowed_special)
+        if found := _first_match(disallowed, text):
             raise TokenizerError(
                 f"the text holds the special token {found!r}. To encode it as that token, pass "
                 f"allowed_special={{{found!r}}}; to encode it as ordinary text, pass "
@@ -150,7 +150,7 @@ class Tokenizer:
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the ids of `text`, in which special tokens are text like any other."""
         ids: list[int] = []
-        for piece in split(_well_formed(text)):
+        for piece in split(well_formed(text)):
             short = len(piece) <= LONGEST_CACHED_PIECE
             ids.extend(self._encode_cached(piece) if short else self._encode_piece(piece))
         return ids
@@ -179,15 +179,16 @@ class Tokenizer:
         Raises:
             UnknownTokenError: The text is not one token.
         """
-        if text_or_bytes in self.vocabulary.special_tokens:
-            return self.vocabulary.special_tokens[str(text_or_bytes)]
-        token = text_or_bytes.encode() if isinstance(text_or_bytes, str) else text_or_bytes
-        try:
-            return self.vocabulary.token_ids[token]
-        except KeyError:
-            raise UnknownTokenError(
-                f"{text_or_bytes!r} is not one token of this vocabulary of {self.n_vocab}"
-            ) from None
+        if isinstance(text_or_bytes, str):
+            token = well_formed(text_or_bytes).encode()
+        else:
+            token = text_or_bytes
+        for known in (self._special_ids, self.vocabulary.token_ids):
+            if token in known:
+                return known[token]
+        raise UnknownTokenError(
+            f"{text_or_bytes!r} is not one token of this vocabulary of {self.n_vocab}"
+        )
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """Return the text of `ids`.
@@ -217,8 +218,8 @@ class Tokenizer:
         return self.decode_bytes([token])
 
     def token_byte_values(self) -> list[bytes]:
-        """Return the bytes of every token but the special ones, by ascending id."""
-        return [token for token, _ in sorted(self.vocabulary.token_ids.items(), key=lambda t: t[1])]
+        """Return the bytes of every token but the special ones, sorted."""
+        return sorted(self.vocabulary.token_ids)
 
     def _decode_each(self, ids: Iterable[int]) -> Iterator[bytes]:
         for i in ids:
@@ -235,15 +236,6 @@ class Tokenizer:
     def __repr__(self) -> str:
         first = show_bytes(self._bytes_of_id.get(256, b""))
         return f"<Tokenizer n_vocab={self.n_vocab} first_merge={first!r}>"
-
-
-def _well_formed(text: str) -> str:
-    """Return `text` as Unicode allows it: surrogate pairs joined, lone surrogates as U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _first_match(specials: set[str], text: str) -> str | None:

@@ -16,8 +16,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.files import read_text
 from llm_tokenizer.merging import Pair
-from llm_tokenizer.splitter import split
+from llm_tokenizer.splitter import split, well_formed
 from llm_tokenizer.vocabulary import BYTE_ORDER, END_OF_TEXT, Vocabulary
 
 
@@ -40,7 +41,7 @@ def train(
         The vocabulary, the same for the same texts in any order.
     Raises:
         TokenizerError: `vocab_size` has no room for the bytes and the special tokens, or a single
-            text was given in place of several.
+            text was given in place of several, or a file is missing or not UTF-8 text.
     """
     specials = list(dict.fromkeys(special_tokens))
     room = vocab_size - len(BYTE_ORDER) - len(specials)
@@ -57,14 +58,13 @@ def train(
 
 def _read(texts: Iterable[str | Path]) -> Iterator[str]:
     for text in texts:
-        # Bytes, decoded: reading as text would turn every line end into \n.
-        yield text if isinstance(text, str) else text.read_bytes().decode("utf-8")
+        yield well_formed(text) if isinstance(text, str) else read_text(text)
 
 
 def _learn(pieces: Counter[str], room: int, min_frequency: int) -> list[tuple[bytes, bytes]]:
     tokens = [bytes([byte]) for byte in BYTE_ORDER]
     id_of = {token: i for i, token in enumerate(tokens)}
-    words = [[id_of[bytes([b])] for b in piece.encode("utf-8", "replace")] for piece in pieces]
+    words = [[id_of[bytes([b])] for b in piece.encode()] for piece in pieces]
     frequencies = list(pieces.values())
     counts: Counter[Pair] = Counter()
     words_with: defaultdict[Pair, set[int]] = defaultdict(set)

@@ -58,6 +58,14 @@ class Vocabulary:
                 "a byte-level vocabulary has a token for each of the 256 bytes, "
                 f"this one lacks {len(missing)}, the first {missing[0]:#04x}"
             )
+        shown = {show_bytes(token) for token in self.token_ids}
+        if wrong := [text for text in self.special_tokens if not text or text in shown]:
+            raise TokenizerError(
+                f"a special token must have a text that no other token has, got {wrong[0]!r}"
+            )
+        ids = [*self.token_ids.values(), *self.special_tokens.values()]
+        if len(set(ids)) != len(ids):
+            raise TokenizerError("every token must have an id of its own, one is given twice")
         for number, (left, right) in enumerate(self.merges, start=1):
             for token in (left, right, left + right):
                 if token not in self.token_ids:

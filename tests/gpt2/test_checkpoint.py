@@ -10,7 +10,7 @@ from gpt2 import checkpoint
 from gpt2.checkpoint import TrainingState
 from gpt2.config import OptimizerConfig
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import GPT2
+from gpt2.pretrained import GPT2, write_tensors
 from gpt2.train.optimizer import make_optimizers
 
 STATE = TrainingState(step=7, seconds=1.5, data_fingerprint="abc")
@@ -88,9 +88,22 @@ def test_a_missing_or_changed_file_is_named(saved: Path, model: GPT2, file: str)
         checkpoint.restore(saved, model, optimizers)
 
 
-def test_a_half_written_checkpoint_is_not_taken_for_one(saved: Path, tmp_path: Path) -> None:
-    (tmp_path / "checkpoints/step_00000008.partial").mkdir()
+def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
+    saved: Path, model: GPT2, tmp_path: Path
+) -> None:
+    partial = tmp_path / "checkpoints/step_00000008.partial"
+    partial.mkdir()
     assert checkpoint.newest(tmp_path) == saved
+    state = dataclasses.replace(STATE, step=9)
+    checkpoint.save(tmp_path, model, trained(model, "adamw"), state, keep_last=2)
+    assert not partial.exists()
+
+
+def test_a_full_disk_is_told_and_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors.partial").mkdir()  # nothing can be written over a directory
+    with pytest.raises((CheckpointError, OSError)):
+        write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_a_run_directory_stands_for_its_newest_checkpoint(saved: Path, tmp_path: Path) -> None:

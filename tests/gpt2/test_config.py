@@ -30,7 +30,7 @@ UNUSUAL = RunConfig(
         resid_pdrop=0.4,
         initializer_range=0.03,
     ),
-    data=DataConfig(directory=Path("some where/ä"), seed=1),
+    data=DataConfig(directory=Path('some where/ä😀\\"'), seed=1),
     training=TrainingConfig(
         steps=7,
         batch_tokens=128,
@@ -50,7 +50,7 @@ UNUSUAL = RunConfig(
         beta1=0.8,
         beta2=0.9,
         epsilon=1e-7,
-        gradient_clip=2.0,
+        gradient_clip=float("inf"),
     ),
     evaluation=EvaluationConfig(every=9, val_tokens=64),
     checkpoint=CheckpointConfig(every=11, keep_last=3),
@@ -92,14 +92,24 @@ def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None
         ('[training]\ndtype = "half"', "training.dtype must be auto or float32 or bfloat16"),
         ("[training]\nbatch_tokens = 9000", "multiple of .* 8192, got 9000; .* 8192 or 16384"),
         ("[optimizer]\nbeta1 = 1.0", "optimizer.beta1 must be at least 0 and below 1, got 1.0"),
+        ("[optimizer]\nlearning_rate = 1e-5", "min_learning_rate must be at most learning_rate"),
+        ("[data]\nseed = -1", "data.seed must be at least 0, got -1"),
+        ("[model]\nn_inner = 0", "n_inner must be at least 1, got 0"),
         ("training = 3", r"training must be a section, \[training\], got 3"),
-        ("[model", "is no TOML"),
+        ("[model", "is not valid TOML"),
     ],
 )
 def test_a_wrong_recipe_is_told_with_file_and_key(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told) as raised:
         RunConfig.from_toml(write(tmp_path, text))
     assert "recipe.toml" in str(raised.value)
+
+
+def test_a_choice_is_checked_wherever_it_comes_from() -> None:
+    with pytest.raises(ConfigError, match="optimizer.kind must be one of adamw, muon, got 'sgd'"):
+        OptimizerConfig(kind="sgd")
+    with pytest.raises(ConfigError, match="training.dtype must be one of auto, float32, bfloat16"):
+        TrainingConfig(dtype="half")
 
 
 def test_a_missing_recipe_is_told() -> None:

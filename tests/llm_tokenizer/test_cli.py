@@ -52,7 +52,7 @@ def test_train_writes_a_vocabulary_that_the_other_verbs_take(
     ("args", "told"),
     [
         (["count", "missing.txt"], "missing.txt"),
-        (["count", "--tokenizer", "missing"], "vocab.json not found"),
+        (["count", "--tokenizer", "missing"], "vocab.json: No such file"),
         (["decode"], "wanted token ids, whole numbers, got 'x'"),
     ],
 )

@@ -47,6 +47,32 @@ def test_ids_in_any_order_are_kept(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path).encode("ab") == [300]
 
 
+def test_a_directory_with_a_tokenizer_json_alone_is_read(directory: Path, tmp_path: Path) -> None:
+    ours = Tokenizer.load(directory)
+    alone = tmp_path / "alone"
+    transformers.GPT2TokenizerFast.from_pretrained(directory).save_pretrained(alone)
+    assert (alone / "tokenizer.json").exists()
+    assert not (alone / "vocab.json").exists()
+    assert Tokenizer.load(alone).fingerprint == ours.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            {"model": {"type": "WordPiece"}, "pre_tokenizer": None},
+            "must be a BPE split by ByteLevel",
+        ),
+        ({"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}, "KeyError\\('vocab'"),
+        ([], "is not a tokenizer.json"),
+    ],
+)
+def test_another_kind_of_tokenizer_is_refused(tmp_path: Path, content: object, told: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(TokenizerError, match=told):
+        Tokenizer.load(tmp_path)
+
+
 def test_transformers_opens_a_saved_vocabulary(directory: Path) -> None:
     theirs = transformers.GPT2TokenizerFast.from_pretrained(directory)
     text = "the cat é, that hat\n"
@@ -56,9 +82,9 @@ def test_transformers_opens_a_saved_vocabulary(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("vocab.json", None, "vocab.json not found"),
-        ("merges.txt", None, "merges.txt not found"),
-        ("vocab.json", "{", "vocab.json is no JSON"),
+        ("vocab.json", None, "cannot read .*vocab.json: No such file"),
+        ("merges.txt", None, "cannot read .*merges.txt: No such file"),
+        ("vocab.json", "{", "vocab.json is not valid JSON"),
         ("vocab.json", '{"a": "b"}', "must map each token to its id"),
         ("vocab.json", '{"a": 1}', "lacks 255"),
         ("merges.txt", "#version: 0.2\nt h\nbroken\n", "line 3: wanted two tokens"),

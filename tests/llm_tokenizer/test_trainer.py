@@ -54,6 +54,23 @@ def test_too_small_a_vocabulary_is_refused_with_the_smallest_that_would_do() -> 
         Tokenizer.train(["text"], 256)
 
 
+@pytest.mark.parametrize("special", ["", "a", "Ġthe"])
+def test_a_special_token_must_differ_from_every_other(special: str) -> None:
+    with pytest.raises(TokenizerError, match="a text that no other token has"):
+        Tokenizer.train([" the the the"] * 2, 300, special_tokens=[special])
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes(b"ab\xff")
+    with pytest.raises(TokenizerError, match="x.txt must be UTF-8 text: byte 2 is not"):
+        Tokenizer.train([tmp_path / "x.txt"], 300)
+
+
+def test_a_lone_surrogate_is_learned_as_it_is_encoded() -> None:
+    learned = Tokenizer.train(["\ud800"] * 2, 300)
+    assert learned.fingerprint == Tokenizer.train(["\ufffd"] * 2, 300).fingerprint
+
+
 def test_a_single_text_is_not_taken_for_a_list_of_characters() -> None:
     with pytest.raises(TokenizerError, match="put a single one in a list"):
         Tokenizer.train("text", 300)

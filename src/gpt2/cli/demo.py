@@ -3,6 +3,7 @@
 Each stage finds what an earlier start has finished, so that an interrupted demo goes on.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt2.cli.parsing import parse
-from gpt2.config import DataConfig, GenerationConfig, RunConfig
+from gpt2.config import SETTINGS_FILE, DataConfig, GenerationConfig, RunConfig
+from gpt2.errors import ConfigError
 
 PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
@@ -37,11 +39,13 @@ class Demo:
         _prepare(config)
         _train(config, self.out)
         _report(config, self.out)
+        # Where the environment is not activated, a shell does not find gpt2 by its name.
+        gpt2 = "gpt2" if shutil.which("gpt2") else sys.argv[0]
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Next, try:\n")
-        print(f'  gpt2 generate "{PROMPT}" --model {self.out}')
-        print(f"  gpt2 eval perplexity --model {self.out} --data README.md")
-        print(f'  gpt2 plot attention --text "{PROMPT}" --model {self.out}')
-        print(f"  gpt2 plot positions --model {self.out}")
+        print(f'  {gpt2} generate "{PROMPT}" --model {self.out}')
+        print(f"  {gpt2} eval perplexity --model {self.out} --data {self.out / 'report.md'}")
+        print(f'  {gpt2} plot attention --text "{PROMPT}" --model {self.out}')
+        print(f"  {gpt2} plot positions --model {self.out}")
 
 
 def main(args: Sequence[str]) -> None:
@@ -75,28 +79,25 @@ def _prepare(config: RunConfig) -> None:
 
 def _train(config: RunConfig, run: Path) -> None:
     from gpt2.train import loop
-    from gpt2.train.report import CONFIG_FILE
 
-    if (run / CONFIG_FILE).exists():
-        _say(f"Continuing the run in {run}")
-        loop.resume(run)
-    else:
+    if not (run / SETTINGS_FILE).exists():
         _say(f"Training for {config.training.steps} steps; Ctrl-C saves, and make demo continues")
         loop.start(config, run)
+        return
+    if RunConfig.from_toml(run / SETTINGS_FILE) != loop.resolve(config):
+        raise ConfigError(
+            f"{run} holds a demo with other settings; delete it, or choose another --out"
+        )
+    _say(f"Continuing the run in {run}")
+    loop.resume(run)
 
 
 def _report(config: RunConfig, run: Path) -> None:
-    """Measure the model and the baselines, draw samples, and write and print the outcome."""
-    import math
-
-    import numpy as np
-    import torch
-
+    """Measure the held-out text, draw samples, and write and print the outcome."""
     from gpt2 import checkpoint, devices
     from gpt2.data.shards import open_shards
-    from gpt2.evaluate import baselines
-    from gpt2.evaluate.perplexity import token_nats
-    from gpt2.generate.engine import generate
+    from gpt2.evaluate.baselines import compare
+    from gpt2.generation.engine import generate
     from gpt2.pretrained import GPT2
     from gpt2.train.report import REPORT_FILE, write_report
 
@@ -105,26 +106,15 @@ def _report(config: RunConfig, run: Path) -> None:
     device = devices.select_device(config.training.device)
     untrained = GPT2(config.model, tokenizer=data.tokenizer, seed=config.training.seed).to(device)
     trained = GPT2.from_pretrained(checkpoint.newest(run), device=device)
-    tokens = torch.from_numpy(np.concatenate(data.val).astype(np.int64))
     dtype = devices.select_dtype(config.training.dtype, device)
-    nats = token_nats(trained, tokens, dtype=dtype)
-    text_bytes = sum(shard.bytes for shard in data.manifest.of("val"))
-    simpler = baselines.measure(data)
-    unigram_nats = simpler.unigram * math.log(2) * text_bytes / len(nats)
-    results = f"""\
-| model of the held-out text | nats/token | bits/byte |
-|---|---|---|
-| uniform bytes | | {simpler.uniform_bytes:.3f} |
-| unigram, the same tokens | {unigram_nats:.3f} | {simpler.unigram:.3f} |
-| xz -9 after the training text | | {simpler.xz:.3f} |
-| this GPT-2 | {nats.mean():.3f} | {nats.sum() / math.log(2) / text_bytes:.3f} |"""
+    comparison = compare(trained, data, dtype=dtype)
     before, after = (generate(model, [PROMPT], SAMPLING)[0] for model in (untrained, trained))
-    samples = "\n\n".join(
-        f"{when} training:\n\n```text\n{PROMPT}{sample.text}\n```"
-        for when, sample in (("Before", before), ("After", after))
-    )
-    sections = [f"## Held-out text\n\n{results}", f"## Samples\n\n{samples}"]
-    write_report(run, sections=sections, references={"unigram": unigram_nats})
+    sections = [
+        f"## Held-out text\n\nRead in windows that overlap by half:\n\n{comparison.to_markdown()}",
+        f"## A sample before training\n\n```text\n{PROMPT}{before.text}\n```",
+        f"## A sample after training\n\n```text\n{PROMPT}{after.text}\n```",
+    ]
+    write_report(run, sections=sections, references={"unigram": comparison.unigram_nats})
     print("\n\n".join(sections))
     print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")
 

@@ -11,7 +11,7 @@ from gpt2.cli.parsing import parse_one_of
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity:
-    """Print how well a model predicts a text, by every convention."""
+    """Print how well a model predicts a text, in the units that papers use."""
 
     data: Path
     """A UTF-8 text file."""
@@ -36,6 +36,10 @@ class Perplexity:
         if self.json:
             print(json.dumps(figures))
             return
+        print(
+            f"# {self.data}, after <|endoftext|>, in windows that overlap by half; words are what"
+        )
+        print("# white space separates; the text is read as it is")
         for name, value in figures.items():
             print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.4f}")
 

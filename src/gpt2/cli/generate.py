@@ -33,7 +33,7 @@ class Generate:
         """Load the model, draw the samples and print them."""
         # Imported after the flags are read, so that --help and a wrong flag need no torch.
         from gpt2 import checkpoint, devices
-        from gpt2.generate.engine import generate
+        from gpt2.generation.engine import generate
         from gpt2.pretrained import GPT2
 
         device = devices.select_device(self.device)

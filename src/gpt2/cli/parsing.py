@@ -8,7 +8,13 @@ from typing import Any
 
 import tyro
 
-from gpt2.errors import ConfigError
+from gpt2.errors import ConfigError, Gpt2Error
+
+
+class UsageError(Gpt2Error):
+    """Flags that do not go together."""
+
+    exit_code = 2
 
 
 def parse(kind: Any, args: Sequence[str], *, verb: str, default: Any = None) -> Any:

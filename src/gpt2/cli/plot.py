@@ -74,16 +74,14 @@ class Attention(_OfModel):
 
     def run(self) -> None:
         """Draw the figure and print its path."""
-        from gpt2.errors import InputError
         from gpt2.visual.capture import attention_weights
         from gpt2.visual.figures import draw_attention
 
         model = self.load()
-        if model.tokenizer is None:
-            raise InputError(f"{self.model} has no tokenizer, so it cannot read a text")
-        ids = model.tokenizer.encode(self.text)
+        tokenizer = model.require_tokenizer()
+        ids = tokenizer.encode(self.text)
         weights = attention_weights(model, ids, self.block, self.head)
-        tokens = [model.tokenizer.decode([i]) for i in ids]
+        tokens = [tokenizer.decode([i]) for i in ids]
         title = f"Attention of block {self.block}, head {self.head}"
         draw_attention(weights, tokens, self.out, title=title)
         print(self.out)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from gpt2.cli.parsing import parse
-from gpt2.errors import DataError
+from gpt2.cli.parsing import UsageError, parse
 
 STDLIB_DOCS = "stdlib-docs"
 
@@ -37,7 +36,7 @@ class Prepare:
         from llm_tokenizer import Tokenizer
 
         if not self.source:
-            raise DataError(f"wanted a source: {STDLIB_DOCS}, or .txt files or folders")
+            raise UsageError(f"wanted a source: {STDLIB_DOCS}, or .txt files or folders")
         if self.source == (STDLIB_DOCS,):
             documents = stdlib_docs()
         else:

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from gpt2.cli.parsing import parse, take_flag
-from gpt2.config import GPT2Config, RunConfig
-from gpt2.errors import ConfigError
+from gpt2.cli.parsing import UsageError, parse, take_flag
+from gpt2.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +17,8 @@ class Train:
 
     out: Path | None = None
     """New run directory; runs/ and the recipe's name if not given."""
+    preset: Annotated[str | None, tyro.conf.arg(name="model.preset")] = None
+    """Layers, heads and channels of a released model: gpt2, gpt2-medium, gpt2-large or gpt2-xl."""
     recipe: Path | None = None
     """TOML file of settings; what it does not set keeps its default."""
     resume: Path | None = None
@@ -44,12 +45,12 @@ def main(args: Sequence[str]) -> None:
 
 def _read(args: list[str]) -> Train:
     """Return the settings: defaults, then the recipe, then the flags."""
-    if any(arg.split("=")[0] == "--resume" for arg in args) and len(args) > 2:
-        raise ConfigError("--resume takes the settings of the run; give it alone")
-    recipe = take_flag(args, "--recipe")
+    recipe, preset = take_flag(args, "--recipe"), take_flag(args, "--model.preset")
     config = RunConfig.from_toml(Path(recipe)) if recipe else RunConfig()
-    if preset := take_flag(args, "--model.preset"):
-        config = replace(config, model=GPT2Config.preset(preset))
+    if preset:
+        config = replace(config, model=config.model.with_preset(preset))
     default = Train(recipe=Path(recipe) if recipe else None, config=config)
     command: Train = parse(Train, args, verb="train", default=default)
+    if command.resume and (recipe or preset or replace(command, resume=None) != default):
+        raise UsageError("--resume takes the settings of the run: give it alone")
     return command

@@ -15,7 +15,7 @@ from gpt2.data.shards import (
     write_shard,
 )
 from gpt2.errors import DataError
-from llm_tokenizer import Tokenizer
+from llm_tokenizer import Tokenizer, well_formed
 
 SHARD_TOKENS = 100_000_000
 
@@ -24,12 +24,24 @@ def hold_out(documents: Sequence[str], share: float, seed: int) -> tuple[list[st
     """Return the documents in a seeded order, split: to train on, and to evaluate on.
 
     Args:
-        documents: Whole documents; none is divided.
-        share: Share of them to hold out, rounded down, 0 to 1.
-        seed: Seed of the order.
+        documents: At least two; none is divided.
+        share: Share of them to hold out, above 0 and below 1; rounded down, but one at least.
+        seed: Seed of the order, at least 0.
+    Raises:
+        DataError: There are fewer than two documents, or an argument is out of range.
     """
+    if not 0 < share < 1 or seed < 0:
+        raise DataError(
+            "wanted to hold out a share above 0 and below 1 with a seed of at least 0, "
+            f"got {share} and {seed}"
+        )
+    if len(documents) < 2:
+        raise DataError(
+            f"wanted at least 2 documents, to hold one out, got {len(documents)}; "
+            'cut a file into documents with --separator, such as --separator "\\n\\n"'
+        )
     order = np.random.default_rng(seed).permutation(len(documents))
-    count = int(len(documents) * share)
+    count = max(1, int(len(documents) * share))
     return [documents[i] for i in order[count:]], [documents[i] for i in order[:count]]
 
 
@@ -108,6 +120,6 @@ def _portions(
             parts, held, text_bytes = [], 0, 0
         parts.append(tokens)
         held += len(tokens)
-        text_bytes += len(document.encode("utf-8", "replace"))
+        text_bytes += len(well_formed(document).encode())
     if parts:
         yield parts, text_bytes

@@ -9,7 +9,6 @@ Source: the data files of llm.c, github.com/karpathy/llm.c, dev/data/data_common
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
+from llm_tokenizer.files import write_whole
 
 MAGIC, VERSION, HEADER_INTS = 20240520, 1, 256
 HEADER_BYTES = 4 * HEADER_INTS
@@ -63,7 +63,7 @@ def write_shard(path: Path, tokens: Tokens) -> str:
     header = np.zeros(HEADER_INTS, "<i4")
     header[:3] = MAGIC, VERSION, len(tokens)
     content = header.tobytes() + tokens.astype("<u2", copy=False).tobytes()
-    _write(path, content)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -79,7 +79,7 @@ def read_shard(path: Path) -> Tokens:
     except OSError as error:
         raise DataError(f"cannot read the shard {path}: {error.strerror}") from None
     if len(header) < HEADER_INTS or header[0] != MAGIC or header[1] != VERSION:
-        raise DataError(f"{path} is no token shard: wanted magic {MAGIC} and version {VERSION}")
+        raise DataError(f"{path} is not a token shard: wanted magic {MAGIC} and version {VERSION}")
     expected = HEADER_BYTES + 2 * int(header[2])
     if size != expected or header[2] == 0:
         raise DataError(
@@ -91,7 +91,8 @@ def read_shard(path: Path) -> Tokens:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write manifest.json, whole or not at all."""
-    _write(directory / MANIFEST_FILE, json.dumps(asdict(manifest), indent=1).encode() + b"\n")
+    content = json.dumps(asdict(manifest), indent=1).encode() + b"\n"
+    write_whole(directory / MANIFEST_FILE, content)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -110,7 +111,7 @@ def read_manifest(directory: Path) -> Manifest:
             f"make them with: gpt2 prepare SOURCE --out {directory}"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no manifest of token shards: {error!r}") from None
+        raise DataError(f"{path} is not a manifest of token shards: {error!r}") from None
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def open_shards(directory: Path) -> TokenData:
     """Open a folder that `gpt2 prepare` wrote; the tokens stay on disk until they are read.
 
     Raises:
-        DataError: Something is missing, damaged, or does not belong to the rest.
+        DataError: A shard is missing or damaged, or does not belong to the rest.
+        TokenizerError: The vocabulary is missing or damaged.
     """
     manifest = read_manifest(directory)
     tokenizer = Tokenizer.load(directory)
@@ -148,12 +150,3 @@ def _read_listed(directory: Path, shard: Shard) -> Tokens:
             f"lists, got {len(tokens)}"
         )
     return tokens
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

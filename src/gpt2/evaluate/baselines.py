@@ -1,33 +1,70 @@
-"""What a language model has to beat on the same held-out text, in bits per byte."""
+"""A model beside three simpler ones, on the same held-out text."""
 
 import lzma
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from gpt2.data.shards import TokenData, Tokens
+from gpt2.evaluate.perplexity import token_nats
+from gpt2.model.gpt import GPT2Network
 from llm_tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baselines:
-    """Bits per byte of held-out text, of three models simpler than a network."""
+class Comparison:
+    """How well four models predict the held-out text, in nats a token and bits a byte of text."""
 
-    uniform_bytes: float  # each byte as likely as any other
-    unigram: float  # each token as likely as it is frequent in the training tokens
-    xz: float  # `xz -9` that has read the training text first
+    tokens: int
+    bytes: int
+    uniform_bits: float  # each byte as likely as any other
+    unigram_nats: float  # each token as likely as it is frequent in the training tokens
+    xz_bits: float  # `xz -9` that has read the training text first
+    model_nats: float
+
+    def bits_per_byte(self, nats_per_token: float) -> float:
+        """Return nats a token as bits a byte."""
+        return nats_per_token * self.tokens / self.bytes / math.log(2)
+
+    def to_markdown(self) -> str:
+        """Return the table of the four."""
+        unigram, model = (
+            f"{nats:.3f} | {self.bits_per_byte(nats):.3f}"
+            for nats in (self.unigram_nats, self.model_nats)
+        )
+        return "\n".join(
+            [
+                "| model of the held-out text | nats/token | bits/byte |",
+                "|---|---|---|",
+                f"| uniform bytes | | {self.uniform_bits:.3f} |",
+                f"| unigram, the same tokens | {unigram} |",
+                f"| xz -9 after the training text | | {self.xz_bits:.3f} |",
+                f"| this GPT-2 | {model} |",
+            ]
+        )
 
 
-def measure(data: TokenData) -> Baselines:
-    """Measure the baselines of prepared data; the text is read back from the tokens."""
+def compare(model: GPT2Network, data: TokenData, *, dtype: torch.dtype) -> Comparison:
+    """Measure a model and the simpler ones on the held-out tokens of prepared data.
+
+    Args:
+        model: Reads the tokens in windows that overlap by half, see `perplexity.token_nats`.
+        data: The text of the byte models is read back from its tokens.
+        dtype: Arithmetic of the model's matrix products.
+    """
     train, val = np.concatenate(data.train), np.concatenate(data.val)
     train_text, val_text = (text_of(tokens, data.tokenizer) for tokens in (train, val))
-    nats = unigram_nats(train, val, data.tokenizer.n_vocab)
-    return Baselines(
-        uniform_bytes=8.0,
-        unigram=nats / math.log(2) / len(val_text),
-        xz=8 * (_xz_bytes(train_text + val_text) - _xz_bytes(train_text)) / len(val_text),
+    # The first token, which opens the first document, is given and not predicted.
+    nats = token_nats(model, torch.from_numpy(val.astype(np.int64)), dtype=dtype)
+    return Comparison(
+        tokens=len(nats),
+        bytes=len(val_text),
+        uniform_bits=8.0,
+        unigram_nats=unigram_nats(train, val[1:], data.tokenizer.n_vocab),
+        xz_bits=8 * (_xz_bytes(train_text + val_text) - _xz_bytes(train_text)) / len(val_text),
+        model_nats=nats.mean().item(),
     )
 
 
@@ -37,12 +74,12 @@ def text_of(tokens: Tokens, tokenizer: Tokenizer) -> bytes:
 
 
 def unigram_nats(train: Tokens, val: Tokens, n_vocab: int) -> float:
-    """Return the nats of `val` under the frequencies in `train`, one added to each count.
+    """Return the nats a token of `val` under the frequencies in `train`, one added to each count.
 
     Source: Laplace smoothing; the one added gives a token that training lacks a probability.
     """
     counts = np.bincount(train, minlength=n_vocab) + 1
-    return float(-np.log(counts / counts.sum())[val].sum())
+    return float(-np.log(counts / counts.sum())[val].mean())
 
 
 def _xz_bytes(text: bytes) -> int:

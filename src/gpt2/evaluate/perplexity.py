@@ -1,4 +1,4 @@
-"""How well a model predicts a text: perplexity, by every convention that papers use.
+"""How well a model predicts a text: perplexity, in the units that papers use.
 
 A model sees n_positions tokens at once. A longer text is read in windows that overlap by half, and
 each token is scored once, in the first window that holds it, so that all but the text's own first
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from gpt2.devices import autocast
 from gpt2.errors import InputError
-from gpt2.model.gpt import GPT2Network
+from gpt2.model.gpt import GPT2Network, evaluating
 from gpt2.pretrained import GPT2
+from llm_tokenizer import well_formed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +43,17 @@ def text_perplexity(model: GPT2, text: str, *, dtype: torch.dtype = torch.float3
         dtype: Arithmetic of the matrix products.
     Raises:
         InputError: The text is empty, or the model has no tokenizer.
+        UnknownTokenError: The tokenizer has no <|endoftext|>.
     """
-    if model.tokenizer is None:
-        raise InputError("the model has no tokenizer, so it cannot read a text")
-    ids = model.tokenizer.encode_ordinary(text)
+    tokenizer = model.require_tokenizer()
+    ids = tokenizer.encode_ordinary(text)
     if not ids:
         raise InputError("the text is empty: wanted at least one token to predict")
-    tokens = np.array([model.tokenizer.eot_token, *ids], dtype=np.int64)
+    tokens = np.array([tokenizer.eot_token, *ids], dtype=np.int64)
     nats = token_nats(model, torch.from_numpy(tokens), dtype=dtype)
     return summarize(
         nats,
-        text_bytes=len(text.encode("utf-8", "replace")),
+        text_bytes=len(well_formed(text).encode()),
         characters=len(text),
         words=len(text.split()),
     )
@@ -64,10 +65,10 @@ def summarize(nats: Tensor, *, text_bytes: int, characters: int, words: int) -> 
     mean = total / len(nats)
     return Perplexity(
         nats_per_token=mean,
-        token_perplexity=math.exp(mean),
+        token_perplexity=_exp(mean),
         bits_per_byte=total / math.log(2) / text_bytes,
         bits_per_character=total / math.log(2) / characters,
-        word_perplexity=math.exp(min(total / max(words, 1), 700)),  # 700: the range of a float
+        word_perplexity=_exp(total / max(words, 1)),
         tokens=len(nats),
         bytes=text_bytes,
         standard_error=nats.std(correction=0).item() / math.sqrt(len(nats)),
@@ -85,22 +86,21 @@ def token_nats(
         tokens: At least two ids, (N,).
         dtype: Arithmetic of the matrix products.
     """
-    was_training = model.training
-    model.eval()
     length = model.config.n_positions
     stride = max(1, length // 2)
     last = len(tokens) - 1  # the last token is only predicted, never read
     scored: list[Tensor] = []
-    done = 0
-    for start in range(0, last, stride):
-        stop = min(start + length, last)
-        inputs = tokens[start:stop].to(model.device)
-        with autocast(model.device, dtype):
-            logits = model(inputs[None])[0, done - start :]
-        targets = tokens[done + 1 : stop + 1].to(model.device)
-        scored.append(F.cross_entropy(logits.float(), targets, reduction="none").cpu().double())
-        done = stop
-        if stop == last:
-            break
-    model.train(was_training)
+    done = 0  # tokens scored
+    with evaluating(model), autocast(model.device, dtype):
+        for start in range(0, max(1, last - length + stride), stride):
+            stop = min(start + length, last)
+            inputs = tokens[start:stop].to(model.device)
+            targets = tokens[done + 1 : stop + 1].to(model.device)
+            logits = model(inputs[None])[0, done - start :].float()
+            scored.append(F.cross_entropy(logits, targets, reduction="none").cpu().double())
+            done = stop
     return torch.cat(scored)
+
+
+def _exp(nats: float) -> float:
+    return math.exp(nats) if nats < 700 else math.inf  # beyond the range of a float

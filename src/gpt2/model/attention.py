@@ -48,11 +48,11 @@ class Attention(nn.Module):
 
     past: Tensor  # lower triangle, (1, 1, n_positions, n_positions)
 
-    def __init__(self, config: GPT2Config, backend: AttentionBackend = "flash") -> None:
+    def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.drop_rate = config.attn_pdrop
-        self.backend = backend
+        self.backend = "flash"
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = ResidualLinear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)

@@ -4,7 +4,8 @@ Dimension key: B rows, T tokens a row, C channels, V vocabulary.
 Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gpt2.config import AttentionBackend, GPT2Config
+from gpt2.devices import reads_for_free
 from gpt2.errors import ConfigError, InputError
 from gpt2.model.attention import Attention
 from gpt2.model.initialization import ResidualLinear, initialize
@@ -71,8 +73,8 @@ class GPT2Network(nn.Module):
         """Return the logits of the token after each token.
 
         Raises:
-            InputError: `ids` is not (B, T), T is not 1 to n_positions, or an id is outside the
-                vocabulary.
+            InputError: `ids` is not (B, T), T is not 1 to n_positions, or, on a CPU, an id is
+                outside the vocabulary.
         """
         return F.linear(self.hidden(ids), self.wte.weight)
 
@@ -139,10 +141,21 @@ class GPT2Network(nn.Module):
                 f"ids must be (rows, 1 to {self.config.n_positions} tokens), "
                 f"got the shape {tuple(ids.shape)}"
             )
-        if not torch.compiler.is_compiling() and ids.device.type == "cpu" and ids.numel():
+        if reads_for_free(ids.device) and not torch.compiler.is_compiling() and ids.numel():
             lowest, highest = int(ids.min()), int(ids.max())
             if lowest < 0 or highest >= self.config.vocab_size:
                 raise InputError(
                     f"ids must be 0 to {self.config.vocab_size - 1}, the vocabulary of this model, "
                     f"got {lowest} to {highest}"
                 )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off while the context lasts."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

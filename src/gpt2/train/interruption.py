@@ -39,7 +39,9 @@ def noted_interruption() -> Iterator[Interruption]:
         for other in SIGNALS:
             signal.signal(other, before[other])
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, note)
     try:
         yield interruption
     finally:

@@ -1,13 +1,14 @@
 """The training loop: from a configuration to a run directory with checkpoints and metrics."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from gpt2 import checkpoint, devices
-from gpt2.config import RunConfig
+from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.data.batches import RowOrder, TokenStream
 from gpt2.data.shards import open_shards
 from gpt2.errors import CheckpointError, DataError
@@ -16,7 +17,7 @@ from gpt2.train.interruption import InterruptedRunError, noted_interruption
 from gpt2.train.metrics import MetricsLog, Row
 from gpt2.train.optimizer import make_optimizers
 from gpt2.train.progress import display
-from gpt2.train.report import CONFIG_FILE, write_report
+from gpt2.train.report import write_report
 from gpt2.train.schedule import learning_rate
 
 
@@ -29,13 +30,14 @@ def start(config: RunConfig, run: Path) -> None:
         ConfigError: A setting does not fit the data or the machine.
         InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint has been saved.
     """
-    if (run / CONFIG_FILE).exists():
+    if (run / SETTINGS_FILE).exists():
         raise CheckpointError(
             f"{run} holds a run already; continue it with --resume {run}, or choose another --out"
         )
+    config = resolve(config)
     trainer = Trainer(config, run)
     run.mkdir(parents=True, exist_ok=True)
-    (run / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
+    (run / SETTINGS_FILE).write_text(config.to_toml(), encoding="utf-8")
     trainer.train()
     write_report(run)
 
@@ -48,13 +50,24 @@ def resume(run: Path) -> None:
         DataError: The token shards are missing, damaged, or not those of the run.
         InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint has been saved.
     """
-    if not (run / CONFIG_FILE).exists():
-        raise CheckpointError(f"{run} holds no run to resume: no {CONFIG_FILE} there")
-    trainer = Trainer(RunConfig.from_toml(run / CONFIG_FILE), run)
+    if not (run / SETTINGS_FILE).exists():
+        raise CheckpointError(f"{run} holds no run to resume: no {SETTINGS_FILE} there")
+    trainer = Trainer(RunConfig.from_toml(run / SETTINGS_FILE), run)
     if saved := checkpoint.steps(run):
         trainer.restore(saved[-1])
     trainer.train()
     write_report(run)
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Return the settings without what depends on the working directory or the processor."""
+    device = devices.select_device(config.training.device)
+    dtype = devices.name_dtype(devices.select_dtype(config.training.dtype, device))
+    return replace(
+        config,
+        data=replace(config.data, directory=config.data.directory.resolve()),
+        training=replace(config.training, dtype=dtype),
+    )
 
 
 class Trainer:
@@ -183,5 +196,5 @@ class Trainer:
 
 
 def mix_seeds(seed: int, step: int) -> int:
-    """Return a seed of 64 bits that differs for every pair of seed and step."""
+    """Return a seed of 64 bits made of both, so that no two steps draw alike."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

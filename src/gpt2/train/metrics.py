@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from gpt2.errors import CheckpointError
+from llm_tokenizer.files import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 Row = dict[str, Any]
@@ -22,9 +23,7 @@ class MetricsLog:
     def __init__(self, run: Path, last_step: int) -> None:
         path = run / METRICS_FILE
         kept = [row for row in read_metrics(run) if row["step"] <= last_step]
-        partial = path.with_name(METRICS_FILE + ".partial")
-        partial.write_text("".join(_line(row) for row in kept), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(_line(row) for row in kept).encode())
         self._file: TextIO = path.open("a", encoding="utf-8")
 
     def write(self, row: Row) -> None:
@@ -55,7 +54,9 @@ def read_metrics(run: Path) -> list[Row]:
             rows.append(json.loads(line))
         except ValueError:
             if number < len(lines):
-                raise CheckpointError(f"{path}, line {number} is no JSON: {line:.40}") from None
+                raise CheckpointError(
+                    f"{path}, line {number} is not valid JSON: {line:.40}"
+                ) from None
     return rows
 
 

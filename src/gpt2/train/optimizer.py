@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt2.config import OptimizerConfig
+from gpt2.devices import has_fused_optimizers
 
 MUON_MOMENTUM = 0.95
 
@@ -50,5 +51,5 @@ def _adamw(
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,
-        fused=decayed[0].device.type in ("cpu", "cuda"),
+        fused=has_fused_optimizers(decayed[0].device),
     )

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt2 import devices
-from gpt2.config import RunConfig
+from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.train.metrics import read_metrics
 from gpt2.visual.figures import draw_loss
 
-REPORT_FILE, LOSS_FILE, CONFIG_FILE = "report.md", "loss.png", "config.toml"
+REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
 
 
 def write_report(
@@ -21,7 +21,7 @@ def write_report(
         sections: More sections, in Markdown, to stand before the settings.
         references: Horizontal lines for the loss picture, by label, in nats a token.
     """
-    config = RunConfig.from_toml(run / CONFIG_FILE)
+    config = RunConfig.from_toml(run / SETTINGS_FILE)
     rows = read_metrics(run)
     draw_loss(rows, run / LOSS_FILE, references=references)
     parts = [
@@ -39,7 +39,6 @@ def _summary(config: RunConfig, rows: Sequence[dict[str, float]]) -> list[str]:
     evaluations = [row for row in rows if "val_loss" in row]
     best = min(evaluations, key=lambda row: row["val_loss"])
     device = devices.select_device(config.training.device)
-    dtype = str(devices.select_dtype(config.training.dtype, device)).removeprefix("torch.")
     return [
         "| | |",
         "|---|---|",
@@ -47,8 +46,8 @@ def _summary(config: RunConfig, rows: Sequence[dict[str, float]]) -> list[str]:
         f"| tokens read | {last['tokens']:,} |",
         f"| time in training steps | {last['seconds']:.0f} s |",
         f"| speed | {last['tokens'] / last['seconds']:,.0f} tokens/s |",
-        f"| hardware | {devices.describe(device)}, {dtype} |",
+        f"| hardware | {devices.describe(device)}, {config.training.dtype} |",
         f"| training loss, last step | {last['loss']:.4f} nats/token |",
-        f"| held-out loss, last | {evaluations[-1]['val_loss']:.4f} nats/token |",
+        f"| held-out loss, in rows side by side | {evaluations[-1]['val_loss']:.4f} nats/token |",
         f"| held-out loss, best | {best['val_loss']:.4f} nats/token, step {best['step']} |",
     ]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gpt2.errors import InputError
-from gpt2.model.gpt import GPT2Network
+from gpt2.model.gpt import GPT2Network, evaluating
 
 
 @torch.inference_mode()
@@ -25,16 +25,14 @@ def attention_weights(model: GPT2Network, ids: list[int], block: int, head: int)
     for name, number, count in (("block", block, config.n_layer), ("head", head, config.n_head)):
         if not 0 <= number < count:
             raise InputError(f"{name} must be 0 to {count - 1} in this model, got {number}")
-    was_training = model.training
-    model.eval()
     captured: list[Tensor] = []
     attention = model.block(block).attn
     hook = attention.register_forward_pre_hook(
         lambda module, inputs: captured.append(module.weights(inputs[0]))
     )
     try:
-        model(torch.tensor([ids], device=model.device))
+        with evaluating(model):
+            model(torch.tensor([ids], device=model.device))
     finally:
         hook.remove()
-        model.train(was_training)
     return captured[0][0, head].float().cpu()

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from gpt2.errors import InputError
 
 SHOWN_WEIGHTS = 300  # rows and columns of a weight matrix that are drawn
 SHOWN_CHANNELS = 4
@@ -121,6 +122,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in known:
+        raise InputError(f"an image must end in one of {', '.join(known)}, got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": "gpt2"}):
-        figure.savefig(path)
+    figure.savefig(path)

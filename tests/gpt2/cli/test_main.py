@@ -58,6 +58,8 @@ def test_a_verbs_help_is_told_without_torch() -> None:
         (["train", "--training.steps", "0"], "training.steps must be at least 1, got 0"),
         (["generate", "a", "--temperature", "-1"], "temperature must be at least 0, got -1.0"),
         (["eval", "fame"], "gpt2 eval takes one of perplexity, got fame"),
+        (["prepare", "--out", "x"], "wanted a source: stdlib-docs, or .txt files or folders"),
+        (["train", "--model.n-embd", "10"], "n_embd must be a multiple of n_head"),
         (["plot"], "gpt2 plot takes one of positions, weights, attention, loss, got nothing"),
     ],
 )

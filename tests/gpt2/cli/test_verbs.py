@@ -40,7 +40,6 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
     monkeypatch.setattr("gpt2.data.sources.stdlib_docs", lambda: some)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "README.md").write_text("Some text.", encoding="utf-8")
     demo = ["demo", "--recipe", str(small_recipe)]
 
     assert main(demo) == 0
@@ -50,10 +49,10 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     for row in ("uniform bytes | | 8.000", "unigram, the same", "xz -9 after", "this GPT-2"):
         assert row in printed
         assert row in report
-    assert "Before training" in report
-    assert "After training" in report
+    assert "## A sample before training" in report
+    assert "## A sample after training" in report
     assert (tmp_path / "runs/demo/loss.png").exists()
-    commands = re.findall(r"^  gpt2 (.*)$", printed, re.MULTILINE)
+    commands = re.findall(r"^  \S+ (.*)$", printed, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
         args = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
@@ -65,6 +64,10 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     assert "this GPT-2" in captured.out
     assert "Continuing the run" in captured.err
     assert len([row for row in read_metrics(tmp_path / "runs/demo") if "loss" in row]) == 4
+
+    small_recipe.write_text(small_recipe.read_text().replace("steps = 4", "steps = 5"))
+    assert main(demo) == 1  # a recipe that has changed since is not passed over
+    assert "holds a demo with other settings" in capsys.readouterr().err
 
 
 def test_text_is_prepared_trained_on_and_resumed(
@@ -87,8 +90,13 @@ def test_text_is_prepared_trained_on_and_resumed(
 
 
 def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--resume", "run", "--training.steps", "3"]) == 1
-    assert "--resume takes the settings of the run; give it alone" in capsys.readouterr().err
+    for flags in (
+        ["--training.steps", "3"],
+        ["--training.steps=3"],
+        ["--recipe", "recipes/demo.toml"],
+    ):
+        assert main(["train", "--resume=run", *flags]) == 2
+        assert "--resume takes the settings of the run: give it alone" in capsys.readouterr().err
 
 
 def test_a_preset_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +129,8 @@ def test_eval_perplexity_prints_every_convention(
     (tmp_path / "text.txt").write_text("Permission is granted.", encoding="utf-8")
     command = ["eval", "perplexity", "--model", str(tmp_path), "--data", str(tmp_path / "text.txt")]
     assert main(command) == 0
-    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines if not line.startswith("#")]
     assert main([*command, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert names == list(figures)

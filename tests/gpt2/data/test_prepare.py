@@ -63,6 +63,19 @@ def test_a_source_without_text_is_refused(tokenizer: Tokenizer, tmp_path: Path) 
         prepare([], [], tokenizer, tmp_path, source="nothing")
 
 
+def test_one_document_at_least_is_held_out() -> None:
+    train, val = hold_out(DOCUMENTS[:3], 0.1, seed=0)
+    assert (len(train), len(val)) == (2, 1)
+    with pytest.raises(DataError, match="wanted at least 2 documents, .* got 1; .* --separator"):
+        hold_out(DOCUMENTS[:1], 0.1, seed=0)
+
+
+@pytest.mark.parametrize(("share", "seed"), [(0.0, 0), (1.0, 0), (-0.1, 0), (0.5, -1)])
+def test_a_share_or_seed_out_of_range_is_refused(share: float, seed: int) -> None:
+    with pytest.raises(DataError, match="a share above 0 and below 1"):
+        hold_out(DOCUMENTS, share, seed)
+
+
 def test_the_hold_out_is_a_seeded_share_of_whole_documents() -> None:
     train, val = hold_out(DOCUMENTS, 0.1, seed=4)
     assert len(val) == 3

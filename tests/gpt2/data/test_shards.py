@@ -33,8 +33,8 @@ def test_tokens_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "is no token shard"),
-        (bytes(1024), "is no token shard: wanted magic 20240520"),
+        (b"", "is not a token shard"),
+        (bytes(1024), "is not a token shard: wanted magic 20240520"),
         (np.array([20240520, 1, 3] + [0] * 253, "<i4").tobytes() + b"\0" * 4, "is damaged"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_folder_without_shards_is_told_with_the_command_that_makes_them(tmp_pa
 
 def test_a_damaged_manifest_is_named(copied: Path) -> None:
     (copied / "manifest.json").write_text("[]")
-    with pytest.raises(DataError, match="manifest.json is no manifest"):
+    with pytest.raises(DataError, match="manifest.json is not a manifest"):
         open_shards(copied)
 
 

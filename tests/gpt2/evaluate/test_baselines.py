@@ -3,17 +3,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gpt2.data.prepare import prepare
 from gpt2.data.shards import open_shards
-from gpt2.evaluate.baselines import measure, text_of, unigram_nats
+from gpt2.evaluate.baselines import Comparison, compare, text_of, unigram_nats
+from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
 
 def test_the_unigram_is_frequency_with_one_added() -> None:
     train, val = np.array([0, 0, 1], np.uint16), np.array([0, 2], np.uint16)
     # Counts 3, 2 and 1 of 6: the two held-out tokens have probabilities 1/2 and 1/6.
-    assert unigram_nats(train, val, 3) == pytest.approx(math.log(2) + math.log(6))
+    assert unigram_nats(train, val, 3) == pytest.approx((math.log(2) + math.log(6)) / 2)
 
 
 def test_the_text_comes_back_from_the_tokens_without_document_openers(tokenizer: Tokenizer) -> None:
@@ -23,12 +25,34 @@ def test_the_text_comes_back_from_the_tokens_without_document_openers(tokenizer:
 
 
 def test_xz_finds_in_the_training_text_what_was_held_out(
-    tokenizer: Tokenizer, tmp_path: Path
+    model: GPT2, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     letters = np.random.default_rng(0).integers(97, 123, 3000).astype(np.uint8).tobytes().decode()
     for name, val in (("seen", letters[:1000]), ("new", letters[2000:])):
         prepare([letters[:2000]], [val], tokenizer, tmp_path / name, source="letters")
-    seen, new = (measure(open_shards(tmp_path / name)) for name in ("seen", "new"))
-    assert seen.xz < 0.2
-    assert new.xz > math.log2(26) * 0.95
-    assert seen.uniform_bytes == 8
+    seen, new = (
+        compare(model, open_shards(tmp_path / name), dtype=torch.float32)
+        for name in ("seen", "new")
+    )
+    assert seen.xz_bits < 0.2
+    assert new.xz_bits > math.log2(26) * 0.95
+
+
+def test_the_table_has_nats_a_token_and_bits_a_byte() -> None:
+    found = Comparison(
+        tokens=10,
+        bytes=40,
+        uniform_bits=8,
+        unigram_nats=4 * math.log(2),
+        xz_bits=0.75,
+        model_nats=2 * math.log(2),
+    )
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in found.to_markdown().split("\n")
+    ]
+    assert rows[2:] == [
+        ["uniform bytes", "", "8.000"],
+        ["unigram, the same tokens", "2.773", "1.000"],
+        ["xz -9 after the training text", "", "0.750"],
+        ["this GPT-2", "1.386", "0.500"],
+    ]

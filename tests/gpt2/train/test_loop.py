@@ -65,7 +65,7 @@ def test_a_run_directory_holds_settings_metrics_checkpoints_and_report(
     run = tmp_path / "run"
     loop.start(config, run)
 
-    assert RunConfig.from_toml(run / "config.toml") == config
+    assert RunConfig.from_toml(run / "config.toml") == loop.resolve(config)
     assert [path.name for path in checkpoint.steps(run)] == [
         "step_00000002",
         "step_00000004",
@@ -78,8 +78,32 @@ def test_a_run_directory_holds_settings_metrics_checkpoints_and_report(
     names = "step loss learning_rate grad_norm tokens tokens_per_second mfu seconds"
     assert set(steps[0]) == set(names.split())
     assert [(row["step"], row["val_tokens"]) for row in evaluations] == [(2, 48), (4, 48), (6, 48)]
-    assert "held-out loss, last" in (run / "report.md").read_text(encoding="utf-8")
+    assert "held-out loss, in rows side by side" in (run / "report.md").read_text(encoding="utf-8")
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_resumes_from_any_folder(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.data.directory.parent)
+    relative = replace(config.data, directory=Path(config.data.directory.name))
+    loop.start(replace(config, data=relative), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    loop.resume(Path("run"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model": {"n_head": 3}}, {"optimizer": {"kind": "muon"}}], ids=str
+)
+def test_a_run_is_not_resumed_with_other_settings(
+    config: RunConfig, tmp_path: Path, changes: dict[str, dict[str, Any]]
+) -> None:
+    loop.start(config, tmp_path)
+    for section, keys in changes.items():
+        config = replace(config, **{section: replace(getattr(config, section), **keys)})
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    with pytest.raises(CheckpointError, match="put those back to resume"):
+        loop.resume(tmp_path)
 
 
 def test_training_learns(config: RunConfig, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from gpt2.errors import InputError
 from gpt2.visual import figures
 
 
@@ -32,6 +33,13 @@ def test_an_attention_map_takes_any_tokens(tmp_path: Path, count: int) -> None:
     tokens = ["$x_", "\n", "é"] * 24
     figures.draw_attention(weights, tokens[:count], tmp_path / "new" / "map.png", title="map")
     assert (tmp_path / "new" / "map.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.xyz"])
+def test_a_file_that_is_no_image_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="an image must end in one of .*png"):
+        figures.draw_positions(torch.zeros(4, 4), tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_loss_is_drawn_with_or_without_evaluations_and_references(tmp_path: Path) -> None:

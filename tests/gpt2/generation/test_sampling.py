@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gpt2.generate.sampling import keep_top_k, next_token
+from gpt2.generation.sampling import keep_top_k, next_token
 
 INF = float("-inf")
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gpt2.config import GenerationConfig
 from gpt2.errors import InputError
-from gpt2.generate.sampling import next_token
+from gpt2.generation.sampling import next_token
+from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
@@ -40,37 +41,31 @@ def generate(
     Raises:
         InputError: A prompt is empty, or the model has no tokenizer.
     """
-    if model.tokenizer is None:
-        raise InputError("the model has no tokenizer, and without one ids have no text")
+    model.require_tokenizer()
     generator = torch.Generator()
     if config.seed is None:
         generator.seed()
     else:
         generator.manual_seed(config.seed)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return [
-            sample
-            for prompt in prompts
-            for sample in _continue(model, model.tokenizer, prompt, config, generator)
+            sample for prompt in prompts for sample in _continue(model, prompt, config, generator)
         ]
-    finally:
-        model.train(was_training)
 
 
 def _continue(
     model: GPT2,
-    tokenizer: Tokenizer,
     prompt: str | Sequence[int],
     config: GenerationConfig,
     generator: torch.Generator,
 ) -> list[Sample]:
+    tokenizer = model.require_tokenizer()
     prompt_ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     if not prompt_ids:
         raise InputError("the prompt must have at least one token, got none")
     ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
     log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
+    end_of_text = -1 if model.end_of_text is None else model.end_of_text
     ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
     for _ in range(config.max_new_tokens):
         context = ids[:, -model.config.n_positions :]
@@ -79,12 +74,12 @@ def _continue(
         chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
         ids = torch.cat([ids, drawn[:, None]], dim=1)
         log_probabilities = torch.cat([log_probabilities, chosen], dim=1)
-        ended |= drawn == tokenizer.eot_token
+        ended |= drawn == end_of_text
         if ended.all():
             break
     new = ids[:, len(prompt_ids) :].tolist()
     return [
-        _sample(prompt_ids, row, log_row, tokenizer)
+        _sample(prompt_ids, row, log_row, tokenizer, end_of_text)
         for row, log_row in zip(new, log_probabilities.tolist(), strict=True)
     ]
 
@@ -95,10 +90,14 @@ def _readable(model: GPT2, context: Tensor, tokenizer: Tokenizer) -> Tensor:
 
 
 def _sample(
-    prompt_ids: list[int], new: list[int], log_probabilities: list[float], tokenizer: Tokenizer
+    prompt_ids: list[int],
+    new: list[int],
+    log_probabilities: list[float],
+    tokenizer: Tokenizer,
+    end_of_text: int,
 ) -> Sample:
-    ended = tokenizer.eot_token in new
-    length = new.index(tokenizer.eot_token) if ended else len(new)
+    ended = end_of_text in new
+    length = new.index(end_of_text) if ended else len(new)
     return Sample(
         prompt_ids=prompt_ids,
         ids=new[:length],

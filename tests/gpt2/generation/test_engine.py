@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from torch import nn
 
 from gpt2.config import GenerationConfig, GPT2Config
 from gpt2.errors import InputError
-from gpt2.generate.engine import generate
+from gpt2.generation.engine import generate
 from gpt2.pretrained import GPT2
+from llm_tokenizer import Tokenizer
 
 GREEDY = GenerationConfig(max_new_tokens=12, temperature=0)
 PROMPT = "Permission"
@@ -76,6 +79,20 @@ def test_ids_that_the_tokenizer_does_not_know_are_never_drawn(model: GPT2) -> No
     samples = generate(padded, ["a"], GenerationConfig(num_samples=20, max_new_tokens=10, seed=0))
     assert max(i for sample in samples for i in sample.ids) < 300
     assert all(math.isfinite(p) for sample in samples for p in sample.log_probabilities)
+
+
+def test_a_vocabulary_without_an_end_of_text_never_ends(model: GPT2) -> None:
+    model.tokenizer = Tokenizer.train(["Permission " * 9], 270, special_tokens=[])
+    [sample] = generate(model, ["Per"], GREEDY)
+    assert sample.finish_reason == "length"
+
+
+def test_the_public_name_is_the_function() -> None:
+    code = (
+        "import gpt2.generation.engine; from gpt2 import generate; generate.__call__; import gpt2;"
+    )
+    code += "assert gpt2.generate is generate is gpt2.generation.engine.generate"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_generation_leaves_a_model_in_training_in_training(model: GPT2) -> None:
