@@ -40,7 +40,9 @@ class Demo:
         _train(config, self.out)
         _report(config, self.out)
         # Where the environment is not activated, a shell does not find gpt2 by its name.
-        gpt2 = "gpt2" if shutil.which("gpt2") else sys.argv[0]
+        started_as_gpt2 = Path(sys.argv[0]).name == "gpt2"
+        path = sys.argv[0] if started_as_gpt2 else f"{sys.executable} -m gpt2"
+        gpt2 = "gpt2" if shutil.which("gpt2") else path
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Next, try:\n")
         print(f'  {gpt2} generate "{PROMPT}" --model {self.out}')
         print(f"  {gpt2} eval perplexity --model {self.out} --data {self.out / 'report.md'}")
