@@ -29,6 +29,7 @@ def main() -> None:
     device = devices.select_device()
     dtype = devices.select_dtype("auto", device)
     rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
+    transformers.logging.set_verbosity_error()
     devices.make_training_fast()  # for both: transformers gains from it as much
     ours = GPT2Network(GPT2Config(**rates)).to(device)
     theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**rates)).to(device)

@@ -24,10 +24,14 @@ SMALLER = {
 NEEDS_NETWORK = "--model gpt2 "
 
 
+def code_blocks(language: str) -> list[str]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for found, text in blocks if found == language]
+
+
 def commands() -> list[str]:
     """Return the commands of the README's code blocks, continued lines joined."""
-    blocks = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    lines = "".join(code_blocks("")).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.split(" ")[0] in PROGRAMS]
 
 
@@ -64,7 +68,7 @@ def test_the_commands_and_the_example_work(
         ran += 1
     assert ran >= 10
 
-    [example] = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    [example] = code_blocks("python")
     capsys.readouterr()
     exec(example.replace("step_00000900", "step_00000030"), {})
     assert len(capsys.readouterr().out) > 20

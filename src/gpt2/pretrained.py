@@ -89,7 +89,7 @@ class GPT2(GPT2Network):
         generation: dict[str, Any] = {"_from_model_config": True}
         if self.tokenizer:
             self.tokenizer.save(directory)
-        if (end := self.end_of_text) is not None:
+        if (end := self.end_of_text) >= 0:
             entries |= {"bos_token_id": end, "eos_token_id": end}
             generation |= {"bos_token_id": end, "eos_token_id": end}
         _write_json(directory / CONFIG_FILE, entries)
@@ -98,11 +98,16 @@ class GPT2(GPT2Network):
         write_tensors(directory / WEIGHTS_FILE, weights)
 
     @property
-    def end_of_text(self) -> int | None:
-        """The id of <|endoftext|>; None without a tokenizer that has it."""
+    def end_of_text(self) -> int:
+        """The id of <|endoftext|>; -1, which is no id, without a tokenizer that has it."""
         if self.tokenizer is None or END_OF_TEXT not in self.tokenizer.special_tokens_set:
-            return None
+            return -1
         return self.tokenizer.eot_token
+
+    @property
+    def readable_ids(self) -> int:
+        """The number of ids that stand for something: a vocabulary may be padded for speed."""
+        return self.config.vocab_size if self.tokenizer is None else self.tokenizer.n_vocab
 
     def require_tokenizer(self) -> Tokenizer:
         """Return the tokenizer.

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from gpt2.config import GenerationConfig
 from gpt2.errors import InputError
 from gpt2.generation.sampling import next_token
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
-from llm_tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +31,15 @@ def generate(
     """Continue each prompt `config.num_samples` times.
 
     Args:
-        model: With a tokenizer; its newest n_positions tokens are the context.
+        model: The newest n_positions tokens are its context.
         prompts: Texts, or lists of token ids.
         config: How to draw, and how much.
     Returns:
-        The samples of the first prompt, then those of the second, and so on.
+        The samples of the first prompt, then those of the second, and so on; their text is empty
+        where the model has no tokenizer.
     Raises:
-        InputError: A prompt is empty, or the model has no tokenizer.
+        InputError: A prompt is empty, or is a text and the model has no tokenizer.
     """
-    model.require_tokenizer()
     generator = torch.Generator()
     if config.seed is None:
         generator.seed()
@@ -59,49 +57,41 @@ def _continue(
     config: GenerationConfig,
     generator: torch.Generator,
 ) -> list[Sample]:
-    tokenizer = model.require_tokenizer()
-    prompt_ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    if isinstance(prompt, str):
+        prompt_ids = model.require_tokenizer().encode(prompt)
+    else:
+        prompt_ids = list(prompt)
     if not prompt_ids:
         raise InputError("the prompt must have at least one token, got none")
     ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
     log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
-    end_of_text = -1 if model.end_of_text is None else model.end_of_text
     ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
     for _ in range(config.max_new_tokens):
         context = ids[:, -model.config.n_positions :]
-        logits = _readable(model, context, tokenizer)
+        logits = model(context)[:, -1, : model.readable_ids].float()  # (B, V)
         drawn = next_token(logits, config.temperature, config.top_k, generator)
         chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
         ids = torch.cat([ids, drawn[:, None]], dim=1)
         log_probabilities = torch.cat([log_probabilities, chosen], dim=1)
-        ended |= drawn == end_of_text
+        ended |= drawn == model.end_of_text
         if ended.all():
             break
     new = ids[:, len(prompt_ids) :].tolist()
     return [
-        _sample(prompt_ids, row, log_row, tokenizer, end_of_text)
+        _sample(model, prompt_ids, row, log_row)
         for row, log_row in zip(new, log_probabilities.tolist(), strict=True)
     ]
 
 
-def _readable(model: GPT2, context: Tensor, tokenizer: Tokenizer) -> Tensor:
-    """Return the logits of the next token, of ids that the tokenizer knows, (B, V) in float32."""
-    return model(context)[:, -1, : tokenizer.n_vocab].float()
-
-
 def _sample(
-    prompt_ids: list[int],
-    new: list[int],
-    log_probabilities: list[float],
-    tokenizer: Tokenizer,
-    end_of_text: int,
+    model: GPT2, prompt_ids: list[int], new: list[int], log_probabilities: list[float]
 ) -> Sample:
-    ended = end_of_text in new
-    length = new.index(end_of_text) if ended else len(new)
+    ended = model.end_of_text in new
+    length = new.index(model.end_of_text) if ended else len(new)
     return Sample(
         prompt_ids=prompt_ids,
         ids=new[:length],
-        text=tokenizer.decode(new[:length]),
+        text=model.tokenizer.decode(new[:length]) if model.tokenizer else "",
         finish_reason="end_of_text" if ended else "length",
         log_probabilities=log_probabilities[:length],
     )

@@ -35,7 +35,7 @@ def draw_positions(embeddings: Tensor, path: Path, *, seed: int = 0) -> list[int
             embeddings[:, channel].float().cpu().numpy(), label=f"channel {channel}", linewidth=1
         )
     axes.set(title="Position embeddings (wpe)", xlabel="position, in tokens", ylabel="value")
-    axes.legend(loc="upper right")
+    axes.legend()
     _save(figure, path)
     return channels
 
@@ -111,7 +111,7 @@ def draw_loss(
         style = ("--", ":", "-.")[number % 3]
         axes.axhline(value, linestyle=style, color="gray", label=label)
     axes.set(title="Loss", xlabel="step", ylabel="nats a token")
-    axes.legend(loc="upper right")
+    axes.legend()
     _save(figure, path)
 
 

@@ -106,7 +106,10 @@ def test_an_empty_prompt_is_refused(model: GPT2) -> None:
         generate(model, [""], GREEDY)
 
 
-def test_a_model_without_a_tokenizer_is_refused(model: GPT2) -> None:
+def test_a_model_without_a_tokenizer_continues_ids_and_refuses_text(model: GPT2) -> None:
+    [expected] = generate(model, [[1, 2]], GREEDY)
     model.tokenizer = None
+    [sample] = generate(model, [[1, 2]], GREEDY)
+    assert (sample.ids, sample.text) == (expected.ids, "")
     with pytest.raises(InputError, match="no tokenizer"):
-        generate(model, [[1, 2]], GREEDY)
+        generate(model, ["text"], GREEDY)
