@@ -26,14 +26,14 @@ def display(first_step: int, steps: int) -> Iterator[Display]:
     if not console.is_terminal:
         yield _Lines(steps)
         return
-    columns = ("step {task.completed}/{task.total}", "{task.description}")
     bar = Progress(
-        TextColumn(columns[0]),
-        BarColumn(bar_width=20),
-        TextColumn(columns[1]),
+        TextColumn("{task.completed}/{task.total}"),
+        BarColumn(bar_width=None),  # what the figures leave of the line
+        TextColumn("{task.description}"),
         TimeRemainingColumn(),
         TextColumn("left"),
         console=console,
+        expand=True,
     )
     with bar:
         task = bar.add_task("", total=steps, completed=first_step)
@@ -44,7 +44,7 @@ def display(first_step: int, steps: int) -> Iterator[Display]:
             if "val_loss" in row:
                 val = f"  val {row['val_loss']:.3f}"
             else:
-                bar.update(task, completed=row["step"], description=describe(row) + val)
+                bar.update(task, completed=row["step"], description=describe(row, val))
 
         yield show
 
@@ -75,9 +75,9 @@ class _Lines:
         return float(row["seconds"] - self.first["seconds"]) / steps
 
 
-def describe(row: Row) -> str:
-    """Return the figures of one step in a line."""
+def describe(row: Row, val: str = "") -> str:
+    """Return the figures of one step in a line, with `val` after the loss."""
     return (
-        f"loss {row['loss']:.3f}  lr {row['learning_rate']:.1e}  "
-        f"{row['tokens_per_second']:,.0f} tokens/s"
+        f"loss {row['loss']:.3f}{val}  lr {row['learning_rate']:.1e}  "
+        f"{row['tokens_per_second']:,.0f} tok/s"
     )

@@ -30,7 +30,7 @@ def test_off_a_terminal_lines_come_first_last_and_every_ten_seconds(
         "40/40",
         "40/40",
     ]
-    assert lines[1] == "step 11/40  loss 3.250  lr 6.0e-04  12,346 tokens/s  29 s left"
+    assert lines[1] == "step 11/40  loss 3.250  lr 6.0e-04  12,346 tok/s  29 s left"
     assert lines[-1] == "step 40/40  val 3.500"
 
 
@@ -43,5 +43,5 @@ def test_on_a_terminal_a_bar_shows_the_same_figures(
         show({"step": 2, "val_loss": 3.5, "val_tokens": 100})
         show(step_row(2, 1.0))
     shown = capsys.readouterr().err
-    for figure in ("2/4", "loss 3.250", "lr 6.0e-04", "12,346 tokens/s", "val 3.500", "left"):
+    for figure in ("2/4", "loss 3.250", "lr 6.0e-04", "12,346 tok/s", "val 3.500", "left"):
         assert figure in shown
