@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import CONFIG_FILE, GPT2, write_tensors
+from gpt2.pretrained import CONFIG_FILE, GPT2, WEIGHTS_FILE, write_tensors
 
 MANIFEST_FILE = "manifest.json"
 STATE_TENSORS, STATE_FILE = "training_state.safetensors", "training_state.json"
@@ -105,9 +105,12 @@ def verify(directory: Path) -> None:
     try:
         listed = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        listed = None
+    needed = {CONFIG_FILE, WEIGHTS_FILE, STATE_FILE, STATE_TENSORS}
+    if not isinstance(listed, dict) or not needed <= listed.keys():
         raise CheckpointError(
-            f"{directory} is not a checkpoint: it has no {MANIFEST_FILE}"
-        ) from None
+            f"{directory} is not a checkpoint: it has no {MANIFEST_FILE} that lists its files"
+        )
     for name, described in listed.items():
         if not (file := directory / name).is_file():
             raise CheckpointError(f"{directory} is incomplete: {name} is missing")
@@ -117,8 +120,8 @@ def verify(directory: Path) -> None:
 
 def steps(run: Path) -> list[Path]:
     """Return the complete checkpoints of a run directory, oldest first."""
-    found = (run / CHECKPOINTS).glob("step_*")
-    return sorted(path for path in found if not path.name.endswith(PARTIAL))
+    found = (run / CHECKPOINTS).glob("step_" + 8 * "[0-9]")
+    return sorted(path for path in found if path.is_dir())
 
 
 def newest(run: Path) -> Path:

@@ -55,6 +55,16 @@ class GPT2Config:
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             rate = getattr(self, name)
             _check(0 <= rate < 1, f"{name} must be at least 0 and below 1", rate)
+        _check(
+            self.layer_norm_epsilon > 0,
+            "layer_norm_epsilon must be above 0",
+            self.layer_norm_epsilon,
+        )
+        _check(
+            self.initializer_range >= 0,
+            "initializer_range must be at least 0",
+            self.initializer_range,
+        )
         if extra := self.n_embd % self.n_head:
             raise ConfigError(
                 f"n_embd must be a multiple of n_head, got n_embd={self.n_embd} and "
@@ -99,8 +109,14 @@ class GPT2Config:
                     f"config.json: {key} must be {json.dumps(supported)}, the GPT-2 that is "
                     f"implemented here, got {json.dumps(entries[key])}"
                 )
-        own = {entry.name for entry in dataclasses.fields(cls)}
-        return cls(**{key: value for key, value in entries.items() if key in own})
+        types = {entry.name: entry.type for entry in dataclasses.fields(cls)}
+        return cls(
+            **{
+                key: _typed(f"config.json: {key}", value, types[key])
+                for key, value in entries.items()
+                if key in types
+            }
+        )
 
     def to_hugging_face(self) -> dict[str, Any]:
         """Return the entries of a config.json."""
@@ -140,7 +156,7 @@ class DataConfig:
     """Seed of the order of the rows."""
 
     def __post_init__(self) -> None:
-        _check(self.seed >= 0, "data.seed must be at least 0", self.seed)
+        check_seed("data.seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +181,10 @@ class TrainingConfig:
     """Recompute each block in the backward pass: less memory, more time."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_tokens", 1), ("micro_batch", 1), ("seed", 0)):
+        for name in ("steps", "batch_tokens", "micro_batch"):
             value = getattr(self, name)
-            _check(value >= least, f"training.{name} must be at least {least}", value)
+            _check(value >= 1, f"training.{name} must be at least 1", value)
+        check_seed("training.seed", self.seed)
         _check_choice("training.dtype", self.dtype, Dtype)
         _check_choice("training.attention", self.attention, AttentionBackend)
 
@@ -317,6 +334,13 @@ class GenerationConfig:
         _check(self.temperature >= 0, "temperature must be at least 0", self.temperature)
         _check(self.top_k is None or self.top_k >= 1, "top_k must be at least 1", self.top_k)
         _check(self.num_samples >= 1, "num_samples must be at least 1", self.num_samples)
+        if self.seed is not None:
+            check_seed("seed", self.seed)
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Raise ConfigError for a seed that not every generator takes."""
+    _check(0 <= seed < 2**63, f"{name} must be at least 0 and below 2**63", seed)
 
 
 def _section(run: type, name: str, keys: Any) -> Any:
@@ -352,8 +376,8 @@ def _toml(value: Any) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
-def _known(table: Mapping[str, Any], what: str, name: str) -> Any:
-    if name not in table:
+def _known(table: Mapping[str, Any], what: str, name: Any) -> Any:
+    if not isinstance(name, str) or name not in table:
         raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(table)}")
     return table[name]
 

@@ -51,7 +51,10 @@ def select_device(name: str = "auto") -> torch.device:
         raise ConfigError(
             f"device must be auto or one of those here, {', '.join(here)}; got {name!r}"
         )
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device must be a name such as cpu or cuda:0, got {name!r}") from None
 
 
 def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:

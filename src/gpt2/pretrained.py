@@ -30,8 +30,8 @@ TRANSPOSED = (
     "mlp.c_fc.weight",
     "mlp.c_proj.weight",
 )
-# Causal masks that old files carry, and the head, which is the token embeddings again.
-SKIPPED = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
+SKIPPED = (".attn.bias", ".attn.masked_bias")  # causal masks that old files carry
+HEAD = "lm_head.weight"  # the token embeddings again, in the files that have it
 
 
 class GPT2(GPT2Network):
@@ -149,7 +149,7 @@ def to_hugging_face(name: str) -> str:
 
 def from_hugging_face(name: str) -> str | None:
     """Return our name of one of Hugging Face's tensors, None for one that is not a weight."""
-    return None if name.endswith(SKIPPED) else name.removeprefix(PREFIX)
+    return None if name.endswith(SKIPPED) or name == HEAD else name.removeprefix(PREFIX)
 
 
 def _turn(name: str, tensor: Tensor) -> Tensor:
@@ -167,21 +167,31 @@ def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
     wrong: list[str] = []
     try:
         with safetensors.safe_open(path, "pt") as file:
-            names = {ours: name for name in file.keys() if (ours := from_hugging_face(name))}  # noqa: SIM118
+            names: dict[str, str] = {}
+            for name in file.keys():  # noqa: SIM118
+                if ours := from_hugging_face(name):
+                    wrong += [f"{ours} twice"] if ours in names else []
+                    names[ours] = name
             wrong += [f"missing {name}" for name in wanted if name not in names]
             wrong += [f"unexpected {name}" for name in names if name not in wanted]
             for name in (name for name in wanted if name in names):
                 tensor = _turn(name, file.get_tensor(names[name]))
                 if name == "wte.weight":
                     dtype = tensor.dtype
-                if tensor.shape == wanted[name].shape:
-                    wanted[name].copy_(tensor)
+                    if HEAD in file.keys() and not file.get_tensor(HEAD).equal(tensor):  # noqa: SIM118
+                        wrong.append(f"{HEAD} must be tied, so equal to wte.weight, and is not")
+                shape, got = tuple(wanted[name].shape), tuple(tensor.shape)
+                if got != shape or not tensor.is_floating_point():
+                    wrong.append(f"{name} must be {shape} of floating point, got {got}")
                 else:
-                    wrong.append(
-                        f"{name} must be {tuple(wanted[name].shape)}, got {tuple(tensor.shape)}"
-                    )
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} not found; a model directory holds {WEIGHTS_FILE}") from None
+                    wanted[name].copy_(tensor)
+    except OSError:
+        other = [file.name for file in sorted(path.parent.glob("*.bin"))]
+        other += [file.name for file in sorted(path.parent.glob("*.index.json"))]
+        found = f"; it holds {', '.join(other)}, which are not read yet" if other else ""
+        raise CheckpointError(
+            f"{path} not found; a model directory holds its weights in one {WEIGHTS_FILE}{found}"
+        ) from None
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
     if wrong:

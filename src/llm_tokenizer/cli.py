@@ -62,7 +62,7 @@ def _count(options: argparse.Namespace) -> None:
 
 def _decode(options: argparse.Namespace) -> None:
     words = _read(options.file).split()
-    if wrong := next((word for word in words if not word.isdecimal()), None):
+    if wrong := next((word for word in words if not word.isdecimal() or len(word) > 9), None):
         raise TokenizerError(f"wanted token ids, whole numbers, got {wrong!r}")
     sys.stdout.buffer.write(_tokenizer(options).decode_bytes(map(int, words)))
 

@@ -13,6 +13,13 @@ from llm_tokenizer.errors import TokenizerError
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
+GPT2_SETTINGS = {
+    "model": "BPE",
+    "pre_tokenizer": "ByteLevel",
+    "use_regex": True,
+    "add_prefix_space": False,
+    "normalizer": None,
+}
 MERGES_HEADER = "#version: 0.2"
 
 
@@ -76,11 +83,15 @@ def read_text(path: Path) -> str:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name, synced to disk, then renamed."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], str]:
@@ -88,11 +99,16 @@ def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], str]:
     content = _read_json(path)
     try:
         model, added = content["model"], content.get("added_tokens", [])
-        kinds = (model.get("type", "BPE"), (content["pre_tokenizer"] or {}).get("type"))
-        if kinds != ("BPE", "ByteLevel"):
-            raise TokenizerError(
-                f"{path} must be a BPE split by ByteLevel, as GPT-2's, got {kinds}"
-            )
+        split = content["pre_tokenizer"] or {}
+        settings = {
+            "model": model.get("type", "BPE"),
+            "pre_tokenizer": split.get("type"),
+            "use_regex": split.get("use_regex", True),
+            "add_prefix_space": split.get("add_prefix_space", False),
+            "normalizer": content.get("normalizer"),
+        }
+        if settings != GPT2_SETTINGS:
+            raise TokenizerError(f"{path} must be GPT-2's kind, {GPT2_SETTINGS}, got {settings}")
         entries = model["vocab"] | {token["content"]: token["id"] for token in added}
         merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
         return entries, "\n".join(merges)
@@ -103,19 +119,19 @@ def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], str]:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise TokenizerError(f"{path} is not valid JSON: {error}") from None
 
 
 def _read_vocab(path: Path) -> dict[str, int]:
     entries = _read_json(path)
-    if not isinstance(entries, dict) or not all(type(i) is int for i in entries.values()):
+    if not isinstance(entries, dict):
         raise TokenizerError(f"{path} must map each token to its id, a whole number")
     return entries
 
 
 def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
-    lines = text.rstrip("\n").split("\n") if text else []
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n") if text else []
     first = 1 if lines and lines[0].startswith("#version") else 0
     merges = []
     for number, line in enumerate(lines[first:], start=first + 1):

@@ -141,7 +141,7 @@ class Tokenizer:
             return self.encode_ordinary(text)
         ids: list[int] = []
         for part in re.split(f"({_alternatives(allowed & specials)})", text):
-            if part in allowed:
+            if part in allowed & specials:
                 ids.append(self.vocabulary.special_tokens[part])
             else:
                 ids.extend(self.encode_ordinary(part))

@@ -64,6 +64,10 @@ class Vocabulary:
                 f"a special token must have a text that no other token has, got {wrong[0]!r}"
             )
         ids = [*self.token_ids.values(), *self.special_tokens.values()]
+        if wrong_ids := [i for i in ids if type(i) is not int or not 0 <= i < 2**32]:
+            raise TokenizerError(
+                f"an id must be a whole number, at least 0 and below 2**32, got {wrong_ids[0]!r}"
+            )
         if len(set(ids)) != len(ids):
             raise TokenizerError("every token must have an id of its own, one is given twice")
         for number, (left, right) in enumerate(self.merges, start=1):

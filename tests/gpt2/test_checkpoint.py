@@ -88,6 +88,19 @@ def test_a_missing_or_changed_file_is_named(saved: Path, model: GPT2, file: str)
         checkpoint.restore(saved, model, optimizers)
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"config.json": {}}'])
+def test_a_manifest_that_lists_nothing_vouches_for_nothing(saved: Path, content: str) -> None:
+    (saved / "manifest.json").write_text(content)
+    with pytest.raises(CheckpointError, match="no manifest.json that lists its files"):
+        checkpoint.verify(saved)
+
+
+def test_what_is_no_checkpoint_is_not_taken_for_one(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints/step_copy").mkdir()
+    (tmp_path / "checkpoints/step_00000099").touch()
+    assert checkpoint.steps(tmp_path) == [saved]
+
+
 def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
     saved: Path, model: GPT2, tmp_path: Path
 ) -> None:

@@ -93,7 +93,9 @@ def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None
         ("[training]\nbatch_tokens = 9000", "multiple of .* 8192, got 9000; .* 8192 or 16384"),
         ("[optimizer]\nbeta1 = 1.0", "optimizer.beta1 must be at least 0 and below 1, got 1.0"),
         ("[optimizer]\nlearning_rate = 1e-5", "min_learning_rate must be at most learning_rate"),
-        ("[data]\nseed = -1", "data.seed must be at least 0, got -1"),
+        ("[data]\nseed = -1", "data.seed must be at least 0 and below .*, got -1"),
+        ('[model]\npreset = ["gpt2"]', r"unknown preset \['gpt2'\]"),
+        ("[model]\nlayer_norm_epsilon = -1.0", "layer_norm_epsilon must be above 0, got -1.0"),
         ("[model]\nn_inner = 0", "n_inner must be at least 1, got 0"),
         ("training = 3", r"training must be a section, \[training\], got 3"),
         ("[model", "is not valid TOML"),
@@ -123,6 +125,7 @@ def test_a_missing_recipe_is_told() -> None:
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
         ({"temperature": -0.1}, "temperature must be at least 0, got -0.1"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"seed": 2**63}, r"seed must be at least 0 and below 2\*\*63"),
         ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
     ],
 )
@@ -141,6 +144,15 @@ def test_a_setting_out_of_range_is_told(settings: dict[str, float], told: str) -
     ],
 )
 def test_mathematics_that_is_not_implemented_is_refused(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"config.json: {key} must be"):
+        GPT2Config.from_hugging_face({key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n_head", "12"), ("n_head", None), ("n_layer", True), ("n_embd", 48.0), ("attn_pdrop", "x")],
+)
+def test_a_value_of_the_wrong_type_is_told(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"config.json: {key} must be"):
         GPT2Config.from_hugging_face({key: value})
 

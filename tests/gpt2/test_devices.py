@@ -15,6 +15,8 @@ def test_a_device_that_is_not_here_is_told_with_those_that_are(
     assert devices.select_device("auto") == CPU
     with pytest.raises(ConfigError, match="one of those here, cpu; got 'cuda:1'"):
         devices.select_device("cuda:1")
+    with pytest.raises(ConfigError, match="a name such as cpu or cuda:0, got 'cpu:x'"):
+        devices.select_device("cpu:x")
 
 
 @pytest.mark.parametrize(

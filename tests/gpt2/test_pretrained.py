@@ -110,9 +110,40 @@ def test_all_tensors_that_do_not_fit_are_listed_at_once(tmp_path: Path, model: G
     for told in (
         "missing ln_f.bias",
         "unexpected extra",
-        "wpe.weight must be (24, 20), got (3, 20)",
+        "wpe.weight must be (24, 20) of floating point, got (3, 20)",
     ):
         assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "told"),
+    [
+        ("lm_head.weight", torch.zeros(300, 20), "lm_head.weight must be tied"),
+        ("wpe.weight", torch.zeros(24, 20), "wpe.weight twice"),
+        (
+            "transformer.ln_f.bias",
+            torch.zeros(20, dtype=torch.int8),
+            "ln_f.bias must be .* floating",
+        ),
+    ],
+)
+def test_a_tensor_that_would_give_other_logits_is_refused(
+    tmp_path: Path, model: GPT2, name: str, tensor: Tensor, told: str
+) -> None:
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = safetensors.torch.load_file(path) | {name: tensor}
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(CheckpointError, match=told):
+        GPT2.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors.index.json"])
+def test_weights_in_another_layout_are_named(tmp_path: Path, model: GPT2, file: str) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / file)
+    with pytest.raises(CheckpointError, match=f"it holds {file}, which are not read yet"):
+        GPT2.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])

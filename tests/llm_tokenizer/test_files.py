@@ -59,9 +59,14 @@ def test_a_directory_with_a_tokenizer_json_alone_is_read(directory: Path, tmp_pa
 @pytest.mark.parametrize(
     ("content", "told"),
     [
+        ({"model": {"type": "WordPiece"}, "pre_tokenizer": None}, "must be GPT-2's kind"),
         (
-            {"model": {"type": "WordPiece"}, "pre_tokenizer": None},
-            "must be a BPE split by ByteLevel",
+            {"model": {}, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}},
+            "got .*'add_prefix_space': True",
+        ),
+        (
+            {"model": {}, "pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "NFC"}},
+            "got .*'NFC'",
         ),
         ({"model": {"type": "BPE"}, "pre_tokenizer": {"type": "ByteLevel"}}, "KeyError\\('vocab'"),
         ([], "is not a tokenizer.json"),
@@ -85,7 +90,8 @@ def test_transformers_opens_a_saved_vocabulary(directory: Path) -> None:
         ("vocab.json", None, "cannot read .*vocab.json: No such file"),
         ("merges.txt", None, "cannot read .*merges.txt: No such file"),
         ("vocab.json", "{", "vocab.json is not valid JSON"),
-        ("vocab.json", '{"a": "b"}', "must map each token to its id"),
+        ("vocab.json", "[]", "must map each token to its id"),
+        ("vocab.json", '{"a": -1}', "lacks 255"),
         ("vocab.json", '{"a": 1}', "lacks 255"),
         ("merges.txt", "#version: 0.2\nt h\nbroken\n", "line 3: wanted two tokens"),
         ("merges.txt", "t \u20ac\n", "stands for no byte"),

@@ -89,6 +89,8 @@ def test_a_special_token_is_encoded_as_its_id_where_allowed(
     assert ids == gpt2.encode(text, allowed_special="all")
     assert ids == reference.encode(text, allowed_special={EOT})
     assert ids.count(gpt2.eot_token) == 3
+    # A text that is allowed and is no special token is ordinary text.
+    assert gpt2.encode("a" + EOT, allowed_special={"a", EOT}) == [64, 50256]
 
 
 def test_a_special_token_is_ordinary_text_where_not_disallowed(

@@ -1,5 +1,6 @@
 """`gpt2 VERB ...`: find the verb, run it, and tell a failure in one line."""
 
+import io
 import os
 import sys
 import traceback
@@ -34,26 +35,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbose = "--verbose" in args
     if verbose:
         args.remove("--verbose")
-    if not args or args[0] in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {verb:10}{does}" for verb, does in VERBS.items())]))
-        return 0 if args else 2
-    verb, *rest = args
-    if verb not in VERBS:
-        print(f"error: unknown verb {verb!r}; known: {', '.join(VERBS)}", file=sys.stderr)
+    if args and args[0] not in (*VERBS, "-h", "--help"):
+        print(f"error: unknown verb {args[0]!r}; known: {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    # A console that cannot show a character shows a question mark.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
-        import_module(f"gpt2.cli.{verb}").main(rest)
+        _run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (Gpt2Error, TokenizerError, OSError) as error:
+    except (Gpt2Error, TokenizerError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise  # a defect of ours; torch tells of exhausted memory in this way, too
         if verbose:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        told = str(error) or "there is not enough memory for this; ask for less at once"
+        print("error:", " ".join(told.split("\n")), file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         return 130
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0
     return 0
+
+
+def _run(args: Sequence[str]) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        print("\n".join([USAGE, "", *(f"  {verb:10}{does}" for verb, does in VERBS.items())]))
+        raise SystemExit(0 if args else 2)
+    verb, *rest = args
+    import_module(f"gpt2.cli.{verb}").main(rest)

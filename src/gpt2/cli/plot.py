@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from gpt2.cli.parsing import parse_one_of
+from gpt2.config import check_seed
 
 if TYPE_CHECKING:
     from gpt2.pretrained import GPT2
@@ -33,6 +34,9 @@ class Positions(_OfModel):
     """Image to write."""
     seed: int = 0
     """Seed of the choice of channels."""
+
+    def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
 
     def run(self) -> None:
         """Draw the figure and print its path."""
@@ -79,7 +83,7 @@ class Attention(_OfModel):
 
         model = self.load()
         tokenizer = model.require_tokenizer()
-        ids = tokenizer.encode(self.text)
+        ids = tokenizer.encode(self.text, allowed_special="all")
         weights = attention_weights(model, ids, self.block, self.head)
         tokens = [tokenizer.decode([i]) for i in ids]
         title = f"Attention of block {self.block}, head {self.head}"

@@ -143,10 +143,13 @@ def open_shards(directory: Path) -> TokenData:
 
 
 def _read_listed(directory: Path, shard: Shard) -> Tokens:
-    tokens = read_shard(directory / shard.file)
-    if len(tokens) != shard.tokens:
+    path = directory / shard.file
+    tokens = read_shard(path)
+    with path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    if checksum != shard.sha256:
         raise DataError(
-            f"{directory / shard.file} must hold the {shard.tokens} tokens that {MANIFEST_FILE} "
-            f"lists, got {len(tokens)}"
+            f"{path} must hold the {shard.tokens} tokens that {MANIFEST_FILE} lists, its checksum "
+            "is another; prepare the data again"
         )
     return tokens

@@ -32,7 +32,7 @@ def generate(
 
     Args:
         model: The newest n_positions tokens are its context.
-        prompts: Texts, or lists of token ids.
+        prompts: Texts, in which <|endoftext|> is that token, or lists of token ids.
         config: How to draw, and how much.
     Returns:
         The samples of the first prompt, then those of the second, and so on; their text is empty
@@ -58,7 +58,7 @@ def _continue(
     generator: torch.Generator,
 ) -> list[Sample]:
     if isinstance(prompt, str):
-        prompt_ids = model.require_tokenizer().encode(prompt)
+        prompt_ids = model.require_tokenizer().encode(prompt, allowed_special="all")
     else:
         prompt_ids = list(prompt)
     if not prompt_ids:

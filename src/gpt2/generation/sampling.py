@@ -31,7 +31,8 @@ def next_token(
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    scaled = logits.float() / temperature
+    # The largest is 0, and in float64, so that no temperature is too small to divide by.
+    scaled = (logits.double() - logits.max(dim=-1, keepdim=True).values) / temperature
     kept = scaled if top_k is None else keep_top_k(scaled, top_k)
     drawn = torch.multinomial(kept.softmax(dim=-1).cpu(), 1, generator=generator)
     return drawn[:, 0].to(logits.device)

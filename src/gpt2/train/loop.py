@@ -19,6 +19,7 @@ from gpt2.train.optimizer import make_optimizers
 from gpt2.train.progress import display
 from gpt2.train.report import write_report
 from gpt2.train.schedule import learning_rate
+from llm_tokenizer.files import write_whole
 
 
 def start(config: RunConfig, run: Path) -> None:
@@ -37,7 +38,7 @@ def start(config: RunConfig, run: Path) -> None:
     config = resolve(config)
     trainer = Trainer(config, run)
     run.mkdir(parents=True, exist_ok=True)
-    (run / SETTINGS_FILE).write_text(config.to_toml(), encoding="utf-8")
+    write_whole(run / SETTINGS_FILE, config.to_toml().encode())
     trainer.train()
     write_report(run)
 

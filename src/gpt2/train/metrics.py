@@ -47,17 +47,22 @@ def read_metrics(run: Path) -> list[Row]:
     path = run / METRICS_FILE
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):
-                raise CheckpointError(
-                    f"{path}, line {number} is not valid JSON: {line:.40}"
-                ) from None
+        if (row := _parse(line)) is not None:
+            rows.append(row)
+        elif number < len(lines):
+            raise CheckpointError(f"{path}, line {number} is not a row of metrics: {line[:40]!r}")
     return rows
+
+
+def _parse(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None
 
 
 def _line(row: Row) -> str:

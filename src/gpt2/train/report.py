@@ -7,6 +7,7 @@ from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.train.metrics import read_metrics
 from gpt2.visual.figures import draw_loss
+from llm_tokenizer.files import write_whole
 
 REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
 
@@ -31,12 +32,15 @@ def write_report(
         *sections,
         f"## Settings\n\n```toml\n{config.to_toml()}```",
     ]
-    (run / REPORT_FILE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_whole(run / REPORT_FILE, ("\n\n".join(parts) + "\n").encode())
 
 
 def _summary(config: RunConfig, rows: Sequence[dict[str, float]]) -> list[str]:
-    last = [row for row in rows if "loss" in row][-1]
+    steps = [row for row in rows if "loss" in row]
     evaluations = [row for row in rows if "val_loss" in row]
+    if not steps or not evaluations:
+        return ["The run has no rows of metrics."]
+    last = steps[-1]
     best = min(evaluations, key=lambda row: row["val_loss"])
     device = devices.select_device(config.training.device)
     return [

@@ -1,5 +1,6 @@
 """Pictures of a model and of a run. Each function draws one figure and saves it as an image."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,7 @@ def draw_attention(weights: Tensor, tokens: Sequence[str], path: Path, *, title:
     figure, axes = _figure(side + 1, side)
     image = axes.imshow(weights.numpy(), cmap="viridis", vmin=0, vmax=1)
     if len(tokens) <= MOST_LABELS:
-        # A dollar would begin a formula, and a line break would spill over the next label.
-        labels = [token.replace("$", r"\$").replace("\n", "\\n") for token in tokens]
+        labels = [_label(token) for token in tokens]
         axes.set_xticks(range(len(tokens)), labels, rotation=90, fontsize=8)
         axes.set_yticks(range(len(tokens)), labels, fontsize=8)
     axes.set(title=title, xlabel="token attended to", ylabel="token that attends")
@@ -115,6 +115,12 @@ def draw_loss(
     _save(figure, path)
 
 
+def _label(token: str) -> str:
+    """Return a token's text for an axis: a dollar begins a formula, a line break spills over."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
+    return "".join(shown).replace("$", r"\$")
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     """Return an empty figure, in inches; made without pyplot, it needs no display."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
@@ -126,4 +132,7 @@ def _save(figure: Figure, path: Path) -> None:
     if path.suffix.removeprefix(".") not in known:
         raise InputError(f"an image must end in one of {', '.join(known)}, got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        # A character that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        figure.savefig(path)

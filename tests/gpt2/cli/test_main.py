@@ -83,6 +83,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
         (["plot", "loss", "missing"], "missing holds no metrics.jsonl"),
         (["demo", "--recipe", "missing.toml"], "there is no recipe missing.toml"),
         (["train", "--device", "tpu"], "Unrecognized options"),
+        (["plot", "positions", "--seed", "-1"], "seed must be at least 0"),
+        (["generate", "a", "--device", "cpu:x"], "a name such as cpu or cuda:0"),
     ],
 )
 def test_a_failure_is_one_line(
@@ -112,6 +114,24 @@ def test_a_file_that_is_no_text_is_one_line(
         code, line = failure([*args, str(path)], capsys)
         assert code == 1
         assert told in line
+
+
+def test_exhausted_memory_is_one_line(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path)
+    command = ["generate", "a", "--model", str(tmp_path), "--num-samples", str(10**14)]
+    code, line = failure(command, capsys)
+    assert code == 1
+    assert "memory" in line.lower()
+
+
+def test_characters_that_the_console_lacks_are_question_marks(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    args = [sys.executable, "-m", "gpt2", "generate", "日", "--model", str(tmp_path)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(args, env=environment, capture_output=True, check=True)
+    assert done.stdout.startswith(b"?")
 
 
 def test_verbose_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,15 @@ def test_a_damaged_manifest_is_named(copied: Path) -> None:
 
 def test_a_shard_that_is_not_the_listed_one_is_named(copied: Path) -> None:
     write_shard(copied / "val_000000.bin", np.array([1, 2, 3], np.uint16))
-    with pytest.raises(DataError, match="val_000000.bin must hold the .* got 3"):
+    with pytest.raises(DataError, match="val_000000.bin must hold the .* checksum is another"):
+        open_shards(copied)
+
+
+def test_one_flipped_bit_in_a_shard_is_found(copied: Path) -> None:
+    content = bytearray((copied / "train_000000.bin").read_bytes())
+    content[-1] ^= 1
+    (copied / "train_000000.bin").write_bytes(content)
+    with pytest.raises(DataError, match="train_000000.bin must hold"):
         open_shards(copied)
 
 

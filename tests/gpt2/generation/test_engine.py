@@ -35,6 +35,11 @@ def test_a_text_and_its_ids_are_the_same_prompt(model: GPT2) -> None:
     assert by_text == by_ids
 
 
+def test_an_end_of_text_in_a_prompt_is_the_token(model: GPT2) -> None:
+    [sample] = generate(model, ["<|endoftext|>a"], GREEDY)
+    assert sample.prompt_ids == [299, *model.tokenizer.encode("a")]
+
+
 def test_samples_come_by_prompt_and_are_repeatable_by_seed(model: GPT2) -> None:
     config = GenerationConfig(max_new_tokens=8, num_samples=3, seed=5)
     samples = generate(model, ["a", "b"], config)

@@ -26,6 +26,12 @@ def test_top_k_of_one_is_greedy_at_any_temperature() -> None:
     assert next_token(logits, 100.0, 1, seeded()).tolist() == [1]
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-40, 1e-300])
+def test_a_tiny_temperature_is_greedy(temperature: float) -> None:
+    logits = torch.tensor([[1.0, 2.0, 1.5]])
+    assert next_token(logits, temperature, None, seeded()).tolist() == [1]
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_are_as_frequent_as_the_softmax_says(temperature: float) -> None:
     logits = torch.tensor([0.0, 1.0, 2.0])

@@ -224,6 +224,15 @@ def test_a_run_on_other_tokens_is_not_resumed(
         loop.resume(tmp_path / "run")
 
 
+def test_a_finished_run_whose_metrics_are_lost_still_has_a_report(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    loop.start(config, tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    loop.resume(tmp_path)
+    assert "no rows of metrics" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_directory_without_a_run_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no run to resume"):
         loop.resume(tmp_path)

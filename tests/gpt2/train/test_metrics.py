@@ -37,9 +37,10 @@ def test_a_line_that_a_crash_cut_short_is_left_out_and_repaired(tmp_path: Path) 
 
 
 def test_damage_elsewhere_is_told_with_its_line(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nbroken\n{"step": 2}\n')
-    with pytest.raises(CheckpointError, match="line 2 is not valid JSON: broken"):
-        read_metrics(tmp_path)
+    for damage in (b"broken", b"null", b"{}", b'{"step": "a"}', b"\xff"):
+        (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 2}\n')
+        with pytest.raises(CheckpointError, match="line 2 is not a row of metrics"):
+            read_metrics(tmp_path)
 
 
 def test_a_run_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_weight_image_shows_300_rows_and_columns_and_no_more(tmp_path: Path) -
 @pytest.mark.parametrize("count", [1, 3, 70])
 def test_an_attention_map_takes_any_tokens(tmp_path: Path, count: int) -> None:
     weights = torch.ones(count, count).tril()
-    tokens = ["$x_", "\n", "é"] * 24
+    tokens = ["$x_", "\n\t\r\0", "é日"] * 24
     figures.draw_attention(weights, tokens[:count], tmp_path / "new" / "map.png", title="map")
     assert (tmp_path / "new" / "map.png").stat().st_size > 1000
 
