@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from gpt2.config import GPT2Config
 from gpt2.data.prepare import prepare
 from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
+
+# No test depends on how fast the machine is, and each run tries the same examples.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 TEXT = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
 # No two sizes are equal, so that a mixed-up dimension shows.

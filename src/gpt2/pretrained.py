@@ -1,6 +1,8 @@
 """GPT2: the network with its tokenizer and its files, those of a Hugging Face model directory."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -159,44 +161,60 @@ def _turn(name: str, tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
-    """Copy the weights of a file into the model, one at a time, and return their dtype.
+    """Copy the weights of a file into the model, one at a time.
 
-    Of a file of several dtypes it is that of the token embeddings.
+    Returns:
+        The dtype of the token embeddings in the file.
     """
     wanted = model.state_dict()
-    wrong: list[str] = []
     try:
         with safetensors.safe_open(path, "pt") as file:
-            names: dict[str, str] = {}
-            for name in file.keys():  # noqa: SIM118
-                if ours := from_hugging_face(name):
-                    wrong += [f"{ours} twice"] if ours in names else []
-                    names[ours] = name
-            wrong += [f"missing {name}" for name in wanted if name not in names]
-            wrong += [f"unexpected {name}" for name in names if name not in wanted]
-            for name in (name for name in wanted if name in names):
-                tensor = _turn(name, file.get_tensor(names[name]))
-                if name == "wte.weight":
-                    dtype = tensor.dtype
-                    if HEAD in file.keys() and not file.get_tensor(HEAD).equal(tensor):  # noqa: SIM118
-                        wrong.append(f"{HEAD} must be tied, so equal to wte.weight, and is not")
-                shape, got = tuple(wanted[name].shape), tuple(tensor.shape)
-                if got != shape or not tensor.is_floating_point():
-                    wrong.append(f"{name} must be {shape} of floating point, got {got}")
-                else:
-                    wanted[name].copy_(tensor)
+            stored = list(file.keys())
+            wrong = _misnamed(stored, wanted)
+            for theirs in stored:
+                ours = from_hugging_face(theirs)
+                if ours is not None and ours in wanted:
+                    wrong += _copy(_turn(ours, file.get_tensor(theirs)), wanted[ours], ours)
+                if ours == "wte.weight":
+                    embeddings = file.get_tensor(theirs)
+            if HEAD in stored and not wrong and not file.get_tensor(HEAD).equal(embeddings):
+                wrong = [f"{HEAD} must be tied, so equal to wte.weight, and is not"]
     except OSError:
-        other = [file.name for file in sorted(path.parent.glob("*.bin"))]
-        other += [file.name for file in sorted(path.parent.glob("*.index.json"))]
-        found = f"; it holds {', '.join(other)}, which are not read yet" if other else ""
-        raise CheckpointError(
-            f"{path} not found; a model directory holds its weights in one {WEIGHTS_FILE}{found}"
-        ) from None
+        raise _no_weights(path) from None
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
     if wrong:
         raise CheckpointError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(sorted(wrong))}")
-    return dtype
+    return embeddings.dtype
+
+
+def _misnamed(stored: Sequence[str], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Return what is wrong with the names of a file's tensors."""
+    counts = Counter(name for name in map(from_hugging_face, stored) if name)
+    return [
+        *(f"missing {name}" for name in wanted if name not in counts),
+        *(f"unexpected {name}" for name in counts if name not in wanted),
+        *(f"{name} twice" for name, count in counts.items() if count > 1),
+    ]
+
+
+def _copy(tensor: Tensor, place: Tensor, name: str) -> list[str]:
+    """Copy a tensor to its place, or return why it does not fit there."""
+    wanted, got = tuple(place.shape), tuple(tensor.shape)
+    if got != wanted or not tensor.is_floating_point():
+        return [f"{name} must be {wanted} of floating point, got {got} of {tensor.dtype}"]
+    place.copy_(tensor)
+    return []
+
+
+def _no_weights(path: Path) -> CheckpointError:
+    directory = path.parent
+    others = [*sorted(directory.glob("*.bin")), *sorted(directory.glob("*.index.json"))]
+    names = ", ".join(file.name for file in others)
+    return CheckpointError(
+        f"{path} not found; a model directory holds its weights in one {WEIGHTS_FILE}"
+        + (f"; this one has {names}, which are not read yet" if names else "")
+    )
 
 
 def _read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:

@@ -142,7 +142,7 @@ def test_a_tensor_that_would_give_other_logits_is_refused(
 def test_weights_in_another_layout_are_named(tmp_path: Path, model: GPT2, file: str) -> None:
     model.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / file)
-    with pytest.raises(CheckpointError, match=f"it holds {file}, which are not read yet"):
+    with pytest.raises(CheckpointError, match=f"this one has {file}, which are not read yet"):
         GPT2.from_pretrained(tmp_path)
 
 

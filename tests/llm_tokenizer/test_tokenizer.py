@@ -37,7 +37,7 @@ def test_ids_equal_those_of_tiktoken_and_hugging_face(
     assert gpt2.decode(ids) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 def test_any_text_has_tiktokens_ids_and_comes_back(
     gpt2: Tokenizer, reference: tiktoken.Encoding, text: str
@@ -63,7 +63,6 @@ def test_every_token_decodes_to_its_bytes(gpt2: Tokenizer, reference: tiktoken.E
     assert gpt2.token_byte_values() == reference.token_byte_values()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50256)))
 def test_any_ids_decode_without_loss(
     gpt2: Tokenizer, reference: tiktoken.Encoding, ids: list[int]
