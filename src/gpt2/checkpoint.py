@@ -59,9 +59,12 @@ def save(
     write_tensors(partial / STATE_TENSORS, tensors)
     versions = {name: version(name) for name in ("torch", "numpy", "gpt2-from-scratch")}
     versions["python"] = platform.python_version()
-    kinds = [type(optimizer).__name__ for optimizer in optimizers]
-    entries = {**asdict(state), "optimizer_kinds": kinds, "optimizers": settings}
-    entries["versions"] = versions
+    entries = {
+        **asdict(state),
+        "optimizer_kinds": _kinds(optimizers),
+        "optimizers": settings,
+        "versions": versions,
+    }
     (partial / STATE_FILE).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     files = {file.name: _describe(file) for file in sorted(partial.iterdir())}
     (partial / MANIFEST_FILE).write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
@@ -83,7 +86,7 @@ def restore(directory: Path, model: GPT2, optimizers: Optimizers) -> TrainingSta
     verify(directory)
     loaded = GPT2.from_pretrained(directory)
     entries: dict[str, Any] = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
-    kinds = [type(optimizer).__name__ for optimizer in optimizers]
+    kinds = _kinds(optimizers)
     if (loaded.config, entries["optimizer_kinds"]) != (model.config, kinds):
         raise CheckpointError(
             f"{directory} was saved with {loaded.config} and {entries['optimizer_kinds']}, "
@@ -140,6 +143,10 @@ def model_directory(name_or_path: str) -> str:
     path = Path(name_or_path)
     is_run = (path / CHECKPOINTS).is_dir() and not (path / CONFIG_FILE).exists()
     return str(newest(path)) if is_run else name_or_path
+
+
+def _kinds(optimizers: Optimizers) -> list[str]:
+    return [type(optimizer).__name__ for optimizer in optimizers]
 
 
 def _flatten(optimizers: Optimizers) -> tuple[dict[str, Tensor], list[Any]]:

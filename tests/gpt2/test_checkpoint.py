@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from gpt2 import checkpoint
 from gpt2.checkpoint import TrainingState
@@ -112,11 +113,17 @@ def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
     assert not partial.exists()
 
 
-def test_a_full_disk_is_told_and_leaves_no_file(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors.partial").mkdir()  # nothing can be written over a directory
-    with pytest.raises((CheckpointError, OSError)):
+def test_tensors_that_cannot_be_written_are_told_and_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(_tensors: object, path: Path, **_options: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fill_the_disk)
+    with pytest.raises(CheckpointError, match="could not write .*x.safetensors: No space left"):
         write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
-    assert not (tmp_path / "x.safetensors").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_directory_stands_for_its_newest_checkpoint(saved: Path, tmp_path: Path) -> None:

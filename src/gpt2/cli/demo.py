@@ -16,8 +16,7 @@ from gpt2.errors import ConfigError
 
 PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
-HELD_OUT = 0.1
-HOLD_OUT_SEED = 0
+HOLD_OUT_SHARE, HOLD_OUT_SEED = 0.1, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ def _prepare(config: RunConfig) -> None:
         _say(f"Text is prepared in {directory}")
         return
     _say("Collecting the documentation that ships with Python")
-    train, val = hold_out(stdlib_docs(), HELD_OUT, HOLD_OUT_SEED)
+    train, val = hold_out(stdlib_docs(), HOLD_OUT_SHARE, HOLD_OUT_SEED)
     _say(
         f"{len(train)} documents to train on, {sum(map(len, train)) / 1e6:.2f} million characters; "
         f"{len(val)} held out, {sum(map(len, val)) / 1e6:.2f} million"

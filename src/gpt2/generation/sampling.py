@@ -31,8 +31,10 @@ def next_token(
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    # The largest is 0, and in float64, so that no temperature is too small to divide by.
-    scaled = (logits.double() - logits.max(dim=-1, keepdim=True).values) / temperature
+    # The largest is 0, and in float64, so that no temperature is too small to divide by; on the
+    # CPU, since MPS has no float64.
+    on_cpu = logits.cpu().double()
+    scaled = (on_cpu - on_cpu.max(dim=-1, keepdim=True).values) / temperature
     kept = scaled if top_k is None else keep_top_k(scaled, top_k)
-    drawn = torch.multinomial(kept.softmax(dim=-1).cpu(), 1, generator=generator)
+    drawn = torch.multinomial(kept.softmax(dim=-1), 1, generator=generator)
     return drawn[:, 0].to(logits.device)

@@ -12,6 +12,7 @@ from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.data.batches import RowOrder, TokenStream
 from gpt2.data.shards import open_shards
 from gpt2.errors import CheckpointError, DataError
+from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
 from gpt2.train.interruption import InterruptedRunError, noted_interruption
 from gpt2.train.metrics import MetricsLog, Row
@@ -172,17 +173,15 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self) -> Row:
         """Return the loss on the first rows of the held-out tokens, as a row of metrics."""
-        self.model.eval()
         length, size = self.config.model.n_positions, self.config.training.micro_batch
         wanted = max(1, self.config.evaluation.val_tokens // length)
         rows = range(min(self.val_rows.rows, wanted))
         total = 0.0  # nats
-        for first in range(0, len(rows), size):
-            batch = torch.from_numpy(self.val_rows.read_rows(rows[first : first + size]))
-            batch = batch.to(self.device)
-            with devices.autocast(self.device, self.dtype):
+        with evaluating(self.model), devices.autocast(self.device, self.dtype):
+            for first in range(0, len(rows), size):
+                batch = torch.from_numpy(self.val_rows.read_rows(rows[first : first + size]))
+                batch = batch.to(self.device)
                 total += self.model.loss(batch[:, :-1], batch[:, 1:]).item() * len(batch)
-        self.model.train()
         return {"step": self.step, "val_loss": total / len(rows), "val_tokens": len(rows) * length}
 
     def save(self) -> None:

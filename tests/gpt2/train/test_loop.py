@@ -261,5 +261,5 @@ def test_the_training_state_is_what_the_settings_do_not_say(
     entries = json.loads((checkpoint.newest(tmp_path) / "training_state.json").read_text())
     assert entries["step"] == 6
     assert entries["data_fingerprint"] == open_shards(config.data.directory).manifest.fingerprint
-    assert set(dataclasses.asdict(checkpoint.TrainingState(step=0, seconds=0, data_fingerprint="")))
+    assert {field.name for field in dataclasses.fields(checkpoint.TrainingState)} <= set(entries)
     assert entries["versions"]["torch"] == torch.__version__
