@@ -1,14 +1,21 @@
-"""`llm-tokenizer encode | decode | count | train`: the tokenizer on the command line."""
+"""`llm-tokenizer encode | decode | count | show | train`: the tokenizer on the command line.
+
+Text and ids are read and written in parts, so a file of any size takes little memory.
+"""
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from llm_tokenizer import showing
 from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.files import read_text
+from llm_tokenizer.files import text_parts
 from llm_tokenizer.tokenizer import Tokenizer
+
+NOT_AN_ID = re.compile(r"(?a:\d{10,}|\S*[^\d\s]\S*)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        return 130
     except (TokenizerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -35,40 +44,81 @@ def _parser() -> argparse.ArgumentParser:
         ("encode", _encode, "print the token ids of a text"),
         ("decode", _decode, "print the text of token ids, which white space separates"),
         ("count", _count, "print the number of tokens of a text"),
+        ("show", _show, "print a text with its tokens told apart"),
     ):
-        verb = verbs.add_parser(name, help=does)
+        verb = verbs.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
         verb.set_defaults(run=run)
         verb.add_argument("file", nargs="?", type=Path, help="file to read; stdin if not given")
         verb.add_argument(
             "--tokenizer",
             type=Path,
-            help="folder with vocab.json and merges.txt; GPT-2's vocabulary if not given",
+            help="folder with vocab.json and merges.txt, or a tokenizer.json or .tiktoken file; "
+            "GPT-2's vocabulary if not given",
         )
+    verb.add_argument(
+        "--format",
+        choices=sorted(showing.FORMATS),
+        help="color: by background, as on a terminal; html: a page; text: an id and a token a "
+        "line. color for a terminal, else text, if not given",
+    )
     verb = verbs.add_parser("train", help="learn a vocabulary from text files")
     verb.set_defaults(run=_train)
     verb.add_argument("files", nargs="+", type=Path, help="UTF-8 text files")
     verb.add_argument("--vocab-size", type=int, required=True, help="tokens wanted, in all")
-    verb.add_argument("--out", type=Path, required=True, help="folder to write")
+    verb.add_argument(
+        "--out", type=Path, required=True, help="folder, .json or .tiktoken file to write"
+    )
+    verb.add_argument(
+        "--min-frequency",
+        type=int,
+        default=2,
+        help="occurrences that a pair must have to become a token (default 2)",
+    )
     return parser
 
 
 def _encode(options: argparse.Namespace) -> None:
-    print(*_tokenizer(options).encode_ordinary(_read(options.file)))
+    tokenizer = _tokenizer(options)
+    separator = ""
+    for part in text_parts(options.file):
+        ids = " ".join(map(str, tokenizer.encode_to_array(part).tolist()))
+        if ids:
+            sys.stdout.write(separator + ids)
+            separator = " "
+    print()
 
 
 def _count(options: argparse.Namespace) -> None:
-    print(len(_tokenizer(options).encode_ordinary(_read(options.file))))
+    tokenizer = _tokenizer(options)
+    print(sum(len(tokenizer.encode_to_array(part)) for part in text_parts(options.file)))
 
 
 def _decode(options: argparse.Namespace) -> None:
-    words = _read(options.file).split()
-    if wrong := next((word for word in words if not word.isdecimal() or len(word) > 9), None):
-        raise TokenizerError(f"wanted token ids, whole numbers, got {wrong!r}")
-    sys.stdout.buffer.write(_tokenizer(options).decode_bytes(map(int, words)))
+    tokenizer = _tokenizer(options)
+    for ids in _ids(options.file):
+        sys.stdout.buffer.write(tokenizer.decode_bytes(ids))
+
+
+def _show(options: argparse.Namespace) -> None:
+    tokenizer = _tokenizer(options)
+    chosen = options.format or ("color" if sys.stdout.isatty() else "text")
+    show = showing.FORMATS[chosen]()
+    sys.stdout.write(show.head)
+    number = 0
+    for part in text_parts(options.file):
+        for i in tokenizer.encode_ordinary(part):
+            sys.stdout.write(show.token(number, i, tokenizer.decode_single_token_bytes(i)))
+            number += 1
+    sys.stdout.write(show.foot)
 
 
 def _train(options: argparse.Namespace) -> None:
-    tokenizer = Tokenizer.train(options.files, options.vocab_size)
+    tokenizer = Tokenizer.train(
+        options.files,
+        options.vocab_size,
+        min_frequency=options.min_frequency,
+        show_progress=sys.stderr.isatty(),
+    )
     tokenizer.save(options.out)
     print(options.out)
 
@@ -77,11 +127,17 @@ def _tokenizer(options: argparse.Namespace) -> Tokenizer:
     return Tokenizer.load(options.tokenizer) if options.tokenizer else Tokenizer.gpt2()
 
 
-def _read(path: Path | None) -> str:
-    """Return the text of a file or of stdin, its line ends as they are."""
-    if path:
-        return read_text(path)
-    try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"stdin must be UTF-8 text: byte {error.start} is not") from None
+def _ids(path: Path | None) -> Iterator[list[int]]:
+    """Give the ids of a file, or of stdin, in parts."""
+    rest = ""
+    for part in text_parts(path):
+        words = (rest + part).split()
+        rest = words.pop() if words and not part[-1:].isspace() else ""
+        yield _parsed(words)
+    yield _parsed([rest] if rest else [])
+
+
+def _parsed(words: list[str]) -> list[int]:
+    if wrong := next((word for word in words if NOT_AN_ID.fullmatch(word)), None):
+        raise TokenizerError(f"wanted token ids, whole numbers, got {wrong!r}")
+    return [int(word) for word in words]

@@ -1,69 +1,91 @@
-"""The files of a vocabulary: vocab.json + merges.txt, as a Hugging Face GPT-2 has them.
+"""Files: a vocabulary as vocab.json + merges.txt, as tokenizer.json, as .tiktoken; and text.
 
-Newer directories hold the same in one tokenizer.json, which is read, too.
+vocab.json and merges.txt are OpenAI's own for GPT-2, tokenizer.json holds the same in one file for
+Hugging Face's tokenizers, and .tiktoken is what tiktoken reads.
 """
 
+import base64
+import codecs
 import json
 import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from functools import cache
 from importlib import resources
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
 from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.splitter import last_cut
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
+TIKTOKEN_SUFFIX = ".tiktoken"
+PART_BYTES = 2**22
 GPT2_SETTINGS = {
     "model": "BPE",
     "pre_tokenizer": "ByteLevel",
     "use_regex": True,
     "add_prefix_space": False,
     "normalizer": None,
+    "ignore_merges": False,
 }
 MERGES_HEADER = "#version: 0.2"
 
 
+@cache
 def read_gpt2() -> Vocabulary:
     """Return the released vocabulary: OpenAI's merge list is bundled, the ids follow from it."""
     merges = resources.files("llm_tokenizer").joinpath("assets/gpt2_merges.txt")
     return Vocabulary.from_merges(_parse_merges(merges.read_text("utf-8")), [END_OF_TEXT])
 
 
-def read(directory: Path) -> Vocabulary:
-    """Read vocab.json and merges.txt from a folder, or tokenizer.json in place of the two.
+def read(path: Path) -> Vocabulary:
+    """Read a vocabulary.
 
-    An entry of the vocabulary that is neither a byte nor the outcome of a merge is a special token.
-
+    Args:
+        path: A folder with vocab.json and merges.txt, or else with tokenizer.json; or a file, of
+            the kind of tokenizer.json or, if it ends in .tiktoken, of that of tiktoken.
     Raises:
         TokenizerError: A file is missing or is not what its name says; it tells which and where.
     """
-    if (directory / TOKENIZER_FILE).exists() and not (directory / VOCAB_FILE).exists():
-        entries, merges_text = _read_tokenizer_json(directory / TOKENIZER_FILE)
-    else:
-        entries = _read_vocab(directory / VOCAB_FILE)
-        merges_text = read_text(directory / MERGES_FILE)
     try:
-        merges = _parse_merges(merges_text)
-        ordinary = {show_bytes(bytes([byte])) for byte in range(256)}
-        ordinary |= {show_bytes(left + right) for left, right in merges}
-        return Vocabulary(
-            {parse_bytes(shown): i for shown, i in entries.items() if shown in ordinary},
-            merges,
-            {text: i for text, i in entries.items() if text not in ordinary},
-        )
+        if path.suffix == TIKTOKEN_SUFFIX:
+            return _read_tiktoken(path)
+        if path.suffix == ".json":
+            return _read_tokenizer_json(path)
+        if (path / TOKENIZER_FILE).exists() and not (path / VOCAB_FILE).exists():
+            return _read_tokenizer_json(path / TOKENIZER_FILE)
+        return _of_entries(_read_vocab(path / VOCAB_FILE), _read_merges(path / MERGES_FILE))
     except TokenizerError as error:
-        raise TokenizerError(f"{directory}: {error}") from None
+        prefix = "" if str(path) in str(error) else f"{path}: "
+        raise TokenizerError(f"{prefix}{error}") from None
 
 
-def write(vocabulary: Vocabulary, directory: Path) -> None:
-    """Write vocab.json and merges.txt into `directory`, each whole or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
-    entries = {show_bytes(token): i for token, i in vocabulary.token_ids.items()}
-    entries |= vocabulary.special_tokens
-    by_id = dict(sorted(entries.items(), key=lambda entry: entry[1]))
-    write_whole(directory / VOCAB_FILE, json.dumps(by_id, ensure_ascii=False).encode())
-    lines = [f"{show_bytes(left)} {show_bytes(right)}" for left, right in vocabulary.merges]
-    write_whole(directory / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
+def write(vocabulary: Vocabulary, path: Path) -> None:
+    """Write a vocabulary, each file whole or not at all.
+
+    Args:
+        vocabulary: What to write.
+        path: A file that ends in .json or .tiktoken, for one of that kind; else a folder, for
+            vocab.json and merges.txt.
+    Raises:
+        TokenizerError: A .tiktoken file cannot hold this vocabulary; it tells why.
+    """
+    if path.suffix == TIKTOKEN_SUFFIX:
+        content = _tiktoken_of(vocabulary)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    elif path.suffix == ".json":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, _json(_tokenizer_json_of(vocabulary)))
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        write_whole(path / VOCAB_FILE, _json(_entries_of(vocabulary)))
+        lines = [" ".join(map(show_bytes, pair)) for pair in vocabulary.merges]
+        write_whole(path / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
 
 
 def read_text(path: Path) -> str:
@@ -72,12 +94,38 @@ def read_text(path: Path) -> str:
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8.
     """
+    return "".join(text_parts(path))
+
+
+def text_parts(path: Path | None) -> Iterator[str]:
+    """Give a UTF-8 file in parts, cut where the ids stay those of the whole.
+
+    Args:
+        path: The file, or None for stdin.
+    Yields:
+        The text, its line ends as they are, some PART_BYTES at a time.
+    Raises:
+        TokenizerError: The file cannot be read or is not UTF-8; it tells where.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    name, done, waiting, held = path or "stdin", 0, 0, [""]  # held: text in which is no cut
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
+            while block := file.read(PART_BYTES):
+                text = decoder.decode(block)
+                done += len(block)
+                waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
+                before = held[-1][-1:]
+                if cut := last_cut(before + text):
+                    yield "".join([*held, text[: cut - len(before)]])
+                    held = []
+                held.append(text[cut - len(before) :] if cut else text)
+            yield "".join([*held, decoder.decode(b"", final=True)])
     except OSError as error:
-        raise TokenizerError(f"cannot read {path}: {error.strerror}") from None
+        raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise TokenizerError(f"{path} must be UTF-8 text: byte {error.start} is not") from None
+        place = done - waiting + error.start
+        raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -94,8 +142,8 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], str]:
-    """Return what vocab.json and merges.txt would hold."""
+def _read_tokenizer_json(path: Path) -> Vocabulary:
+    """Read Hugging Face's file. Source: the format as tokenizers 0.23 writes it."""
     content = _read_json(path)
     try:
         model, added = content["model"], content.get("added_tokens", [])
@@ -106,14 +154,137 @@ def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], str]:
             "use_regex": split.get("use_regex", True),
             "add_prefix_space": split.get("add_prefix_space", False),
             "normalizer": content.get("normalizer"),
+            "ignore_merges": model.get("ignore_merges", False),
         }
         if settings != GPT2_SETTINGS:
             raise TokenizerError(f"{path} must be GPT-2's kind, {GPT2_SETTINGS}, got {settings}")
         entries = model["vocab"] | {token["content"]: token["id"] for token in added}
-        merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
-        return entries, "\n".join(merges)
-    except (KeyError, TypeError, AttributeError) as error:
+        pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+        return _of_entries(
+            entries, [(parse_bytes(left), parse_bytes(right)) for left, right in pairs]
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, TokenizerError):
+            raise
         raise TokenizerError(f"{path} is not a tokenizer.json: {error!r}") from None
+
+
+def _tokenizer_json_of(vocabulary: Vocabulary) -> dict[str, Any]:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": i,
+                "content": text,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for text, i in vocabulary.special_tokens.items()
+        ],
+        "normalizer": None,
+        "pre_tokenizer": byte_level | {"use_regex": True},
+        "post_processor": None,
+        "decoder": byte_level | {"use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": _entries_of(vocabulary),
+            "merges": [list(map(show_bytes, pair)) for pair in vocabulary.merges],
+        },
+    }
+
+
+def _read_tiktoken(path: Path) -> Vocabulary:
+    """Read a line for each token: its bytes in base64, a blank, its id, which is its rank, too.
+
+    The file has no special tokens; <|endoftext|> gets the first id that is free, as in OpenAI's
+    r50k_base and p50k_base. Source: tiktoken, load.py.
+    """
+    token_ids = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            token, i = line.split(" ")
+            token_ids[base64.b64decode(token, validate=True)] = int(i)
+        except ValueError:
+            raise TokenizerError(
+                f"{path}, line {number}: wanted base64, a blank and an id, got {line!r}"
+            ) from None
+    specials = {END_OF_TEXT: _first_free(token_ids)}
+    return Vocabulary(token_ids, _merges_of_ranks(path, token_ids), specials)
+
+
+def _tiktoken_of(vocabulary: Vocabulary) -> bytes:
+    token_ids, specials = vocabulary.token_ids, vocabulary.special_tokens
+    ranks = [token_ids[left + right] for left, right in vocabulary.merges]
+    if sorted(set(ranks)) != ranks:
+        raise TokenizerError(
+            "a .tiktoken file merges tokens in the order of their ids, which is not that of this "
+            "vocabulary's merges; save it as a folder or as .json"
+        )
+    if specials and specials != {END_OF_TEXT: _first_free(token_ids)}:
+        raise TokenizerError(
+            f"a .tiktoken file has no special tokens, this vocabulary has {sorted(specials)}; "
+            "save it as a folder or as .json"
+        )
+    by_id = sorted(token_ids.items(), key=lambda entry: entry[1])
+    return b"".join(base64.b64encode(token) + b" %d\n" % i for token, i in by_id)
+
+
+def _first_free(token_ids: Mapping[bytes, int]) -> int:
+    taken = set(token_ids.values())
+    return next(i for i in count() if i not in taken)
+
+
+def _merges_of_ranks(path: Path, token_ids: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
+    """Return the merge that makes each token: the last one when its bytes merge by rank."""
+    merges = []
+    for token, rank in sorted(token_ids.items(), key=lambda entry: entry[1]):
+        parts = [bytes([byte]) for byte in token]
+        while len(parts) > 2:
+            joined = [token_ids.get(left + right, rank) for left, right in pairwise(parts)]
+            first = min(joined)
+            if first >= rank:
+                break
+            k = joined.index(first)
+            parts[k : k + 2] = [parts[k] + parts[k + 1]]
+        if len(parts) > 2:
+            raise TokenizerError(f"{path}: no two tokens of lower id make token {rank}, {token!r}")
+        if len(parts) == 2:
+            merges.append((parts[0], parts[1]))
+    return merges
+
+
+def _of_entries(entries: dict[str, int], merges: list[tuple[bytes, bytes]]) -> Vocabulary:
+    """Return a vocabulary; an entry that is neither a byte nor what a merge makes is special."""
+    ordinary = {show_bytes(bytes([byte])) for byte in range(256)}
+    ordinary |= {show_bytes(left + right) for left, right in merges}
+    return Vocabulary(
+        {parse_bytes(shown): i for shown, i in entries.items() if shown in ordinary},
+        merges,
+        {text: i for text, i in entries.items() if text not in ordinary},
+    )
+
+
+def _entries_of(vocabulary: Vocabulary) -> dict[str, int]:
+    entries = {show_bytes(token): i for token, i in vocabulary.token_ids.items()}
+    entries |= vocabulary.special_tokens
+    return dict(sorted(entries.items(), key=lambda entry: entry[1]))
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode()
 
 
 def _read_json(path: Path) -> Any:
@@ -130,15 +301,22 @@ def _read_vocab(path: Path) -> dict[str, int]:
     return entries
 
 
+def _read_merges(path: Path) -> list[tuple[bytes, bytes]]:
+    return _parse_merges(read_text(path))
+
+
 def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n") if text else []
     first = 1 if lines and lines[0].startswith("#version") else 0
     merges = []
+    parsed: dict[str, bytes] = {}  # most tokens are what an earlier merge made
     for number, line in enumerate(lines[first:], start=first + 1):
         parts = line.split(" ")
         if len(parts) != 2:
             raise TokenizerError(
                 f"{MERGES_FILE}, line {number}: wanted two tokens and a space between, got {line!r}"
             )
-        merges.append((parse_bytes(parts[0]), parse_bytes(parts[1])))
+        left, right = (parsed.get(part) or parse_bytes(part) for part in parts)
+        parsed[parts[0] + parts[1]] = left + right
+        merges.append((left, right))
     return merges

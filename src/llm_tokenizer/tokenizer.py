@@ -1,29 +1,45 @@
-"""Tokenizer: text to token ids and back. Names and meanings are tiktoken's where it has them."""
+"""Tokenizer: text to token ids and back. Names and meanings are tiktoken's where it has them.
+
+Two paths lead from text to ids, and they give the same: `reference`, which is there to be read, and
+`codec`, which is compiled: many times as fast, but slower to load than a short text is to encode.
+So a process begins with the first, and changes over when it has text enough.
+"""
 
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
-from functools import cached_property, lru_cache
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from llm_tokenizer import files, trainer
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError
-from llm_tokenizer.merging import Merge, merge
-from llm_tokenizer.splitter import split, well_formed
+from llm_tokenizer.reference import Reference
+from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
 
-if TYPE_CHECKING:  # numpy takes longer to load than all of this package: only where arrays are made
+if TYPE_CHECKING:  # these take longer to load than all the rest: only where they are needed
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
-CACHED_PIECES = 2**17
-LONGEST_CACHED_PIECE = 64  # characters: bounds the cache's memory, and longer pieces hardly recur
+    from llm_tokenizer.codec import Codec
+
+    Ids = npt.NDArray[np.unsignedinteger]
+
+WORTH_LOADING = 2**20  # characters: about as many as the reference encodes while the codec loads
+
+Specials = Literal["all"] | Collection[str]
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 class Tokenizer:
-    """A byte-level byte-pair encoding.
+    """A byte-level byte-pair encoding. Many threads may use one at once.
 
     >>> tokenizer = Tokenizer.gpt2()
     >>> tokenizer.encode("Hello, world")
@@ -34,15 +50,9 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        ids = vocabulary.token_ids
-        self._special_ids = {text.encode(): i for text, i in vocabulary.special_tokens.items()}
-        self._bytes_of_id = {i: token for token, i in (*ids.items(), *self._special_ids.items())}
-        self._byte_ids = [ids[bytes([byte])] for byte in range(256)]
-        self._merges = {
-            (ids[left], ids[right]): Merge(rank, ids[left + right])
-            for rank, (left, right) in enumerate(vocabulary.merges)
-        }
-        self._encode_cached = lru_cache(CACHED_PIECES)(self._encode_piece)
+        self._reference = Reference(vocabulary)
+        self._codec: Codec | None = None
+        self._passed = 0  # characters so far
 
     @classmethod
     def gpt2(cls) -> "Tokenizer":
@@ -50,13 +60,13 @@ class Tokenizer:
         return cls(files.read_gpt2())
 
     @classmethod
-    def load(cls, directory: str | Path) -> "Tokenizer":
-        """Read a folder with vocab.json and merges.txt, or else with tokenizer.json.
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """Read a vocabulary: see `files.read` for what may stand at `path`.
 
         Raises:
-            TokenizerError: A file is missing or damaged.
+            TokenizerError: A file is missing, damaged or of another kind.
         """
-        return cls(files.read(Path(directory)))
+        return cls(files.read(Path(path)))
 
     @classmethod
     def train(
@@ -66,11 +76,16 @@ class Tokenizer:
         *,
         special_tokens: Iterable[str] = (END_OF_TEXT,),
         min_frequency: int = 2,
+        show_progress: bool = False,
     ) -> "Tokenizer":
         """Learn a vocabulary from texts or from the files at paths; see `trainer.train`."""
         return cls(
             trainer.train(
-                texts, vocab_size, special_tokens=special_tokens, min_frequency=min_frequency
+                texts,
+                vocab_size,
+                special_tokens=special_tokens,
+                min_frequency=min_frequency,
+                show_progress=show_progress,
             )
         )
 
@@ -83,10 +98,10 @@ class Tokenizer:
         """The number of ids: one more than the largest."""
         return self.max_token_value + 1
 
-    @cached_property
+    @property
     def max_token_value(self) -> int:
         """The largest id."""
-        return max(self._bytes_of_id)
+        return self.vocabulary.largest_id
 
     @property
     def eot_token(self) -> int:
@@ -110,12 +125,19 @@ class Tokenizer:
         specials = sorted((i, text) for text, i in self.vocabulary.special_tokens.items())
         return hashlib.sha256(json.dumps([tokens, merges, specials]).encode()).hexdigest()
 
+    @property
+    def dtype(self) -> "type[np.unsignedinteger]":
+        """The smallest of uint16 and uint32 that holds every id."""
+        import numpy as np
+
+        return np.uint16 if self.max_token_value <= np.iinfo(np.uint16).max else np.uint32
+
     def encode(
         self,
         text: str,
         *,
-        allowed_special: Literal["all"] | Collection[str] = (),
-        disallowed_special: Literal["all"] | Collection[str] = "all",
+        allowed_special: Specials = (),
+        disallowed_special: Specials = "all",
     ) -> list[int]:
         """Return the ids of `text`.
 
@@ -130,18 +152,20 @@ class Tokenizer:
         specials = self.special_tokens_set
         allowed = specials if allowed_special == "all" else set(allowed_special)
         disallowed = specials - allowed if disallowed_special == "all" else set(disallowed_special)
-        if found := _first_match(disallowed, text):
+        if any(special in text for special in disallowed):
+            found = re.findall(_alternatives(disallowed), text)[0]
             raise TokenizerError(
                 f"the text holds the special token {found!r}. To encode it as that token, pass "
                 f"allowed_special={{{found!r}}}; to encode it as ordinary text, pass "
                 f"disallowed_special=(); to be told of other special tokens only, pass "
                 f"disallowed_special=tokenizer.special_tokens_set - {{{found!r}}}"
             )
-        if not (allowed & specials):
+        present = {special for special in allowed & specials if special in text}
+        if not present:
             return self.encode_ordinary(text)
         ids: list[int] = []
-        for part in re.split(f"({_alternatives(allowed & specials)})", text):
-            if part in allowed & specials:
+        for part in re.split(f"({_alternatives(present)})", text):
+            if part in present:
                 ids.append(self.vocabulary.special_tokens[part])
             else:
                 ids.extend(self.encode_ordinary(part))
@@ -149,29 +173,72 @@ class Tokenizer:
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the ids of `text`, in which special tokens are text like any other."""
-        ids: list[int] = []
-        for piece in split(well_formed(text)):
-            short = len(piece) <= LONGEST_CACHED_PIECE
-            ids.extend(self._encode_cached(piece) if short else self._encode_piece(piece))
-        return ids
+        codec = self._codec_for(len(text))
+        return codec.encode(text).tolist() if codec else self._reference.encode(text)
 
-    def encode_to_array(self, text: str | bytes) -> "npt.NDArray[np.unsignedinteger]":
-        """Return `encode_ordinary` of a text, or of UTF-8 bytes, as an array.
+    def encode_to_array(self, text: str | bytes) -> "Ids":
+        """Return `encode_ordinary` of a text, or of its UTF-8, as an array.
 
+        Args:
+            text: Any string or bytes; what is no UTF-8 is read as U+FFFD, as in `bytes.decode`.
         Returns:
             uint16 ids where the vocabulary fits, else uint32.
         """
         import numpy as np
 
-        text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        return np.array(self.encode_ordinary(text), self.dtype)
+        if not isinstance(text, str):
+            text = text.decode("utf-8", "replace")
+        codec = self._codec_for(len(text))
+        return codec.encode(text) if codec else np.array(self._reference.encode(text), self.dtype)
 
-    @property
-    def dtype(self) -> "type[np.unsignedinteger]":
-        """The smallest of uint16 and uint32 that holds every id."""
+    def encode_documents(
+        self, documents: "pa.StringArray | Sequence[str]", *, num_threads: int = 1
+    ) -> "tuple[Ids, npt.NDArray[np.int64]]":
+        """Return the ids of many texts in one array; special tokens are text like any other.
+
+        Args:
+            documents: An Arrow array of type string or large_string, whose bytes are read where
+                they lie, or strings.
+            num_threads: How many threads share the work.
+        Returns:
+            The ids, as in `encode_to_array`, and offsets, one more than documents: those of
+            document k are ids[offsets[k] : offsets[k + 1]].
+        Raises:
+            TokenizerError: A document is null, or the array is of another type.
+        """
         import numpy as np
 
-        return np.uint16 if self.max_token_value <= np.iinfo(np.uint16).max else np.uint32
+        from llm_tokenizer.documents import utf8_of
+
+        utf8, bounds = utf8_of(documents)
+        if codec := self._codec_for(int(bounds[-1] - bounds[0])):
+            return codec.encode_documents(utf8, bounds, num_threads)
+        encoded = [
+            self._reference.encode(utf8[first:last].tobytes().decode("utf-8", "replace"))
+            for first, last in pairwise(bounds)
+        ]
+        offsets = np.cumsum([0, *map(len, encoded)])
+        return np.array([i for ids in encoded for i in ids], self.dtype), offsets
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        *,
+        num_threads: int = 8,
+        allowed_special: Specials = (),
+        disallowed_special: Specials = "all",
+    ) -> list[list[int]]:
+        """Return `encode` of each text."""
+        encode = partial(
+            self.encode, allowed_special=allowed_special, disallowed_special=disallowed_special
+        )
+        return _in_threads(encode, texts, num_threads)
+
+    def encode_ordinary_batch(
+        self, texts: Sequence[str], *, num_threads: int = 8
+    ) -> list[list[int]]:
+        """Return `encode_ordinary` of each text."""
+        return _in_threads(self.encode_ordinary, texts, num_threads)
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """Return the id of one token, special or not.
@@ -179,16 +246,12 @@ class Tokenizer:
         Raises:
             UnknownTokenError: The text is not one token.
         """
-        if isinstance(text_or_bytes, str):
-            token = well_formed(text_or_bytes).encode()
-        else:
-            token = text_or_bytes
+        text = text_or_bytes
+        token = well_formed(text).encode() if isinstance(text, str) else text
         for known in (self._special_ids, self.vocabulary.token_ids):
             if token in known:
                 return known[token]
-        raise UnknownTokenError(
-            f"{text_or_bytes!r} is not one token of this vocabulary of {self.n_vocab}"
-        )
+        raise UnknownTokenError(f"{text!r} is not one token of this vocabulary of {self.n_vocab}")
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """Return the text of `ids`.
@@ -207,7 +270,35 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        return b"".join(self._decode_each(ids))
+        known = ids if isinstance(ids, Sized) else list(ids)
+        codec = self._codec_for(len(known) // 8)  # decoding is that much easier
+        decoded = codec.decode(known) if codec else None
+        if decoded is None:  # an id is at fault, and the reference tells which
+            decoded = b"".join(self._reference.decode(known))
+        return decoded
+
+    def decode_batch(
+        self, batch: Sequence[Iterable[int]], *, errors: str = "replace", num_threads: int = 8
+    ) -> list[str]:
+        """Return `decode` of each of several sequences of ids."""
+        return _in_threads(partial(self.decode, errors=errors), batch, num_threads)
+
+    def decode_with_offsets(self, ids: Iterable[int]) -> tuple[str, list[int]]:
+        """Return the text of `ids`, and for each the place in it where the token begins.
+
+        The place is that of a character: for a token that begins within one, of that character.
+
+        Raises:
+            UnknownTokenError: An id that the vocabulary does not hold.
+            UnicodeDecodeError: The tokens together are no UTF-8.
+        """
+        offsets, characters = [], 0
+        tokens = self._reference.decode(ids)
+        for token in tokens:
+            begun = [byte & 0xC0 != 0x80 for byte in token]  # all bytes but continuations
+            offsets.append(max(0, characters - (not begun[0])))
+            characters += sum(begun)
+        return b"".join(tokens).decode("utf-8"), offsets
 
     def decode_single_token_bytes(self, token: int) -> bytes:
         """Return the bytes of one id.
@@ -215,34 +306,37 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        return self.decode_bytes([token])
+        return self._reference.decode([token])[0]
 
     def token_byte_values(self) -> list[bytes]:
         """Return the bytes of every token but the special ones, sorted."""
         return sorted(self.vocabulary.token_ids)
 
-    def _decode_each(self, ids: Iterable[int]) -> Iterator[bytes]:
-        for i in ids:
-            try:
-                yield self._bytes_of_id[int(i)]
-            except KeyError:
-                raise UnknownTokenError(
-                    f"token id {i} is not in this vocabulary of {self.n_vocab}"
-                ) from None
+    @cached_property
+    def _special_ids(self) -> dict[bytes, int]:
+        return {text.encode(): i for text, i in self.vocabulary.special_tokens.items()}
 
-    def _encode_piece(self, piece: str) -> list[int]:
-        return merge([self._byte_ids[byte] for byte in piece.encode()], self._merges)
+    def _codec_for(self, characters: int) -> "Codec | None":
+        """Return the compiled path if it is loaded or if loading it for so much more text pays."""
+        if self._codec is None:
+            self._passed += characters
+            if self._passed >= WORTH_LOADING or "llm_tokenizer.codec" in sys.modules:
+                from llm_tokenizer.codec import Codec, fits
+
+                if fits(self.vocabulary):
+                    self._codec = Codec(self.vocabulary, self._reference.merge)
+        return self._codec
 
     def __repr__(self) -> str:
-        first = show_bytes(self._bytes_of_id.get(256, b""))
+        first = show_bytes(self.vocabulary.bytes_of_id.get(256, b""))
         return f"<Tokenizer n_vocab={self.n_vocab} first_merge={first!r}>"
 
 
-def _first_match(specials: set[str], text: str) -> str | None:
-    match = re.search(_alternatives(specials), text) if specials else None
-    return match.group() if match else None
+def _in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) -> list[Out]:
+    with ThreadPoolExecutor(num_threads) as threads:
+        return list(threads.map(do, items))
 
 
-def _alternatives(specials: set[str]) -> str:
+def _alternatives(specials: Collection[str]) -> str:
     # The longest first, so that one which begins another cannot hide it.
     return "|".join(re.escape(special) for special in sorted(specials, key=len, reverse=True))

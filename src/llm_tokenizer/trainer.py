@@ -1,25 +1,26 @@
 """Learn the merges of a byte-pair encoding from text.
 
-Memory grows with the distinct pieces of the text, not with its length: each distinct piece is kept
-once, with its count. Pair counts are corrected after each merge where it changed something and
-never taken anew; the largest is found through a heap whose outdated entries are dropped as they
-come up.
+The most frequent pair of neighbouring tokens becomes a token, again and again, until there are as
+many as wanted; pairs are counted inside pieces only, each as often as its piece occurs. Of equally
+frequent pairs the one of lower ids comes first, as in Hugging Face tokenizers' BpeTrainer.
 
-Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1. Of equally frequent pairs the one of
-lower ids comes first, as in Hugging Face tokenizers' BpeTrainer.
+Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
 """
 
-import heapq
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.files import read_text
-from llm_tokenizer.merging import Pair
-from llm_tokenizer.splitter import split, well_formed
+from llm_tokenizer.files import text_parts
 from llm_tokenizer.vocabulary import BYTE_ORDER, END_OF_TEXT, Vocabulary
+
+if TYPE_CHECKING:
+    from llm_tokenizer.codec import PieceCounter
+
+MOST_BYTES = 2**29  # of all distinct pieces: three links a byte must be counted in 31 bits
 
 
 def train(
@@ -28,8 +29,11 @@ def train(
     *,
     special_tokens: Iterable[str] = (END_OF_TEXT,),
     min_frequency: int = 2,
+    show_progress: bool = False,
 ) -> Vocabulary:
     """Learn a vocabulary: 256 bytes, then the most frequent pairs, then the special tokens.
+
+    Memory grows with the distinct pieces of the texts, not with their length.
 
     Args:
         texts: Texts, or paths of UTF-8 files; no merge crosses from one to the next.
@@ -37,6 +41,7 @@ def train(
         special_tokens: Their texts, given the last ids in this order.
         min_frequency: Occurrences below which a pair is not merged; where no pair has as many, the
             vocabulary stays smaller than asked for.
+        show_progress: Whether to show a bar on stderr.
     Returns:
         The vocabulary, the same for the same texts in any order.
     Raises:
@@ -52,73 +57,88 @@ def train(
         )
     if isinstance(texts, str | Path):
         raise TokenizerError("texts must be several texts or paths; put a single one in a list")
-    pieces = Counter(piece for text in _read(texts) for piece in split(text))
-    return Vocabulary.from_merges(_learn(pieces, room, min_frequency), specials)
+    bar = _Bar() if show_progress else None
+    with bar or nullcontext():
+        pieces = _count(texts, bar)
+        merges = _learn(pieces, room, max(min_frequency, 1), bar)
+    return Vocabulary.from_merges(merges, specials)
 
 
-def _read(texts: Iterable[str | Path]) -> Iterator[str]:
+def _count(texts: Iterable[str | Path], bar: "_Bar | None") -> "PieceCounter":
+    from llm_tokenizer.codec import PieceCounter  # which takes longer to load than all of this
+
+    pieces = PieceCounter()
     for text in texts:
-        yield well_formed(text) if isinstance(text, str) else read_text(text)
+        for part in [text] if isinstance(text, str) else text_parts(text):
+            pieces.add(part)
+            if bar:
+                bar.counted(len(part))
+    return pieces
 
 
-def _learn(pieces: Counter[str], room: int, min_frequency: int) -> list[tuple[bytes, bytes]]:
+def _learn(
+    pieces: "PieceCounter", room: int, min_frequency: int, bar: "_Bar | None"
+) -> list[tuple[bytes, bytes]]:
+    import numpy as np
+
+    from llm_tokenizer.learner import learn
+
+    content, bounds, frequencies = pieces.pieces()
+    if bounds[-1] > MOST_BYTES:
+        raise TokenizerError(
+            f"the texts must have no more than {MOST_BYTES:,} bytes of distinct pieces, got "
+            f"{bounds[-1]:,}; train on a sample of them"
+        )
+    order = np.empty(256, np.int32)
+    order[np.frombuffer(BYTE_ORDER, np.uint8)] = np.arange(256)
+    progress = np.zeros(2, np.int64)
+    with ThreadPoolExecutor(1) as thread:  # so that Ctrl-C ends it, and a bar can follow it
+        learning = thread.submit(
+            learn, content, order[content], bounds, frequencies, room, min_frequency, progress
+        )
+        try:
+            while wait([learning], timeout=0.1).not_done:
+                if bar:
+                    bar.learned(int(progress[0]), room)
+        except BaseException:
+            progress[1] = 1
+            raise
     tokens = [bytes([byte]) for byte in BYTE_ORDER]
-    id_of = {token: i for i, token in enumerate(tokens)}
-    words = [[id_of[bytes([b])] for b in piece.encode()] for piece in pieces]
-    frequencies = list(pieces.values())
-    counts: Counter[Pair] = Counter()
-    words_with: defaultdict[Pair, set[int]] = defaultdict(set)
-    for w, word in enumerate(words):
-        for pair in pairwise(word):
-            counts[pair] += frequencies[w]
-            words_with[pair].add(w)
-    queue = [(-count, pair) for pair, count in counts.items()]
-    heapq.heapify(queue)
-
-    merges: list[tuple[bytes, bytes]] = []
-    while queue and len(id_of) < len(BYTE_ORDER) + room:
-        count, pair = heapq.heappop(queue)
-        if -count != counts[pair]:  # outdated: put it back where it belongs now
-            if counts[pair]:
-                heapq.heappush(queue, (-counts[pair], pair))
-            continue
-        if -count < min_frequency:
-            break
-        left, right = tokens[pair[0]], tokens[pair[1]]
-        merges.append((left, right))
-        new = id_of.setdefault(left + right, len(id_of))
-        if new == len(tokens):
-            tokens.append(left + right)
-        changed: set[Pair] = set()
-        for w in words_with.pop(pair):
-            changed |= _replace(words, w, pair, new, frequencies[w], counts, words_with)
-        for grown in changed:
-            heapq.heappush(queue, (-counts[grown], grown))
+    known, merges = set(tokens), []
+    for left, right in learning.result().tolist():
+        merges.append((tokens[left], tokens[right]))
+        if (token := tokens[left] + tokens[right]) not in known:
+            known.add(token)
+            tokens.append(token)
     return merges
 
 
-def _replace(
-    words: list[list[int]],
-    w: int,
-    pair: Pair,
-    new: int,
-    frequency: int,
-    counts: Counter[Pair],
-    words_with: defaultdict[Pair, set[int]],
-) -> set[Pair]:
-    """Join `pair` in word `w`, correct the counts, and return the pairs that have become more."""
-    word, joined, i = words[w], [], 0
-    while i < len(word):
-        found = (word[i], word[i + 1]) == pair if i + 1 < len(word) else False
-        joined.append(new if found else word[i])
-        i += 2 if found else 1
-    for gone in pairwise(word):
-        counts[gone] -= frequency
-    grown = set()
-    for come in pairwise(joined):
-        counts[come] += frequency
-        if new in come:
-            words_with[come].add(w)
-            grown.add(come)
-    words[w] = joined
-    return grown
+class _Bar:
+    """Progress on stderr: characters while counting, then tokens while learning."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._counting = self._progress.add_task("counting pieces", total=None)
+        self._learning = self._progress.add_task("learning merges", total=None, start=False)
+        self._characters = 0
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def counted(self, characters: int) -> None:
+        self._characters += characters
+        description = f"counting pieces: {self._characters:,} characters"
+        self._progress.update(self._counting, description=description)
+
+    def learned(self, tokens: int, room: int) -> None:
+        self._progress.update(self._counting, total=1, completed=1)
+        self._progress.start_task(self._learning)
+        description = f"learning merges: {tokens:,} of {room:,}"
+        self._progress.update(self._learning, description=description, completed=tokens, total=room)

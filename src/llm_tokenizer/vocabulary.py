@@ -6,6 +6,7 @@ then the special tokens. Other vocabularies may number them in any way.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from llm_tokenizer.errors import TokenizerError
 
@@ -58,8 +59,7 @@ class Vocabulary:
                 "a byte-level vocabulary has a token for each of the 256 bytes, "
                 f"this one lacks {len(missing)}, the first {missing[0]:#04x}"
             )
-        shown = {show_bytes(token) for token in self.token_ids}
-        if wrong := [text for text in self.special_tokens if not text or text in shown]:
+        if wrong := [text for text in self.special_tokens if not text or self._is_token(text)]:
             raise TokenizerError(
                 f"a special token must have a text that no other token has, got {wrong[0]!r}"
             )
@@ -77,6 +77,26 @@ class Vocabulary:
                         f"merge {number}, {show_bytes(left)} {show_bytes(right)}, needs the token "
                         f"{show_bytes(token)}, which the vocabulary does not have"
                     )
+
+    def _is_token(self, shown: str) -> bool:
+        try:
+            return parse_bytes(shown) in self.token_ids
+        except TokenizerError:
+            return False
+
+    @cached_property
+    def largest_id(self) -> int:
+        """The largest id of all tokens."""
+        return max(max(self.token_ids.values()), max(self.special_tokens.values(), default=0))
+
+    @cached_property
+    def bytes_of_id(self) -> Mapping[int, bytes]:
+        """The bytes of every token, special or not."""
+        bytes_of_id = {i: token for token, i in self.token_ids.items()}
+        return bytes_of_id | {i: text.encode() for text, i in self.special_tokens.items()}
+
+    def __hash__(self) -> int:
+        return hash((len(self.token_ids), len(self.merges), len(self.special_tokens)))
 
     @classmethod
     def from_merges(

@@ -1,0 +1,284 @@
+"""Codec: calls the functions of `compiled`, and owns the memory that they read and write."""
+
+import ctypes
+from array import array
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from llm_tokenizer import compiled, unicode_classes
+from llm_tokenizer.splitter import well_formed
+from llm_tokenizer.vocabulary import Vocabulary
+
+Array = npt.NDArray[Any]
+
+_utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
+_utf8_of.restype = ctypes.c_void_p
+_utf8_of.argtypes = [ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t)]
+
+
+def fits(vocabulary: Vocabulary) -> bool:
+    """Say if the compiled functions can hold the ids and ranks of a vocabulary."""
+    return bool(max(vocabulary.largest_id, len(vocabulary.merges)) < compiled.NO_TOKEN)
+
+
+def _utf8(text: str) -> tuple[str, int, int]:
+    """Return a well-formed text, which must be kept, and the address and size of its UTF-8."""
+    size = ctypes.c_ssize_t()
+    try:
+        return text, _utf8_of(text, ctypes.byref(size)), size.value
+    except UnicodeEncodeError:
+        return _utf8(well_formed(text))
+
+
+class Codec:
+    """Text to ids and back for one vocabulary. Many threads may use it at once."""
+
+    def __init__(self, vocabulary: Vocabulary, merge_piece: Callable[[bytes], list[int]]) -> None:
+        """Prepare for a vocabulary that `fits`.
+
+        Args:
+            vocabulary: The vocabulary.
+            merge_piece: The reference, for pieces for which `compiled` gives up.
+        """
+        self._vocabulary = vocabulary
+        self._tables = _tables(vocabulary)
+        self._merge_piece = merge_piece
+        self._dtype = _dtype(vocabulary)
+        self._idle: list[_Workspace] = []  # one for each thread that has encoded at once, at most
+
+    def encode(self, text: str) -> Array:
+        """Return the ids of a text."""
+        text, address, size = _utf8(text)
+        return self._encode(address, np.array([0, size]))[0]
+
+    def encode_documents(
+        self, utf8: Array, bounds: npt.NDArray[np.int64], num_threads: int
+    ) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Return the ids of several texts, and where those of each begin and end.
+
+        Args:
+            utf8: uint8, the texts one after the other.
+            bounds: Text k lies from bounds[k] to bounds[k + 1].
+            num_threads: How many threads share the work.
+        """
+        shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
+        firsts = np.searchsorted(bounds[:-1], shares)
+        firsts[0], firsts[-1] = 0, len(bounds) - 1
+        parts = [bounds[a : b + 1] for a, b in pairwise(firsts) if b > a]
+        if not parts:
+            return np.empty(0, self._dtype), np.zeros(1, np.int64)
+        with ThreadPoolExecutor(len(parts)) as threads:
+            done = list(threads.map(lambda part: self._encode(utf8.ctypes.data, part), parts))
+        starts = np.cumsum([0, *(len(ids) for ids, _ in done)])
+        ends = [part_ends + start for (_, part_ends), start in zip(done, starts[:-1], strict=True)]
+        ids = done[0][0] if len(done) == 1 else np.concatenate([ids for ids, _ in done])
+        return ids, np.concatenate([[0], *ends])
+
+    def decode(self, ids: Iterable[int]) -> bytes | None:
+        """Return the bytes of ids, or None if one of them is not in the vocabulary."""
+        known = _uint32(ids)
+        if known is None:
+            return None
+        tokens, arrays = _tokens(self._vocabulary)
+        address, limit = known.ctypes.data, len(arrays[-1])
+        size = compiled.decoded_size(address, len(known), tokens, limit)
+        if size == compiled.STOPPED:
+            return None
+        out = np.empty(size + 8, np.uint8)
+        compiled.decode(address, len(known), tokens, out.ctypes.data)
+        return out[:size].tobytes()
+
+    def _encode(
+        self, text: int, bounds: npt.NDArray[np.int64]
+    ) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Return the ids of the texts at an address, and where those of each end."""
+        number, width = len(bounds) - 1, self._dtype.itemsize
+        ids = np.empty(int(bounds[-1] - bounds[0]) + 16 // width, self._dtype)
+        ends = np.empty(number, np.int64)
+        place, out = (0, text + int(bounds[0])), ids.ctypes.data
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = _Workspace(self._tables.near)
+        try:
+            while True:
+                place, out = compiled.encode(
+                    text, bounds.ctypes.data, ends.ctypes.data, number, place, out, width,
+                    self._tables.addresses, workspace.addresses,
+                )  # fmt: skip
+                if place[0] == number:
+                    break
+                end = text + int(bounds[place[0] + 1])
+                piece_end = compiled.long_piece_end(place[1], end, self._tables.addresses)
+                piece = ctypes.string_at(place[1], piece_end - place[1])
+                merged = np.array(self._merge_piece(piece), self._dtype)
+                ctypes.memmove(out, merged.ctypes.data, merged.nbytes)
+                place, out = (place[0], piece_end), out + merged.nbytes
+        finally:
+            self._idle.append(workspace)
+        ends = (ends - ids.ctypes.data) // width
+        ids.resize((out - ids.ctypes.data) // width, refcheck=False)  # gives back what is left
+        return ids, ends
+
+
+class PieceCounter:
+    """How often each piece occurs in texts, for training; memory grows with the distinct pieces."""
+
+    def __init__(self) -> None:
+        self._classes = _classes()
+        pages, classes = (array.ctypes.data for array in self._classes)
+        self._tables = compiled.Tables(pages, classes, byte_ids=0, merged=0, pairs=0, pairs_shift=0)
+        self._tail = np.zeros(compiled.TAIL_BYTES, np.uint8)
+        self._used = np.array([8, 0], np.uint64)  # no entry at 0, which is an empty slot
+        self._table = np.zeros(2**16, np.uint64)
+        self._store = np.zeros(2**22, np.uint8)
+
+    def add(self, text: str) -> None:
+        """Count the pieces of a text."""
+        text, address, size = _utf8(text)
+        end = address + size
+        while address != compiled.STOPPED:
+            address = compiled.count(address, end, self._tables, self._counts())
+            if address != compiled.STOPPED:
+                self._grow()
+
+    def pieces(self) -> tuple[Array, Array, Array]:
+        """Return the bytes of all pieces and 8 more, where each piece begins, and the counts."""
+        words, pieces = self._store.view(np.int64), {}
+        place, end = 8, int(self._used[0])
+        while place < end:
+            size = int(words[place // 8 + 1])
+            pieces[self._store[place + 16 : place + 16 + size].tobytes()] = int(words[place // 8])
+            place += 16 + (size + 7) // 8 * 8
+        content = np.frombuffer(b"".join(pieces) + bytes(8), np.uint8)
+        bounds = np.cumsum([0, *map(len, pieces)])
+        return content, bounds, np.array(list(pieces.values()), np.int64)
+
+    def _counts(self) -> compiled.Counts:
+        return compiled.Counts(
+            table=self._table.ctypes.data,
+            table_shift=64 - (len(self._table).bit_length() - 1),
+            store=self._store.ctypes.data,
+            size=len(self._store) - 64,
+            used=self._used.ctypes.data,
+            tail=self._tail.ctypes.data,
+        )
+
+    def _grow(self) -> None:
+        if 2 * self._used[1] >= len(self._table):
+            self._table = np.zeros(2 * len(self._table), np.uint64)
+            compiled.fill_table(self._counts())
+        else:
+            self._store = np.concatenate([self._store, np.zeros_like(self._store)])
+
+
+def _uint32(ids: Iterable[int]) -> Array | None:
+    """Return ids as an array, or None if one of them is no such number."""
+    if isinstance(ids, np.ndarray):
+        fitting = ids.ndim == 1 and ids.dtype.kind == "u" and ids.dtype.itemsize <= 4
+        return np.ascontiguousarray(ids, np.uint32) if fitting else None
+    try:
+        return np.frombuffer(array("I", ids), np.uint32)  # far faster than numpy's own reading
+    except (TypeError, OverflowError):
+        return None
+
+
+class _Workspace:
+    """The memory of one thread; see `compiled.Workspace`."""
+
+    def __init__(self, near: Array) -> None:
+        window = compiled.LARGE_WINDOW
+        self.near = near.copy()
+        self._arrays = {
+            "near": self.near,
+            "far": np.zeros(2**compiled.FAR_BITS, np.uint64),
+            "store": np.zeros(2**compiled.STORE_BITS + 64, np.uint8),
+            "used": np.array([8, 0], np.uint64),  # no entry at 0, which is an empty slot
+            "tokens": np.zeros(window + 1, np.uint32),
+            "keys": np.zeros(window, np.uint32),
+            "lowest": np.zeros(window // 64, np.uint32),
+            "live": np.zeros(window // 64, np.uint64),
+            "tail": np.zeros(compiled.TAIL_BYTES, np.uint8),
+        }
+        self.addresses = compiled.Workspace(
+            **{name: array.ctypes.data for name, array in self._arrays.items()}
+        )
+
+
+@lru_cache(maxsize=4)
+def _tokens(vocabulary: Vocabulary) -> tuple[compiled.Tokens, list[Array]]:
+    """Return where the bytes of all tokens lie, and the arrays that lie there."""
+    by_id = vocabulary.bytes_of_id
+    ids = np.fromiter(by_id, np.int64, len(by_id))
+    sizes = np.fromiter(map(len, by_id.values()), np.int64, len(by_id))
+    lengths = np.full(vocabulary.largest_id + 1, compiled.NO_TOKEN, np.uint32)
+    lengths[ids] = sizes
+    starts = np.zeros(vocabulary.largest_id + 1, np.uint32)
+    starts[ids] = np.cumsum(sizes) - sizes
+    content = np.frombuffer(b"".join(by_id.values()) + bytes(16), np.uint8)
+    arrays: list[Array] = [content, starts, lengths]
+    return compiled.Tokens(*(array.ctypes.data for array in arrays)), arrays
+
+
+def _dtype(vocabulary: Vocabulary) -> np.dtype[np.unsignedinteger]:
+    return np.dtype(np.uint16 if vocabulary.largest_id < 2**16 else np.uint32)
+
+
+class _Tables(NamedTuple):
+    """What a vocabulary comes to for encoding."""
+
+    addresses: compiled.Tables
+    arrays: list[Array]  # which lie there
+    near: Array  # a near cache that holds the tokens, for a workspace to begin with
+
+
+@lru_cache(maxsize=4)
+def _tables(vocabulary: Vocabulary) -> _Tables:
+    ids, merges = vocabulary.token_ids, vocabulary.merges
+    number = len(merges)
+    slots = 1 << max(2 * number, 64).bit_length()  # more than half of them stay empty
+    lefts = np.fromiter((ids[left] for left, _ in merges), np.uint32, number)
+    rights = np.fromiter((ids[right] for _, right in merges), np.uint32, number)
+    arrays: dict[str, Array] = {
+        "pages": _classes()[0],
+        "classes": _classes()[1],
+        "byte_ids": np.array([ids[bytes([byte])] for byte in range(256)], np.uint32),
+        "merged": np.fromiter((ids[left + right] for left, right in merges), np.uint32, number),
+        "pairs": np.full(slots, compiled.ALL, np.uint64),
+    }
+    addresses = {name: array.ctypes.data for name, array in arrays.items()}
+    tables = compiled.Tables(**addresses, pairs_shift=64 - (slots.bit_length() - 1))
+    compiled.fill_pairs(lefts.ctypes.data, rights.ctypes.data, number, tables)
+    near = np.zeros(8 * 2**compiled.NEAR_BITS, np.uint64)
+    workspace, scratch = _Workspace(near), np.empty(64, np.uint8)
+    compiled.fill_near(
+        _tokens(vocabulary)[0],
+        vocabulary.largest_id + 1,
+        scratch.ctypes.data,
+        _dtype(vocabulary).itemsize,
+        tables,
+        workspace.addresses,
+    )
+    return _Tables(tables, list(arrays.values()), workspace.near)
+
+
+@cache
+def _classes() -> tuple[Array, Array]:
+    """Return the row of each 256 code points, and the rows, which many share; row 0 is ASCII's."""
+    classes = np.full(2**21, compiled.OTHER, np.uint8)  # what four bytes of UTF-8 could say
+    for name, kind in (
+        ("letter", compiled.LETTER),
+        ("number", compiled.NUMBER),
+        ("space", compiled.SPACE),
+    ):
+        for first, last in unicode_classes.ranges(name):
+            classes[first : last + 1] = kind
+    rows: dict[bytes, int] = {}
+    pages = [rows.setdefault(row.tobytes(), len(rows)) for row in classes.reshape(-1, 256)]
+    return np.array(pages, np.uint8), np.frombuffer(b"".join(rows), np.uint8)

@@ -1,0 +1,54 @@
+"""Many texts as one run of UTF-8 and the places where each begins and ends."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.splitter import well_formed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OFFSET_TYPES = {"string": np.int32, "large_string": np.int64}  # of Arrow's two layouts of strings
+
+
+def utf8_of(
+    documents: "pa.StringArray | Sequence[str]",
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the bytes of all documents, and bounds: document k lies from bounds[k] to bounds[k+1].
+
+    Args:
+        documents: An Arrow array, of which no byte is copied, or strings.
+    Raises:
+        TokenizerError: A document is null, or the Arrow array is not one of strings.
+    """
+    if hasattr(documents, "buffers"):
+        return _of_arrow(documents)
+    if isinstance(documents, str):
+        raise TokenizerError("documents must be several texts; put a single one in a list")
+    texts = [well_formed(text).encode() for text in documents]
+    bounds = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
+    return np.frombuffer(b"".join(texts), np.uint8), bounds
+
+
+def _of_arrow(array: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Read an Arrow array's buffers. Source: Arrow columnar format 1.5, variable-size binary."""
+    if str(array.type) not in OFFSET_TYPES:
+        raise TokenizerError(
+            f"documents must be an Arrow array of type string or large_string, got {array.type}; "
+            "array.cast('large_string') makes one of most"
+        )
+    if array.null_count:
+        first = array.is_null().index(True).as_py()
+        raise TokenizerError(f"document {first} is null; array.fill_null('') makes it empty")
+    _, offsets, content = array.buffers()
+    if len(array) == 0:
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+    bounds = np.frombuffer(offsets, OFFSET_TYPES[str(array.type)])
+    bounds = bounds[array.offset : array.offset + len(array) + 1].astype(np.int64)
+    utf8 = np.empty(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
+    return utf8, bounds
