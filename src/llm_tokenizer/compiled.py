@@ -328,29 +328,39 @@ def _merge_long(address, size, out, width, tables, space):
     """Merge a piece of any size; return where its ids end in `out`, or STOPPED.
 
     Tokens are the merge of their text if and only if every two neighbours are the merge of theirs:
-    a first merge across a border would have been seen in the two neighbours alone. So when a window
-    that begins at a token of the window before it begins with that very token, the tokens before it
-    and those of the new window together are the merge of the whole. Where they differ, as the end
-    of the first window cut something in two, a larger window is tried.
+    a first merge across a border would have been seen in the two neighbours alone. So if a window
+    begins at a token of the window before it, and begins with that very token, the tokens before
+    it and its own are together the merge of the two windows' text. If it begins otherwise, the end
+    of the window before it had cut something in two, and a larger window is tried in its place.
     """
-    done, limit = 0, WINDOW
+    for limit in (WINDOW, LARGE_WINDOW):
+        end = _merge_in_windows(address, size, limit, out, width, tables, space)
+        if end != STOPPED:
+            return end
+    return STOPPED
+
+
+@njit
+def _merge_in_windows(address, size, limit, out, width, tables, space):
+    done, begins_with = 0, NO_TOKEN
     window = min(limit, size)
     _merge_window(address, window, tables, space)
     while done + window < size:
         cut = _previous_live(window - (window >> 2) + 1, space.live)
-        expected = get32(space.tokens, cut)
+        follows = get32(space.tokens, cut)
         written = _write_live(cut, out, width, space)
+        next_window = min(limit, size - done - cut)
         if cut > 0:
-            window = min(limit, size - done - cut)
-            _merge_window(address + done + cut, window, tables, space)
-        if cut > 0 and get32(space.tokens, 0) == expected:
-            done, out, limit = done + cut, written, WINDOW
-        elif limit == WINDOW:
-            limit = LARGE_WINDOW
-            window = min(limit, size - done)
-            _merge_window(address + done, window, tables, space)
-        else:
+            _merge_window(address + done + cut, next_window, tables, space)
+        if cut > 0 and get32(space.tokens, 0) == follows:
+            done, out, window, begins_with = done + cut, written, next_window, follows
+        elif window == LARGE_WINDOW:
             return STOPPED
+        else:
+            window = min(LARGE_WINDOW, size - done)
+            _merge_window(address + done, window, tables, space)
+            if done > 0 and get32(space.tokens, 0) != begins_with:
+                return STOPPED
     return _write_live(window, out, width, space)
 
 

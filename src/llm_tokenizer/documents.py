@@ -26,6 +26,11 @@ def utf8_of(
     Raises:
         TokenizerError: A document is null, or the Arrow array is not one of strings.
     """
+    if hasattr(documents, "chunks"):
+        raise TokenizerError(
+            "documents must be one Arrow array, got one in chunks; go through .chunks, or combine "
+            "them with .combine_chunks()"
+        )
     if hasattr(documents, "buffers"):
         return _of_arrow(documents)
     if isinstance(documents, str):

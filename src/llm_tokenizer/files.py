@@ -156,8 +156,12 @@ def _read_tokenizer_json(path: Path) -> Vocabulary:
             "normalizer": content.get("normalizer"),
             "ignore_merges": model.get("ignore_merges", False),
         }
-        if settings != GPT2_SETTINGS:
-            raise TokenizerError(f"{path} must be GPT-2's kind, {GPT2_SETTINGS}, got {settings}")
+        for name, wanted in GPT2_SETTINGS.items():
+            if settings[name] != wanted:
+                raise TokenizerError(
+                    f"{path} must be a byte-level BPE as GPT-2's is: its {name} must be "
+                    f"{wanted!r}, got {settings[name]!r}"
+                )
         entries = model["vocab"] | {token["content"]: token["id"] for token in added}
         pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
         return _of_entries(

@@ -35,7 +35,7 @@ class Color:
 
     def token(self, number: int, i: int, token: bytes) -> str:
         """Return the token as it is shown."""
-        shown = readable(token).replace("\\n", "\\n\\x1b[0m\n")
+        shown = readable(token).replace("\\n", "\\n\x1b[0m\n")
         background = ANSI_BACKGROUNDS[number % COLOURS]
         return f"\x1b[38;5;16;48;5;{background}m{shown}\x1b[0m"
 

@@ -1,4 +1,4 @@
-"""Tokenizers that several tests use; building GPT-2's takes a fifth of a second."""
+"""Tokenizers that several tests use; a test that takes `gpt2` runs on both of its paths."""
 
 import pytest
 import tiktoken
@@ -12,25 +12,46 @@ TIKTOKEN_PATTERN = (
 )
 
 
+def on_reference_path(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a tokenizer of the same vocabulary that never changes over to the compiled path."""
+    tokenizer = Tokenizer(tokenizer.vocabulary)
+    tokenizer._codec_for = lambda characters: None  # type: ignore[method-assign]
+    return tokenizer
+
+
+def on_compiled_path(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a tokenizer of the same vocabulary that has changed over to the compiled path."""
+    tokenizer = Tokenizer(tokenizer.vocabulary)
+    tokenizer.encode_to_array(" " * 2**20)
+    assert tokenizer._codec is not None
+    return tokenizer
+
+
 @pytest.fixture(scope="session")
-def gpt2() -> Tokenizer:
+def released() -> Tokenizer:
     return Tokenizer.gpt2()
 
 
+@pytest.fixture(scope="session", params=[on_reference_path, on_compiled_path])
+def gpt2(released: Tokenizer, request: pytest.FixtureRequest) -> Tokenizer:
+    tokenizer: Tokenizer = request.param(released)
+    return tokenizer
+
+
 @pytest.fixture(scope="session")
-def reference(gpt2: Tokenizer) -> tiktoken.Encoding:
+def reference(released: Tokenizer) -> tiktoken.Encoding:
     return tiktoken.Encoding(
         "gpt2",
         pat_str=TIKTOKEN_PATTERN,
-        mergeable_ranks=dict(gpt2.vocabulary.token_ids),
-        special_tokens=dict(gpt2.vocabulary.special_tokens),
+        mergeable_ranks=dict(released.vocabulary.token_ids),
+        special_tokens=dict(released.vocabulary.special_tokens),
     )
 
 
 @pytest.fixture(scope="session")
 def hugging_face(
-    gpt2: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+    released: Tokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> ByteLevelBPETokenizer:
     directory = tmp_path_factory.mktemp("gpt2")
-    gpt2.save(directory)
+    released.save(directory)
     return ByteLevelBPETokenizer(str(directory / "vocab.json"), str(directory / "merges.txt"))

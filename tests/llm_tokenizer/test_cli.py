@@ -1,10 +1,13 @@
 import io
+import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from llm_tokenizer import files
 from llm_tokenizer.cli import main
 
 
@@ -46,6 +49,62 @@ def test_train_writes_a_vocabulary_that_the_other_verbs_take(
     read_from(monkeypatch, b"banana")
     assert main(["count", "--tokenizer", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1"
+
+
+def test_a_file_read_in_parts_gives_the_output_of_the_whole(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Hello, wörld\n it's  12 日本語" * 20, encoding="utf-8")
+    outputs = {}
+    for part_bytes in (7, 2**22):
+        monkeypatch.setattr(files, "PART_BYTES", part_bytes)
+        ids = tmp_path / f"{part_bytes}.ids"
+        assert main(["encode", str(text)]) == 0
+        sys.stdout.flush()
+        ids.write_bytes(capfdbinary.readouterr().out)
+        for args in (["decode", str(ids)], ["count", str(text)], ["show", str(text)]):
+            assert main(args) == 0
+        sys.stdout.flush()
+        outputs[part_bytes] = (ids.read_bytes(), capfdbinary.readouterr().out)
+    assert outputs[7] == outputs[2**22]
+    assert outputs[7][1].startswith(text.read_bytes())
+
+
+SHOWN = {
+    "text": "15496\tHello\n266\t w\n30570\tör\n10545\t \\xe6\n245\t\\x97\n98\t\\xa5\n"
+    "198\t\\n\n27\t<\n",
+    "html": '<span class="t0" title="15496">Hello</span><span class="t1" title="266"> w</span>'
+    '<span class="t2" title="30570">ör</span><span class="t3" title="10545"> \\xe6</span>'
+    '<span class="t4" title="245">\\x97</span><span class="t5" title="98">\\xa5</span>'
+    '<span class="t0" title="198">\\n\n</span><span class="t1" title="27">&lt;</span></p>\n',
+    "color": "Hello",
+}
+
+
+@pytest.mark.parametrize("shown_as", SHOWN)
+def test_show_tells_the_tokens_apart(
+    shown_as: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_from(monkeypatch, "Hello wör 日\n<".encode())
+    assert main(["show", "--format", shown_as]) == 0
+    out = capsys.readouterr().out
+    if shown_as == "color":
+        assert re.sub(r"\x1b\[[0-9;]*m", "", out) == "Hello wör \\xe6\\x97\\xa5\\n\n<"
+        backgrounds = re.findall(r"48;5;(\d+)", out)
+        assert all(one != next_one for one, next_one in pairwise(backgrounds))
+    else:
+        assert out.endswith(SHOWN[shown_as])
+
+
+def test_show_does_not_let_the_text_drive_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_from(monkeypatch, b"\x1b[2J\x07\r")
+    assert main(["show", "--format", "text"]) == 0
+    out = capsys.readouterr().out
+    assert "\\x1b" in out
+    assert not set(out) & set("\x1b\x07\r")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
+import base64
 import hashlib
 import json
 from importlib import resources
 from pathlib import Path
 
 import pytest
+import tiktoken
+import tiktoken.load
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from llm_tokenizer import Tokenizer, TokenizerError, files
-from llm_tokenizer.vocabulary import Vocabulary
+from llm_tokenizer.vocabulary import BYTE_ORDER, Vocabulary
 
 SPECIALS = ["<|endoftext|>", "<|é|>"]
 
@@ -59,10 +65,13 @@ def test_a_directory_with_a_tokenizer_json_alone_is_read(directory: Path, tmp_pa
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"model": {"type": "WordPiece"}, "pre_tokenizer": None}, "must be GPT-2's kind"),
+        (
+            {"model": {"type": "WordPiece"}, "pre_tokenizer": None},
+            "model must be 'BPE', got 'WordP",
+        ),
         (
             {"model": {}, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}},
-            "got .*'add_prefix_space': True",
+            "add_prefix_space must be False, got True",
         ),
         (
             {"model": {}, "pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "NFC"}},
@@ -76,6 +85,101 @@ def test_another_kind_of_tokenizer_is_refused(tmp_path: Path, content: object, t
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(TokenizerError, match=told):
         Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["folder", "tokenizer.json", "gpt2.tiktoken"])
+def test_every_kind_of_file_holds_the_whole_vocabulary(
+    released: Tokenizer, tmp_path: Path, name: str
+) -> None:
+    released.save(tmp_path / "new" / name)
+    assert Tokenizer.load(tmp_path / "new" / name).fingerprint == released.fingerprint
+
+
+def test_a_tiktoken_file_has_a_line_for_each_token_as_tiktoken_reads_it(
+    released: Tokenizer, reference: tiktoken.Encoding, tmp_path: Path
+) -> None:
+    path = tmp_path / "gpt2.tiktoken"
+    released.save(path)
+    assert path.read_bytes().startswith(b"IQ== 0\nIg== 1\n")
+    ranks = tiktoken.load.load_tiktoken_bpe(str(path))
+    assert ranks == reference._mergeable_ranks
+
+
+def test_end_of_text_gets_the_first_free_id_of_a_tiktoken_file(tmp_path: Path) -> None:
+    # As in OpenAI's p50k_base, whose ids go on behind it.
+    tokens = [bytes([byte]) for byte in BYTE_ORDER] + [b"ab", b"abc"]
+    ids = {token: i + (i > 256) for i, token in enumerate(tokens)}
+    lines = [base64.b64encode(token) + b" %d\n" % i for token, i in ids.items()]
+    (tmp_path / "x.tiktoken").write_bytes(b"".join(lines))
+    loaded = Tokenizer.load(tmp_path / "x.tiktoken")
+    assert loaded.eot_token == 257
+    assert loaded.vocabulary.merges == [(b"a", b"b"), (b"ab", b"c")]
+    assert loaded.encode("abcab") == [258, 256]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"IQ== 0\nIQ==\n", "x.tiktoken, line 2: wanted base64, a blank and an id, got 'IQ=='"),
+        (b"I Q 0\n", "line 1"),
+        (b"IQ== x\n", "line 1"),
+        (b"%% 0\n", "line 1"),
+        (b"IQ== 0\n", "lacks 255"),
+        (b"\xff\n", "must be UTF-8 text: byte 0 is not"),
+    ],
+)
+def test_a_damaged_tiktoken_file_is_named_with_what_is_wrong(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "x.tiktoken").write_bytes(content)
+    with pytest.raises(TokenizerError, match=told):
+        Tokenizer.load(tmp_path / "x.tiktoken")
+
+
+def test_a_tiktoken_file_is_refused_for_what_it_cannot_hold(tmp_path: Path) -> None:
+    two_specials = Tokenizer.train(["a"], 258, special_tokens=["<|a|>", "<|b|>"])
+    with pytest.raises(TokenizerError, match="no special tokens, this vocabulary has .'<.a.>'"):
+        two_specials.save(tmp_path / "x.tiktoken")
+    ids = {bytes([byte]): byte for byte in range(256)} | {b"ab": 257, b"cd": 256}
+    unordered = Vocabulary(ids, [(b"a", b"b"), (b"c", b"d")], {})
+    with pytest.raises(TokenizerError, match="in the order of their ids"):
+        files.write(unordered, tmp_path / "x.tiktoken")
+    assert not list(tmp_path.iterdir())
+
+
+def test_hugging_face_tokenizers_reads_a_written_tokenizer_json(
+    released: Tokenizer, tmp_path: Path
+) -> None:
+    released.save(tmp_path / "tokenizer.json")
+    theirs = HuggingFaceTokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    text = "Hello, wörld<|endoftext|>'s  日本\n"
+    assert theirs.encode(text).ids == released.encode(text, allowed_special="all")
+    assert theirs.decode(theirs.encode("Hello, wörld").ids) == "Hello, wörld"
+
+
+@given(st.text(st.sampled_from("ab'slve \n\u3000é日😀1!"), max_size=60), st.integers(1, 20))
+def test_text_read_in_parts_has_the_ids_of_the_whole(
+    released: Tokenizer, tmp_path_factory: pytest.TempPathFactory, text: str, part_bytes: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "parts.txt"
+    path.write_bytes(text.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "PART_BYTES", part_bytes)
+        parts = list(files.text_parts(path))
+    assert "".join(parts) == text
+    ids = [i for part in parts for i in released.encode_ordinary(part)]
+    assert ids == released.encode_ordinary(text)
+
+
+@pytest.mark.parametrize("part_bytes", [1, 2, 3, 100])
+@pytest.mark.parametrize(("content", "byte"), [(b"ab\xffc", 2), (b"\xe6\x97a", 0), (b"ab\xe6", 2)])
+def test_bytes_that_are_no_text_are_told_by_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int, content: bytes, byte: int
+) -> None:
+    monkeypatch.setattr(files, "PART_BYTES", part_bytes)
+    (tmp_path / "x.txt").write_bytes(content)
+    with pytest.raises(TokenizerError, match=f"x.txt must be UTF-8 text: byte {byte} is not"):
+        files.read_text(tmp_path / "x.txt")
 
 
 def test_transformers_opens_a_saved_vocabulary(directory: Path) -> None:

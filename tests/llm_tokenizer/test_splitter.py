@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_tokenizer.splitter import split
+from llm_tokenizer.splitter import last_cut, split
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,14 @@ def test_the_control_characters_1c_to_1f_are_no_white_space() -> None:
 @given(st.text())
 def test_no_character_is_lost(text: str) -> None:
     assert "".join(split(text)) == text
+
+
+@given(st.text(st.sampled_from("ab'slve \n\u3000é日1!\u0301")), st.text(st.sampled_from("lts 1!b")))
+def test_a_text_cut_in_two_splits_as_the_whole(text: str, more: str) -> None:
+    cut = last_cut(text)
+    assert split(text[:cut]) + split(text[cut:] + more) == split(text + more)
+
+
+@pytest.mark.parametrize(("text", "cut"), [("", 0), ("abc", 0), ("   ", 0), ("a b", 1), ("x1'", 2)])
+def test_the_last_cut_is_where_a_piece_ends_in_any_case(text: str, cut: int) -> None:
+    assert last_cut(text) == cut

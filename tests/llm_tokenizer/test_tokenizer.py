@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -129,8 +130,75 @@ def test_what_the_vocabulary_does_not_hold_is_a_key_error_with_a_sentence(gpt2: 
         gpt2.decode([50257])
 
 
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_a_batch_is_encoded_and_decoded_text_by_text(
+    gpt2: Tokenizer, reference: tiktoken.Encoding, num_threads: int
+) -> None:
+    texts = TEXTS[:-1]
+    ids = gpt2.encode_batch(texts, num_threads=num_threads)
+    assert ids == reference.encode_batch(texts)
+    assert ids == gpt2.encode_ordinary_batch(texts, num_threads=num_threads)
+    assert gpt2.decode_batch(ids, num_threads=num_threads) == texts
+    with pytest.raises(TokenizerError, match="special token"):
+        gpt2.encode_batch(TEXTS, num_threads=num_threads)
+    allowed = gpt2.encode_batch(TEXTS, allowed_special="all", num_threads=num_threads)
+    assert allowed == reference.encode_batch(TEXTS, allowed_special="all")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_offsets_are_those_of_tiktoken(
+    gpt2: Tokenizer, reference: tiktoken.Encoding, text: str
+) -> None:
+    ids = gpt2.encode_ordinary(text)
+    assert gpt2.decode_with_offsets(ids) == reference.decode_with_offsets(ids)
+
+
+def test_offsets_of_half_a_character_are_refused(gpt2: Tokenizer) -> None:
+    half = gpt2.encode("日")[:1]
+    with pytest.raises(UnicodeDecodeError):
+        gpt2.decode_with_offsets(half)
+
+
+@pytest.mark.parametrize("of_type", [list, tuple, iter, np.array, lambda ids: np.array(ids, "u2")])
+def test_ids_of_any_kind_of_sequence_are_decoded(
+    gpt2: Tokenizer, of_type: Callable[[list[int]], Iterable[int]]
+) -> None:
+    assert gpt2.decode(of_type([15496, 11, 995])) == "Hello, world"
+
+
+@pytest.mark.parametrize("wrong", [-1, 50257, 2**32, 2**70])
+def test_an_id_that_does_not_exist_is_named(gpt2: Tokenizer, wrong: int) -> None:
+    for ids in ([1, wrong], [*range(2000), wrong]):
+        with pytest.raises(UnknownTokenError, match=f"token id {wrong} is not in this vocabulary"):
+            gpt2.decode(ids)
+
+
+def test_an_id_that_is_no_whole_number_is_a_type_error(gpt2: Tokenizer) -> None:
+    for ids in ([1.0], ["1"], [None]):
+        with pytest.raises(TypeError):
+            gpt2.decode(ids)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [b"ab\xff", b"\xe6\x97", b"\xed\xa0\x80", bytes(range(256))])
+def test_bytes_that_are_no_utf8_are_read_as_python_reads_them(gpt2: Tokenizer, text: bytes) -> None:
+    expected = gpt2.encode_ordinary(text.decode("utf-8", "replace"))
+    assert gpt2.encode_to_array(text).tolist() == expected
+
+
+def test_a_process_changes_over_to_the_compiled_path_when_it_has_text_enough() -> None:
+    code = (
+        "import sys; from llm_tokenizer import Tokenizer; t = Tokenizer.gpt2();"
+        "first = t.encode('Hello, world'); before = 'numba' in sys.modules;"
+        "t.encode_to_array('a ' * 2**20); print(before, 'numba' in sys.modules,"
+        "t.encode('Hello, world') == first)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "False True True\n"
+
+
 def test_the_package_imports_neither_torch_nor_a_peer() -> None:
     code = "import llm_tokenizer, sys, json; print(json.dumps(sorted(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     modules = set(json.loads(loaded))
     assert not modules & {"torch", "gpt2", "tiktoken", "tokenizers", "regex", "transformers"}
+    assert not modules & {"numba", "numpy", "pyarrow", "rich"}

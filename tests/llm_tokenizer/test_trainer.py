@@ -1,10 +1,18 @@
+import json
+import random
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models, pre_tokenizers, trainers
+from transformers import GPT2TokenizerFast
 
-from llm_tokenizer import Tokenizer, TokenizerError
+from llm_tokenizer import Tokenizer, TokenizerError, files
+from llm_tokenizer.codec import PieceCounter
+from llm_tokenizer.splitter import split
+from llm_tokenizer.vocabulary import show_bytes
 
 TEXT = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8") * 2
 
@@ -92,3 +100,61 @@ def test_the_merges_are_those_of_hugging_face(min_frequency: int) -> None:
 
     assert theirs.get_vocab_size() == ours.n_vocab
     assert ours.encode_ordinary(TEXT) == theirs.encode(TEXT).ids
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_runs_and_ties_are_learned_as_hugging_face_learns_them(seed: int) -> None:
+    # Few letters and short words: almost every step has a tie or a run of one token.
+    chance = random.Random(seed)
+    words = ["".join(chance.choices("ab", k=chance.randint(1, 12))) for _ in range(300)]
+    text = " ".join(words)
+    ours = Tokenizer.train([text], 420, special_tokens=[], min_frequency=1)
+    theirs = HuggingFaceTokenizer(models.BPE())
+    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, min_frequency=1, initial_alphabet=alphabet, show_progress=False
+    )
+    theirs.train_from_iterator([text], trainer)
+    merges = json.loads(theirs.to_str())["model"]["merges"]
+    assert [list(map(show_bytes, pair)) for pair in ours.vocabulary.merges] == merges
+
+
+def test_a_saved_vocabulary_gives_transformers_the_same_ids(tmp_path: Path) -> None:
+    ours = Tokenizer.train([TEXT], 600)
+    ours.save(tmp_path)
+    theirs = GPT2TokenizerFast.from_pretrained(tmp_path)
+    assert theirs(TEXT).input_ids == ours.encode(TEXT)
+
+
+def test_many_distinct_pieces_are_counted_right() -> None:
+    # More of them than the counter begins with room for.
+    words = [f"{k:x}" for k in range(100_000)] + ["zzzz"] * 3
+    pieces = PieceCounter()
+    for first in range(0, len(words), 1000):
+        pieces.add("\n".join(words[first : first + 1000]))
+    content, bounds, counts = pieces.pieces()
+    found = {
+        content[first:last].tobytes().decode(): count
+        for (first, last), count in zip(pairwise(bounds), counts.tolist(), strict=True)
+    }
+    texts = ("\n".join(words[first : first + 1000]) for first in range(0, len(words), 1000))
+    assert found == Counter(piece for text in texts for piece in split(text))
+
+
+def test_texts_and_files_in_any_order_and_any_parts_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = TEXT.splitlines(keepends=True)
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    whole = Tokenizer.train([TEXT, *lines], 500)
+    monkeypatch.setattr(files, "PART_BYTES", 100)
+    parts = Tokenizer.train([*lines[::-1], tmp_path / "text.txt"], 500, show_progress=True)
+    assert parts.fingerprint == whole.fingerprint
+
+
+def test_the_bar_is_written_to_stderr_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    Tokenizer.train([TEXT], 300, show_progress=True)
+    shown = capsys.readouterr()
+    assert "counting pieces" in shown.err
+    assert shown.out == ""

@@ -1,0 +1,69 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from llm_tokenizer import Tokenizer, TokenizerError
+from llm_tokenizer.documents import utf8_of
+
+TEXTS = ["Hello, world", "", "naïve 日本語", " a", "'s", "\n\n"]
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["list", "string", "large_string"])
+def test_documents_have_the_ids_that_each_has_alone(
+    gpt2: Tokenizer, kind: str, num_threads: int
+) -> None:
+    documents = TEXTS if kind == "list" else pa.array(TEXTS, kind)
+    ids, offsets = gpt2.encode_documents(documents, num_threads=num_threads)
+    assert ids.dtype == np.uint16
+    assert offsets.dtype == np.int64
+    assert len(offsets) == len(TEXTS) + 1
+    for k, text in enumerate(TEXTS):
+        assert ids[offsets[k] : offsets[k + 1]].tolist() == gpt2.encode_ordinary(text)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 6), (1, 4), (2, 2), (5, 6)])
+def test_a_slice_of_an_arrow_array_is_its_part_alone(
+    gpt2: Tokenizer, first: int, last: int
+) -> None:
+    ids, offsets = gpt2.encode_documents(pa.array(TEXTS)[first:last])
+    expected, expected_offsets = gpt2.encode_documents(TEXTS[first:last])
+    assert ids.tolist() == expected.tolist()
+    assert offsets.tolist() == expected_offsets.tolist()
+
+
+def test_no_documents_and_empty_documents_have_no_ids(gpt2: Tokenizer) -> None:
+    for documents in ([], pa.array([], "string"), ["", ""], pa.array(["", ""])):
+        ids, offsets = gpt2.encode_documents(documents)
+        assert len(ids) == 0
+        assert offsets.tolist() == [0] * (len(documents) + 1)
+
+
+def test_the_bytes_of_an_arrow_array_are_read_where_they_lie() -> None:
+    documents = pa.array(TEXTS)
+    utf8, _ = utf8_of(documents)
+    assert utf8.ctypes.data == documents.buffers()[2].address
+
+
+@pytest.mark.parametrize(
+    ("documents", "told"),
+    [
+        (pa.array(["a", None]), "document 1 is null"),
+        (pa.array([1, 2]), "type string or large_string, got int64"),
+        (pa.array([b"a"]), "type string or large_string, got binary"),
+        (pa.chunked_array([["a"], ["b"]]), "chunks"),
+        ("text", "put a single one in a list"),
+    ],
+)
+def test_what_are_no_documents_is_refused_in_a_sentence(
+    gpt2: Tokenizer, documents: object, told: str
+) -> None:
+    with pytest.raises(TokenizerError, match=told):
+        gpt2.encode_documents(documents)  # type: ignore[arg-type]
+
+
+def test_malformed_bytes_in_an_arrow_array_do_no_harm(gpt2: Tokenizer) -> None:
+    torn = pa.array([b"ab\xe6\x97", b"\xff" * 100, b"\xf4\xbf\xbf\xbf", b"c"]).view("string")
+    ids, offsets = gpt2.encode_documents(torn)
+    assert len(offsets) == 5
+    assert ids[offsets[3] :].tolist() == [gpt2.encode_single_token("c")]
