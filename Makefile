@@ -6,10 +6,10 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install -c constraints.txt
 INSTALL = $(PIP) hatchling editables && $(PIP) --no-build-isolation
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench bench-tokenizer clean
 
 help: ## list these targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/installed ## train a small GPT-2 on text that ships with Python, and sample from it
 	$(BIN)/gpt2 demo
@@ -27,9 +27,11 @@ format: .venv/installed-dev ## rewrite the code in the project's format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: .venv/installed-dev ## measure against peers, side by side
-	$(BIN)/python benchmarks/tokenizer.py
+bench: bench-tokenizer ## measure against peers, side by side
 	$(BIN)/python benchmarks/training.py
+
+bench-tokenizer: .venv/installed-bench ## encoding, decoding and training a tokenizer, beside peers
+	$(BIN)/python benchmarks/tokenizer.py --train
 
 clean: ## remove the environment and the caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -45,3 +47,7 @@ clean: ## remove the environment and the caches; runs stay
 .venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
 	$(INSTALL) -e '.[dev]'
 	@touch $@ .venv/installed
+
+.venv/installed-bench: .venv/installed-dev
+	$(INSTALL) -e '.[dev,bench]'
+	@touch $@
