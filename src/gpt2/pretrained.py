@@ -18,7 +18,8 @@ from gpt2.config import PRESETS, GPT2Config
 from gpt2.errors import CheckpointError, ConfigError, InputError
 from gpt2.model.gpt import GPT2Network
 from llm_tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
-from llm_tokenizer.files import MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE, write_whole
+from llm_tokenizer.files import MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
+from llm_tokenizer.text_files import write_whole
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 TOKENIZER_FILES = [VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE]

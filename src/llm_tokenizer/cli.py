@@ -12,10 +12,10 @@ from pathlib import Path
 
 from llm_tokenizer import showing
 from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.files import text_parts
+from llm_tokenizer.text_files import text_parts
 from llm_tokenizer.tokenizer import Tokenizer
 
-NOT_AN_ID = re.compile(r"(?a:\d{10,}|\S*[^\d\s]\S*)")
+AN_ID = re.compile(r"[0-9]{1,10}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
             help="folder with vocab.json and merges.txt, or a tokenizer.json or .tiktoken file; "
             "GPT-2's vocabulary if not given",
         )
-    verb.add_argument(
+    verbs.choices["show"].add_argument(
         "--format",
         choices=sorted(showing.FORMATS),
         help="color: by background, as on a terminal; html: a page; text: an id and a token a "
@@ -138,6 +138,6 @@ def _ids(path: Path | None) -> Iterator[list[int]]:
 
 
 def _parsed(words: list[str]) -> list[int]:
-    if wrong := next((word for word in words if NOT_AN_ID.fullmatch(word)), None):
+    if wrong := next((word for word in words if not AN_ID.fullmatch(word)), None):
         raise TokenizerError(f"wanted token ids, whole numbers, got {wrong!r}")
     return [int(word) for word in words]

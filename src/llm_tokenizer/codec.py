@@ -27,34 +27,34 @@ def fits(vocabulary: Vocabulary) -> bool:
     return bool(max(vocabulary.largest_id, len(vocabulary.merges)) < compiled.NO_TOKEN)
 
 
-def _utf8(text: str) -> tuple[str, int, int]:
+def utf8_address(text: str) -> tuple[str, int, int]:
     """Return a well-formed text, which must be kept, and the address and size of its UTF-8."""
     size = ctypes.c_ssize_t()
     try:
         return text, _utf8_of(text, ctypes.byref(size)), size.value
     except UnicodeEncodeError:
-        return _utf8(well_formed(text))
+        return utf8_address(well_formed(text))
 
 
 class Codec:
     """Text to ids and back for one vocabulary. Many threads may use it at once."""
 
-    def __init__(self, vocabulary: Vocabulary, merge_piece: Callable[[bytes], list[int]]) -> None:
+    def __init__(self, vocabulary: Vocabulary, encode_piece: Callable[[bytes], list[int]]) -> None:
         """Prepare for a vocabulary that `fits`.
 
         Args:
             vocabulary: The vocabulary.
-            merge_piece: The reference, for pieces for which `compiled` gives up.
+            encode_piece: The reference, for pieces that `compiled` gives up.
         """
         self._vocabulary = vocabulary
-        self._tables = _tables(vocabulary)
-        self._merge_piece = merge_piece
-        self._dtype = _dtype(vocabulary)
-        self._idle: list[_Workspace] = []  # one for each thread that has encoded at once, at most
+        self._tables, self._tokens = _tables(vocabulary), _tokens(vocabulary)
+        self._encode_piece = encode_piece
+        self._dtype = np.dtype(f"u{vocabulary.id_bytes}")
+        self._idle: list[_Workspace] = []  # never more than threads encoded at once
 
     def encode(self, text: str) -> Array:
         """Return the ids of a text."""
-        text, address, size = _utf8(text)
+        text, address, size = utf8_address(text)
         return self._encode(address, np.array([0, size]))[0]
 
     def encode_documents(
@@ -65,7 +65,7 @@ class Codec:
         Args:
             utf8: uint8, the texts one after the other.
             bounds: Text k lies from bounds[k] to bounds[k + 1].
-            num_threads: How many threads share the work.
+            num_threads: How many threads share the work, at least 1.
         """
         shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
         firsts = np.searchsorted(bounds[:-1], shares)
@@ -82,16 +82,15 @@ class Codec:
 
     def decode(self, ids: Iterable[int]) -> bytes | None:
         """Return the bytes of ids, or None if one of them is not in the vocabulary."""
-        known = _uint32(ids)
-        if known is None:
+        array = _uint32(ids)
+        if array is None:
             return None
-        tokens, arrays = _tokens(self._vocabulary)
-        address, limit = known.ctypes.data, len(arrays[-1])
-        size = compiled.decoded_size(address, len(known), tokens, limit)
-        if size == compiled.STOPPED:
+        tokens, n_known = self._tokens[0], self._vocabulary.largest_id + 1
+        size = compiled.decoded_size(array.ctypes.data, len(array), tokens, n_known)
+        if size == compiled.GAVE_UP:
             return None
-        out = np.empty(size + 8, np.uint8)
-        compiled.decode(address, len(known), tokens, out.ctypes.data)
+        out = np.empty(size + 7, np.uint8)
+        compiled.decode(array.ctypes.data, len(array), tokens, out.ctypes.data)
         return out[:size].tobytes()
 
     def _encode(
@@ -117,7 +116,7 @@ class Codec:
                 end = text + int(bounds[place[0] + 1])
                 piece_end = compiled.long_piece_end(place[1], end, self._tables.addresses)
                 piece = ctypes.string_at(place[1], piece_end - place[1])
-                merged = np.array(self._merge_piece(piece), self._dtype)
+                merged = np.array(self._encode_piece(piece), self._dtype)
                 ctypes.memmove(out, merged.ctypes.data, merged.nbytes)
                 place, out = (place[0], piece_end), out + merged.nbytes
         finally:
@@ -127,61 +126,11 @@ class Codec:
         return ids, ends
 
 
-class PieceCounter:
-    """How often each piece occurs in texts, for training; memory grows with the distinct pieces."""
-
-    def __init__(self) -> None:
-        self._classes = _classes()
-        pages, classes = (array.ctypes.data for array in self._classes)
-        self._tables = compiled.Tables(pages, classes, byte_ids=0, merged=0, pairs=0, pairs_shift=0)
-        self._tail = np.zeros(compiled.TAIL_BYTES, np.uint8)
-        self._used = np.array([8, 0], np.uint64)  # no entry at 0, which is an empty slot
-        self._table = np.zeros(2**16, np.uint64)
-        self._store = np.zeros(2**22, np.uint8)
-
-    def add(self, text: str) -> None:
-        """Count the pieces of a text."""
-        text, address, size = _utf8(text)
-        end = address + size
-        while address != compiled.STOPPED:
-            address = compiled.count(address, end, self._tables, self._counts())
-            if address != compiled.STOPPED:
-                self._grow()
-
-    def pieces(self) -> tuple[Array, Array, Array]:
-        """Return the bytes of all pieces and 8 more, where each piece begins, and the counts."""
-        words, pieces = self._store.view(np.int64), {}
-        place, end = 8, int(self._used[0])
-        while place < end:
-            size = int(words[place // 8 + 1])
-            pieces[self._store[place + 16 : place + 16 + size].tobytes()] = int(words[place // 8])
-            place += 16 + (size + 7) // 8 * 8
-        content = np.frombuffer(b"".join(pieces) + bytes(8), np.uint8)
-        bounds = np.cumsum([0, *map(len, pieces)])
-        return content, bounds, np.array(list(pieces.values()), np.int64)
-
-    def _counts(self) -> compiled.Counts:
-        return compiled.Counts(
-            table=self._table.ctypes.data,
-            table_shift=64 - (len(self._table).bit_length() - 1),
-            store=self._store.ctypes.data,
-            size=len(self._store) - 64,
-            used=self._used.ctypes.data,
-            tail=self._tail.ctypes.data,
-        )
-
-    def _grow(self) -> None:
-        if 2 * self._used[1] >= len(self._table):
-            self._table = np.zeros(2 * len(self._table), np.uint64)
-            compiled.fill_table(self._counts())
-        else:
-            self._store = np.concatenate([self._store, np.zeros_like(self._store)])
-
-
 def _uint32(ids: Iterable[int]) -> Array | None:
-    """Return ids as an array, or None if one of them is no such number."""
+    """Return ids as uint32, or None if they are not a sequence of such numbers."""
     if isinstance(ids, np.ndarray):
-        fitting = ids.ndim == 1 and ids.dtype.kind == "u" and ids.dtype.itemsize <= 4
+        whole = ids.ndim == 1 and ids.dtype.kind in "iu"
+        fitting = whole and (not ids.size or 0 <= ids.min() <= ids.max() < 2**32)
         return np.ascontiguousarray(ids, np.uint32) if fitting else None
     try:
         return np.frombuffer(array("I", ids), np.uint32)  # far faster than numpy's own reading
@@ -190,7 +139,7 @@ def _uint32(ids: Iterable[int]) -> Array | None:
 
 
 class _Workspace:
-    """The memory of one thread; see `compiled.Workspace`."""
+    """The memory of one thread, up to 22 MiB; see `compiled.Workspace`."""
 
     def __init__(self, near: Array) -> None:
         window = compiled.LARGE_WINDOW
@@ -198,9 +147,9 @@ class _Workspace:
         self._arrays = {
             "near": self.near,
             "far": np.zeros(2**compiled.FAR_BITS, np.uint64),
-            "store": np.zeros(2**compiled.STORE_BITS + 64, np.uint8),
-            "used": np.array([8, 0], np.uint64),  # no entry at 0, which is an empty slot
-            "tokens": np.zeros(window + 1, np.uint32),
+            "store": np.zeros(2**compiled.STORE_BITS, np.uint8),
+            "used": np.array([compiled.FIRST_ENTRY, 0], np.uint64),
+            "ids": np.zeros(window + 1, np.uint32),
             "keys": np.zeros(window, np.uint32),
             "lowest": np.zeros(window // 64, np.uint32),
             "live": np.zeros(window // 64, np.uint64),
@@ -226,10 +175,6 @@ def _tokens(vocabulary: Vocabulary) -> tuple[compiled.Tokens, list[Array]]:
     return compiled.Tokens(*(array.ctypes.data for array in arrays)), arrays
 
 
-def _dtype(vocabulary: Vocabulary) -> np.dtype[np.unsignedinteger]:
-    return np.dtype(np.uint16 if vocabulary.largest_id < 2**16 else np.uint32)
-
-
 class _Tables(NamedTuple):
     """What a vocabulary comes to for encoding."""
 
@@ -246,8 +191,8 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
     lefts = np.fromiter((ids[left] for left, _ in merges), np.uint32, number)
     rights = np.fromiter((ids[right] for _, right in merges), np.uint32, number)
     arrays: dict[str, Array] = {
-        "pages": _classes()[0],
-        "classes": _classes()[1],
+        "pages": class_tables()[0],
+        "classes": class_tables()[1],
         "byte_ids": np.array([ids[bytes([byte])] for byte in range(256)], np.uint32),
         "merged": np.fromiter((ids[left + right] for left, right in merges), np.uint32, number),
         "pairs": np.full(slots, compiled.ALL, np.uint64),
@@ -261,7 +206,7 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
         _tokens(vocabulary)[0],
         vocabulary.largest_id + 1,
         scratch.ctypes.data,
-        _dtype(vocabulary).itemsize,
+        vocabulary.id_bytes,
         tables,
         workspace.addresses,
     )
@@ -269,7 +214,7 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
 
 
 @cache
-def _classes() -> tuple[Array, Array]:
+def class_tables() -> tuple[Array, Array]:
     """Return the row of each 256 code points, and the rows, which many share; row 0 is ASCII's."""
     classes = np.full(2**21, compiled.OTHER, np.uint8)  # what four bytes of UTF-8 could say
     for name, kind in (

@@ -1,18 +1,24 @@
 """Text to token ids in one pass over UTF-8 bytes: split, look up, merge. Compiled by Numba.
 
-The same results as `splitter.split` and `merging.merge`, which say what this computes; here is how.
+The results are those of `splitter.split` and `merging.merge`, which say what this computes; here is
+how, section by section.
 
 1. Split. 64 bytes at a time become bit masks, bit k for byte k: letters, numbers, white space. The
-   split rule is then a few operations on whole masks, whatever the text; `_piece_starts`.
-2. Look up. A piece that was met before has its ids in a cache: pieces of up to 15 bytes in `near`,
-   where the piece itself is the key, as two words, and the ids are two words, too; all pieces of up
-   to 255 bytes in `far`, behind a hash. Equality is always that of all bytes.
-3. Merge. Neighbours with the lowest rank first. Long pieces are merged in overlapping windows, in
-   linear time; `_merge_long` says why that is exact.
+   split rule is then a few operations on whole masks, whatever the text.
+2. Merge. Neighbours with the lowest rank first. Long pieces are merged in windows, in linear time.
+3. Look up. A piece that was met before has its ids in a cache: pieces of up to 15 bytes in `near`,
+   where the piece itself is the key, as two words, and its ids are two words, too; all pieces of up
+   to 255 bytes in `far`, behind a hash. A hit has compared every byte.
+4. Go through a text and call a function for each piece: to encode it or, for training, count it.
+5. What Python calls.
 
 Addresses are plain integers, so text is read where it lies: in a Python string, in an Arrow buffer.
-Nothing is read beyond the end of the text. Every number that meets a 64-bit word is a `U`, as Numba
-makes a float of a signed and an unsigned integer.
+Nothing beyond its end is read. `get` and `put` are for tables, whose entries are aligned, `load`
+and `store` are for anything else. Every number that meets a 64-bit word is a `U`, as Numba makes a
+float of a signed and an unsigned integer.
+
+Numba keeps what it compiled until this file changes; after a change in `instructions` alone, delete
+__pycache__.
 """
 
 from typing import NamedTuple
@@ -50,30 +56,33 @@ KNOWN = 61  # of a block's 64 bytes, those whose next 3 are in the block, too: t
 MARGIN = 80  # bytes before the end of a text from where on a copy is read: 64 + 16, the widest read
 TAIL_BYTES = 2 * MARGIN + 32
 
-ID_BITS = 21  # of a token id and of a rank: a pair and its rank fit a word
+ID_BITS = 21  # of a token id and of a rank: a pair and its rank fit a 64-bit word
+RANK_MASK = U(2**ID_BITS - 1)
 NO_TOKEN = np.uint32(2**ID_BITS - 1)
-WINDOW, LARGE_WINDOW = 64, 2048  # bytes merged at once
-PLACE_BITS = np.uint32(11)  # of a place in a window: a rank and a place fit 32 bits
+PLACE_BITS = 32 - ID_BITS  # of a place in a window: a rank and a place fit 32 bits
+WINDOW, LARGE_WINDOW = 64, 2**PLACE_BITS  # bytes merged at once
 NO_MERGE = np.uint32(2**32 - 1)
-STOPPED = -1  # in place of an address
+GAVE_UP = -1  # in place of an address
 
 NEAR_BITS, FAR_BITS, STORE_BITS = 16, 18, 24  # log2 of the caches' sets, slots and bytes
 NEAR_LONGEST, FAR_LONGEST = 15, 255  # bytes of a piece that the caches take
 IN_STORE, IN_COUNTS = U(2**STORE_BITS - 1), U(2**36 - 1)  # the parts of slots that are places
+FIRST_ENTRY = 8  # the first place in a store, as 0 is an empty slot
+
 # Odd numbers without a pattern, for multiplicative hashing (Knuth, TAOCP vol. 3, 6.4).
 MIX_1, MIX_2 = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
 
 
-def compiled(function):
-    """Compile a function on its first call, and keep the outcome on disk where there is a place."""
+def kept_njit(function):
+    """Compile a function on its first call, and keep the outcome on disk if that is possible."""
     try:
         return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # Numba found no folder that it may write to
+    except RuntimeError:  # Numba found no writable folder
         return njit(nogil=True)(function)
 
 
 class Tables(NamedTuple):
-    """Where the tables lie that a vocabulary and the Unicode classes come to; only read."""
+    """Addresses of the tables made from a vocabulary and the Unicode classes; read-only."""
 
     pages: int  # code point >> 8 -> row of `classes`; 8 bits
     classes: int  # row << 8 | low byte of the code point -> OTHER, LETTER, NUMBER, SPACE; 8 bits
@@ -84,7 +93,7 @@ class Tables(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Where the bytes of all tokens lie; only read."""
+    """Addresses of the bytes of all tokens; read-only."""
 
     content: int  # one token after the other, and 16 bytes more
     starts: int  # id -> where in the content its bytes begin; 32 bits
@@ -92,13 +101,13 @@ class Tokens(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Where one thread may write while it encodes: the caches, and room for merging."""
+    """Addresses of what one thread writes while it encodes: the caches, and room for merging."""
 
-    near: int  # sets of two entries: 2 words of piece and length, 2 words of ids and their bytes
+    near: int  # sets of two entries: two words of piece and two of ids; a word's top byte: sizes
     far: int  # hash table: hash, and below it an address in the store; 64 bits, 0 where empty
-    store: int  # entries: a word of two lengths in bytes, the piece, its ids, each in whole words
+    store: int  # entries: size of ids << 16 | size of piece, the piece, its ids, in whole words
     used: int  # bytes of the store, entries of `far`; 64 bits
-    tokens: int  # place in the window -> id of the token that begins there; 32 bits
+    ids: int  # place in the window -> id of the token that begins there; 32 bits
     keys: int  # place -> rank << 11 | place of the pair that begins there; 32 bits
     lowest: int  # least key of each 64 places; 32 bits
     live: int  # a bit for each place: a token begins there
@@ -106,17 +115,23 @@ class Workspace(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Where the counts of pieces lie; the table and the store grow, see `codec.PieceCounter`."""
+    """Addresses of the counts of pieces; the table and the store grow, see `PieceCounter`."""
 
     table: int  # hash table: 28 bits of hash, and below them an eighth of a place in `store`
     table_shift: int  # from a 64-bit hash down to a slot of the table
-    store: int  # entries: the count, the piece's bytes, the piece in whole words
+    store: int  # entries: a word each for the count and the piece's size, the piece in whole words
     size: int  # bytes of the store
     used: int  # bytes of the store, entries; 64 bits
     tail: int  # as in Workspace
 
 
-# --- split -------------------------------------------------------------------------------------
+@njit(inline="always")
+def _low_bits(count):
+    """Return a word whose lowest `count` bits are set, fewer than 64."""
+    return (ONE << U(count)) - ONE
+
+
+# --- 1. split ------------------------------------------------------------------------------------
 
 
 @njit(inline="always")
@@ -150,7 +165,10 @@ def _contraction_length(address):
 
 @njit(inline="always")
 def _piece_starts(address, tables):
-    """Return bit k set where a piece starts at byte k < KNOWN; one must start at `address`."""
+    """Return bit k set where a piece starts at byte k, if one starts at byte 0.
+
+    Bits from KNOWN on mean nothing: what decides about them lies behind the 64 bytes.
+    """
     letters, numbers, spaces = ascii_letters(address), ascii_digits(address), ascii_spaces(address)
     leads = wide_leads(address)
     inner = ZERO
@@ -160,19 +178,19 @@ def _piece_starts(address, tables):
             k = trailing_zeros(leads)
             leads &= leads - ONE
             kind, length = _wide_class(load_word(address + k), tables)
-            character = ((ONE << U(length)) - ONE) << U(k)
+            character = _low_bits(length) << U(k)
             letters |= character if kind == LETTER else ZERO
             numbers |= character if kind == NUMBER else ZERO
             spaces |= character if kind == SPACE else ZERO
-    # The white space before a character that is none starts a piece. Of a character of up to three
-    # bytes this finds the last, and goes back to its first.
+    # Where text follows white space, its last character starts a piece. `last` marks the last byte
+    # of that character, then its first, up to two bytes before.
     last = spaces & ~(spaces >> ONE)
     back = (last & inner) >> ONE
     last = (last | back | (back & inner) >> ONE) & ~inner
     changed = (letters ^ letters << ONE) | (numbers ^ numbers << ONE) | (spaces ^ spaces << ONE)
-    # A blank there is one piece with what follows it.
+    # If it is a blank, the next character belongs to its piece.
     starts = (changed | last) & ~((last & blanks(address)) << ONE) | ONE
-    quotes = starts & apostrophes(address) & ((ONE << U(KNOWN)) - ONE)
+    quotes = starts & apostrophes(address) & _low_bits(KNOWN)
     while quotes:
         k = trailing_zeros(quotes)
         quotes &= quotes - ONE
@@ -182,14 +200,24 @@ def _piece_starts(address, tables):
     return starts
 
 
+@njit(inline="always")
+def _class_at(address, end, tables):
+    """Return the class and length of the character at `address`; 8 bytes lie before it or in it."""
+    byte = np.int64(get8(address, 0))
+    if byte < 0x80:
+        return get8(tables.classes, byte), 1
+    beyond = max(address + 8 - end, 0)
+    return _wide_class(load_word(address - beyond) >> U(8 * beyond), tables)
+
+
 @njit
 def _long_piece_end(start, end, tables):
-    """Return where the piece from `start` ends, one that is longer than any contraction."""
+    """Return where the piece from `start` ends, one of KNOWN bytes or more."""
     first = start + 1 if get8(start, 0) == ord(" ") else start
-    kind, _ = _class_at(first, tables)
+    kind, _ = _class_at(first, end, tables)
     place = last = start if kind == SPACE else first
     while place < end:
-        other, length = _class_at(place, tables)
+        other, length = _class_at(place, end, tables)
         if other != kind:
             break
         last = place
@@ -199,15 +227,7 @@ def _long_piece_end(start, end, tables):
     return min(place, end)
 
 
-@njit(inline="always")
-def _class_at(address, tables):
-    byte = np.int64(get8(address, 0))
-    if byte < 0x80:
-        return get8(tables.classes, byte), 1
-    return _wide_class(load_word(address), tables)
-
-
-# --- merge -------------------------------------------------------------------------------------
+# --- 2. merge ------------------------------------------------------------------------------------
 
 
 @njit(inline="always")
@@ -220,21 +240,21 @@ def _merge_key(left, right, place, tables):
         found = get64(tables.pairs, slot)
         same = found >> U(ID_BITS) == pair
         if same | (found == ALL):
-            key = np.uint32(found & U(NO_TOKEN)) << PLACE_BITS | np.uint32(place)
+            key = np.uint32(found & RANK_MASK) << np.uint32(PLACE_BITS) | np.uint32(place)
             return key if same else NO_MERGE
-        slot = slot + ONE & ALL >> shift
+        slot = (slot + ONE) & (ALL >> shift)
 
 
 @njit(inline="always")
 def _lowest_key(block, space):
-    return lowest_where(space.keys + 256 * block, get64(space.live, block))
+    return lowest_where(space.keys + 4 * 64 * block, get64(space.live, block))
 
 
 @njit(inline="always")
 def _next_live(place, blocks, live):
     """Return the next place where a token begins, or -1."""
     block = place >> 6
-    rest = get64(live, block) & (ALL - ONE) << U(place & 63)
+    rest = get64(live, block) & ((ALL - ONE) << U(place & 63))
     while rest == ZERO:
         block += 1
         if block == blocks:
@@ -247,7 +267,7 @@ def _next_live(place, blocks, live):
 def _previous_live(place, live):
     """Return the last place before `place` where a token begins, or -1."""
     block = place >> 6
-    rest = get64(live, block) & (ONE << U(place & 63)) - ONE
+    rest = get64(live, block) & _low_bits(place & 63)
     while rest == ZERO:
         block -= 1
         if block < 0:
@@ -258,20 +278,20 @@ def _previous_live(place, live):
 
 @njit
 def _merge_window(address, size, tables, space):
-    """Merge `size` bytes, at most LARGE_WINDOW: the tokens stand in `tokens` where `live` says."""
-    tokens, keys, lowest, live = space.tokens, space.keys, space.lowest, space.live
+    """Merge `size` bytes, at most LARGE_WINDOW: `ids` holds the tokens, where `live` says."""
+    ids, keys, lowest, live = space.ids, space.keys, space.lowest, space.live
     for k in range(size):
-        put32(tokens, k, get32(tables.byte_ids, np.int64(get8(address, k))))
-    put32(tokens, size, NO_TOKEN)  # merges with none
+        put32(ids, k, get32(tables.byte_ids, np.int64(get8(address, k))))
+    put32(ids, size, NO_TOKEN)  # so that the last one merges with nothing
     blocks = (size + 63) >> 6
     for b in range(blocks):
         least, end = NO_MERGE, min(size, (b + 1) << 6)
         for k in range(b << 6, end):
-            key = _merge_key(get32(tokens, k), get32(tokens, k + 1), k, tables)
+            key = _merge_key(get32(ids, k), get32(ids, k + 1), k, tables)
             put32(keys, k, key)
             least = min(least, key)
         put32(lowest, b, least)
-        put64(live, b, ALL >> U((b + 1 << 6) - end))
+        put64(live, b, ALL >> U(((b + 1) << 6) - end))
     while True:
         key = get32(lowest, 0)
         for b in range(1, blocks):
@@ -280,21 +300,21 @@ def _merge_window(address, size, tables, space):
             return
         left = np.int64(key) & (LARGE_WINDOW - 1)
         block = left >> 6
-        token = get32(tables.merged, np.int64(key >> PLACE_BITS))
-        put32(tokens, left, token)
+        token = get32(tables.merged, np.int64(key >> np.uint32(PLACE_BITS)))
+        put32(ids, left, token)
         right = _next_live(left, blocks, live)
         put64(live, right >> 6, get64(live, right >> 6) & ~(ONE << U(right & 63)))
         after, before = _next_live(left, blocks, live), _previous_live(left, live)
-        # The least of the keys that stay as they are, while the new ones are looked up.
+        # The least of the keys that stay, before the new ones, whose look-up takes longer.
         unchanged = get64(live, block) & ~(ONE << U(left & 63))
         if before >> 6 == block:
             unchanged &= ~(ONE << U(before & 63))
-        least = lowest_where(keys + 256 * block, unchanged)
-        new = _merge_key(token, get32(tokens, after), left, tables) if after >= 0 else NO_MERGE
+        least = lowest_where(keys + 4 * 64 * block, unchanged)
+        new = _merge_key(token, get32(ids, after), left, tables) if after >= 0 else NO_MERGE
         put32(keys, left, new)
         least = min(least, new)
         if before >= 0:
-            new = _merge_key(get32(tokens, before), token, before, tables)
+            new = _merge_key(get32(ids, before), token, before, tables)
             put32(keys, before, new)
             if before >> 6 == block:
                 least = min(least, new)
@@ -311,9 +331,9 @@ def _write_live(end, out, width, space):
     for b in range((end + 63) >> 6):
         rest = get64(space.live, b)
         if end - (b << 6) < 64:
-            rest &= (ONE << U(end - (b << 6))) - ONE
+            rest &= _low_bits(end - (b << 6))
         while rest:
-            token = get32(space.tokens, (b << 6) + trailing_zeros(rest))
+            token = get32(space.ids, (b << 6) + trailing_zeros(rest))
             if width == 2:
                 put16(out, 0, np.uint16(token))
             else:
@@ -325,46 +345,56 @@ def _write_live(end, out, width, space):
 
 @njit
 def _merge_long(address, size, out, width, tables, space):
-    """Merge a piece of any size; return where its ids end in `out`, or STOPPED.
+    """Merge a piece of any size; return where its ids end in `out`, or GAVE_UP.
 
     Tokens are the merge of their text if and only if every two neighbours are the merge of theirs:
     a first merge across a border would have been seen in the two neighbours alone. So if a window
-    begins at a token of the window before it, and begins with that very token, the tokens before
-    it and its own are together the merge of the two windows' text. If it begins otherwise, the end
-    of the window before it had cut something in two, and a larger window is tried in its place.
+    begins at a token of the window before it, and begins with that very token, the tokens before it
+    and its own are together the merge of the two windows' text. If it begins otherwise, the end of
+    the window before it had cut something in two, and a larger window is tried in its place; if
+    that begins otherwise, all is done again with large windows.
+
+    Source of the lemma: Neubeck, van Antwerpen, github/rust-gems, crates/bpe, README.md, 2024.
     """
     for limit in (WINDOW, LARGE_WINDOW):
         end = _merge_in_windows(address, size, limit, out, width, tables, space)
-        if end != STOPPED:
+        if end != GAVE_UP:
             return end
-    return STOPPED
+    return GAVE_UP
 
 
 @njit
 def _merge_in_windows(address, size, limit, out, width, tables, space):
+    """Merge window by window, each of `limit` bytes; return as `_merge_long` does.
+
+    Of a window the tokens in its first three quarters are kept; the next window begins at the last
+    of them, `cut`, and must begin with it.
+    """
     done, begins_with = 0, NO_TOKEN
     window = min(limit, size)
     _merge_window(address, window, tables, space)
     while done + window < size:
         cut = _previous_live(window - (window >> 2) + 1, space.live)
-        follows = get32(space.tokens, cut)
-        written = _write_live(cut, out, width, space)
-        next_window = min(limit, size - done - cut)
+        follows = get32(space.ids, cut)
+        agreed = False
         if cut > 0:
+            written = _write_live(cut, out, width, space)  # to be written over if not agreed
+            next_window = min(limit, size - done - cut)
             _merge_window(address + done + cut, next_window, tables, space)
-        if cut > 0 and get32(space.tokens, 0) == follows:
+            agreed = get32(space.ids, 0) == follows
+        if agreed:
             done, out, window, begins_with = done + cut, written, next_window, follows
         elif window == LARGE_WINDOW:
-            return STOPPED
+            return GAVE_UP
         else:
             window = min(LARGE_WINDOW, size - done)
             _merge_window(address + done, window, tables, space)
-            if done > 0 and get32(space.tokens, 0) != begins_with:
-                return STOPPED
+            if done > 0 and get32(space.ids, 0) != begins_with:
+                return GAVE_UP
     return _write_live(window, out, width, space)
 
 
-# --- look up -----------------------------------------------------------------------------------
+# --- 3. look up ----------------------------------------------------------------------------------
 
 
 @njit(inline="always")
@@ -374,8 +404,11 @@ def _round_up(size):
 
 @njit(inline="always")
 def _last_word(address, size):
-    """Return the last `size & 7` of `size` bytes as a word."""
-    return load_word(address + (size & ~7)) & (ONE << U(8 * (size & 7))) - ONE
+    """Return the last `size & 7` of `size` bytes as a word, reading none behind them."""
+    bits = U(8 * (size & 7))
+    if size < 8:  # then a text goes on for 8 bytes, or there is a copy of its end
+        return load_word(address) & _low_bits(bits)
+    return (load_word(address + size - 8) >> ONE) >> (U(63) - bits)
 
 
 @njit(inline="always")
@@ -404,6 +437,14 @@ def _equal(address, stored, size):
     return size & 7 == 0 or _last_word(address, size) == load_word(stored + (size & ~7))
 
 
+@njit(inline="always")
+def _store_bytes(address, size, stored):
+    """Copy a piece to whole words."""
+    _copy(address, stored, size & ~7)
+    if size & 7:
+        store_word(stored + (size & ~7), _last_word(address, size))
+
+
 @njit
 def _encode_far(address, size, out, width, tables, space):
     """Encode a piece through the far cache; return as `_merge_long` does."""
@@ -414,32 +455,32 @@ def _encode_far(address, size, out, width, tables, space):
     found = get64(space.far, slot)
     while found != ZERO:
         if (found ^ hashed) & ~IN_STORE == ZERO:
-            stored = space.store + np.int64(found & IN_STORE)
-            length = load_word(stored)
-            if np.int64(length & U(0xFFFF)) == size and _equal(address, stored + 8, size):
-                size_of_ids = np.int64(length >> U(16))
-                _copy(stored + 8 + _round_up(size), out, size_of_ids)
+            entry = space.store + np.int64(found & IN_STORE)
+            sizes = load_word(entry)
+            if np.int64(sizes & U(0xFFFF)) == size and _equal(address, entry + 8, size):
+                size_of_ids = np.int64(sizes >> U(16))
+                _copy(entry + 8 + _round_up(size), out, size_of_ids)
                 return out + size_of_ids
-        slot = slot + ONE & U(2**FAR_BITS - 1)
+        slot = (slot + ONE) & _low_bits(FAR_BITS)
         found = get64(space.far, slot)
-    end = _merge_long(address, size, out, width, tables, space)
+    end = _merge_long(
+        address, size, out, width, tables, space
+    )  # a large window takes it: no GAVE_UP
     size_of_ids = end - out
     room = 8 + _round_up(size) + _round_up(size_of_ids)
     place, entries = np.int64(get64(space.used, 0)), get64(space.used, 1)
     if place + room > 2**STORE_BITS or entries > U(2 ** (FAR_BITS - 1)):
-        for k in range(2**FAR_BITS):  # full: begin anew
+        for k in range(2**FAR_BITS):  # full: start over
             put64(space.far, k, ZERO)
-        place, entries = 8, ZERO
+        place, entries = FIRST_ENTRY, ZERO
         slot = hashed >> U(64 - FAR_BITS)
     put64(space.used, 0, U(place + room))
     put64(space.used, 1, entries + ONE)
-    put64(space.far, slot, hashed & ~IN_STORE | U(place))
-    stored = space.store + place
-    store_word(stored, U(size_of_ids) << U(16) | U(size))
-    _copy(address, stored + 8, size & ~7)
-    if size & 7:
-        store_word(stored + 8 + (size & ~7), _last_word(address, size))
-    _copy(out, stored + 8 + _round_up(size), size_of_ids)
+    put64(space.far, slot, (hashed & ~IN_STORE) | U(place))
+    entry = space.store + place
+    store_word(entry, U(size_of_ids) << U(16) | U(size))
+    _store_bytes(address, size, entry + 8)
+    _copy(out, entry + 8 + _round_up(size), size_of_ids)
     return end
 
 
@@ -450,24 +491,27 @@ def _encode_miss(address, size, out, width, key_1, key_2, entry, tables, space):
     if end - out <= 14:
         first = space.near + 8 * np.int64(entry)
         _copy(first, first + 32, 32)
-        ids_in_second = (ONE << U(8 * (max(end - out, 8) - 8))) - ONE
+        ids_in_second = _low_bits(8 * (max(end - out, 8) - 8))
         put64(first, 0, key_1)
         put64(first, 1, key_2)
         put64(first, 2, load_word(out))
-        put64(first, 3, load_word(out + 8) & ids_in_second | U(end - out) << U(56))
+        put64(first, 3, (load_word(out + 8) & ids_in_second) | (U(end - out) << U(56)))
     return end
 
 
 @njit(inline="always")
 def _encode_near(address, size, out, width, tables, space):
     """Encode a piece of up to 15 bytes through the near cache; write up to 14 bytes more."""
-    near, bits = space.near, U(size) << U(3)
-    key_1 = load_word(address) & ALL >> U(64) - min(bits, U(64))
-    key_2 = load_word(address + 8) & (ONE << max(bits, U(64)) - U(64)) - ONE | bits << U(53)
-    hashed = key_1 * MIX_1 ^ key_2 * MIX_2
-    entry = hashed >> U(64 - NEAR_BITS) << U(3)
-    in_first = get64(near, entry) ^ key_1 | get64(near, entry + U(1)) ^ key_2  # 0 if it is there
-    in_second = get64(near, entry + U(4)) ^ key_1 | get64(near, entry + U(5)) ^ key_2
+    # The first 8 bytes; the rest, and in the top byte the size, so that no key is 0.
+    near, bits = space.near, U(8 * size)
+    key_1 = load_word(address) & (ALL >> (U(64) - min(bits, U(64))))
+    key_2 = (load_word(address + 8) & _low_bits(max(bits, U(64)) - U(64))) | (U(size) << U(56))
+    hashed = (key_1 * MIX_1) ^ (key_2 * MIX_2)
+    entry = (hashed >> U(64 - NEAR_BITS)) << U(3)
+    in_first = (get64(near, entry) ^ key_1) | (
+        get64(near, entry + U(1)) ^ key_2
+    )  # 0 if it is there
+    in_second = (get64(near, entry + U(4)) ^ key_1) | (get64(near, entry + U(5)) ^ key_2)
     if min(in_first, in_second) == ZERO:  # one branch for both, as which of them is a coin toss
         ids = entry + (U(2) if in_first == ZERO else U(6))
         last = get64(near, ids + ONE)
@@ -485,15 +529,15 @@ def _encode_piece(address, size, out, width, tables, space):
     return _encode_near(address, size, out, width, tables, space)
 
 
-# --- go through a text ---------------------------------------------------------------------------
+# --- 4. go through a text ------------------------------------------------------------------------
 
 
 def for_each_piece(visit):
     """Return a compiled function that calls `visit` with every piece of a text, in order.
 
-    `visit` takes the address and the size of the piece, and then what the function is given: `out`,
-    which is what it returned before, and the rest. The function returns where it stopped and the
-    last `out`: STOPPED for the end of the text, else the address of the piece that was STOPPED.
+    It calls visit(address, size, out, width, tables, space), which returns the next `out`, or
+    GAVE_UP. The function returns where it stopped, the text's end or the piece that was given up,
+    and the last `out`.
     """
 
     @njit
@@ -501,6 +545,8 @@ def for_each_piece(visit):
         piece, safe, moved = address, end - MARGIN, 0
         while piece < end:
             if piece > safe:
+                # White space behind it, so that white space at the end has more after it and stays
+                # whole.
                 moved, size = space.tail - piece, end - piece
                 for k in range(size):
                     put8(space.tail, k, get8(piece, k))
@@ -509,170 +555,159 @@ def for_each_piece(visit):
                 piece = space.tail
                 safe = end = piece + size
             block, rest = piece, end - piece
-            starts = _piece_starts(block, tables) & (ONE << U(KNOWN)) - U(2)
+            starts = _piece_starts(block, tables) & (_low_bits(KNOWN) - ONE)
             if rest < KNOWN:
-                starts = starts & (ONE << U(rest)) - ONE | ONE << U(rest)
+                starts = (starts & _low_bits(rest)) | (ONE << U(rest))
             if starts == ZERO:
                 stop = _long_piece_end(piece, end, tables)
                 after = visit(piece, stop - piece, out, width, tables, space)
-                if after == STOPPED:
+                if after == GAVE_UP:
                     return piece - moved, out
                 piece, out = stop, after
             while starts:
                 stop = block + trailing_zeros(starts)
                 starts &= starts - ONE
                 after = visit(piece, stop - piece, out, width, tables, space)
-                if after == STOPPED:
+                if after == GAVE_UP:
                     return piece - moved, out
                 piece, out = stop, after
-        return STOPPED, out
+        return piece - moved, out
 
     return scan
 
 
-_encode_text = for_each_piece(_encode_piece)
-
-
-# --- count ---------------------------------------------------------------------------------------
-
-
-@njit(inline="always")
-def _free_slot(hashed, counts):
-    slot = hashed >> U(counts.table_shift)
-    while get64(counts.table, slot) != ZERO:
-        slot = slot + ONE & ALL >> U(counts.table_shift)
-    return slot
-
-
 @njit
-def _count_piece(address, size, times, _width, _tables, counts):
-    """Add `times` to the count of a piece; return it, or STOPPED if there is no room."""
+def _count_piece(address, size, out, _width, _tables, counts):
+    """Count a piece; return `out`, or GAVE_UP if there is no room for it."""
+    shift = U(counts.table_shift)
     hashed = hash_bytes(address, size)
-    slot = hashed >> U(counts.table_shift)
+    slot = hashed >> shift
     found = get64(counts.table, slot)
     while found != ZERO:
         if (found ^ hashed) & ~IN_COUNTS == ZERO:
             entry = counts.store + 8 * np.int64(found & IN_COUNTS)
             if np.int64(get64(entry, 1)) == size and _equal(address, entry + 16, size):
-                put64(entry, 0, get64(entry, 0) + U(times))
-                return times
-        slot = slot + ONE & ALL >> U(counts.table_shift)
+                put64(entry, 0, get64(entry, 0) + ONE)
+                return out
+        slot = (slot + ONE) & (ALL >> shift)
         found = get64(counts.table, slot)
     place, entries = np.int64(get64(counts.used, 0)), get64(counts.used, 1)
     room = 16 + _round_up(size)
-    if place + room > counts.size or U(2) * entries > ALL >> U(counts.table_shift):
-        return STOPPED
-    entry = counts.store + place
-    put64(entry, 0, U(times))
-    put64(entry, 1, U(size))
-    _copy(address, entry + 16, size & ~7)
-    if size & 7:
-        store_word(entry + 16 + (size & ~7), _last_word(address, size))
-    put64(counts.table, slot, hashed & ~IN_COUNTS | U(place >> 3))
+    if place + room > counts.size or U(2) * entries > ALL >> shift:
+        return GAVE_UP
+    put64(counts.store + place, 0, ONE)
+    put64(counts.store + place, 1, U(size))
+    _store_bytes(address, size, counts.store + place + 16)
+    put64(counts.table, slot, (hashed & ~IN_COUNTS) | U(place >> 3))
     put64(counts.used, 0, U(place + room))
     put64(counts.used, 1, entries + ONE)
-    return times
+    return out
 
 
+_encode_text = for_each_piece(_encode_piece)
 _count_text = for_each_piece(_count_piece)
 
 
-@compiled
-def count(address, end, tables, counts):
-    """Count the pieces of a text. Return STOPPED at its end, or the address where room ran out."""
-    return _count_text(address, end, 1, 0, tables, counts)[0]
+# --- 5. what Python calls ------------------------------------------------------------------------
 
 
-@compiled
-def fill_table(counts):
-    """Enter what the store holds in the empty table."""
-    place = 8
-    while place < np.int64(get64(counts.used, 0)):
-        size = np.int64(get64(counts.store + place, 1))
-        hashed = hash_bytes(counts.store + place + 16, size)
-        put64(counts.table, _free_slot(hashed, counts), hashed & ~IN_COUNTS | U(place >> 3))
-        place += 16 + _round_up(size)
-
-
-# --- what Python calls ---------------------------------------------------------------------------
-
-
-@compiled
-def encode(text, bounds, ends, number, place, out, width, tables, space):
+@kept_njit
+def encode(text, bounds, ends, n_texts, place, out, width, tables, space):
     """Write the ids of the texts that lie one after the other at `text` to `out`.
 
     Args:
-        text: Address of UTF-8. Malformed, it gives meaningless ids, nothing worse.
+        text: Address of well-formed UTF-8.
         bounds: Address of int64: text k lies from bounds[k] to bounds[k + 1].
         ends: Address of int64: where to write the address at which the ids of text k end.
-        number: How many texts.
-        place: A text's number, and where in it to begin: its address.
+        n_texts: How many texts.
+        place: Where to begin: a text's number, and an address in it.
         out: Address to write the ids to; one for each byte of text, and 16 bytes, are room enough.
         width: Bytes of an id, 2 or 4.
         tables: Tables.
         space: Workspace, which no other thread uses meanwhile.
 
     Returns:
-        place and out as they are now. If a text is left, then as a piece needs the reference
-        merging; it begins at this place.
+        Where it stopped, as `place`, and `out`. If texts are left, the piece at `place` needs the
+        reference.
     """
     k, address = place
-    while k < number:
+    while k < n_texts:
         end = text + np.int64(get64(bounds, k + 1))
         address, out = _encode_text(address, end, out, width, tables, space)
-        if address != STOPPED:
+        if address < end:
             break
         put64(ends, k, U(out))
-        k, address = k + 1, end
+        k += 1
     return (k, address), out
 
 
-@compiled
+@kept_njit
 def long_piece_end(address, end, tables):
-    """Return where the piece from `address` ends, one that is longer than any contraction."""
+    """Return where the piece from `address` ends, one of KNOWN bytes or more."""
     return _long_piece_end(address, end, tables)
 
 
-@compiled
-def fill_pairs(lefts, rights, number, tables):
-    """Enter so many merges, two uint32 each, in the empty table `pairs`."""
-    for rank in range(number):
+@kept_njit
+def count(address, end, tables, counts):
+    """Count the pieces of a text; return where it stopped: at its end, or as room ran out."""
+    return _count_text(address, end, 0, 0, tables, counts)[0]
+
+
+@kept_njit
+def fill_counts(counts):
+    """Enter what the store holds in the empty table."""
+    shift, place = U(counts.table_shift), FIRST_ENTRY
+    while place < np.int64(get64(counts.used, 0)):
+        size = np.int64(get64(counts.store + place, 1))
+        hashed = hash_bytes(counts.store + place + 16, size)
+        slot = hashed >> shift
+        while get64(counts.table, slot) != ZERO:
+            slot = (slot + ONE) & (ALL >> shift)
+        put64(counts.table, slot, (hashed & ~IN_COUNTS) | U(place >> 3))
+        place += 16 + _round_up(size)
+
+
+@kept_njit
+def fill_pairs(lefts, rights, n_merges, tables):
+    """Enter merges, two uint32 ids each, in the empty table `pairs`; of two of a pair the last."""
+    shift = U(tables.pairs_shift)
+    for rank in range(n_merges):
         pair = U(get32(lefts, rank)) << U(ID_BITS) | U(get32(rights, rank))
-        slot = pair * MIX_1 >> U(tables.pairs_shift)
+        slot = pair * MIX_1 >> shift
         while get64(tables.pairs, slot) != ALL and get64(tables.pairs, slot) >> U(ID_BITS) != pair:
-            slot = slot + ONE & ALL >> U(tables.pairs_shift)
+            slot = (slot + ONE) & (ALL >> shift)
         put64(tables.pairs, slot, pair << U(ID_BITS) | U(rank))
 
 
-@compiled
-def fill_near(tokens, number, out, width, tables, space):
+@kept_njit
+def fill_near(tokens, n_ids, out, width, tables, space):
     """Enter the tokens of a vocabulary, as pieces, in the near cache; `out` has 64 bytes."""
-    for k in range(number):
+    for k in range(n_ids):
         size = np.int64(get32(tokens.lengths, k))
         if 0 < size <= NEAR_LONGEST:
             address = tokens.content + np.int64(get32(tokens.starts, k))
             _encode_near(address, size, out, width, tables, space)
 
 
-@compiled
-def decoded_size(ids, number, tokens, limit):
-    """Return how many bytes tokens have, or STOPPED if one of `number` uint32 ids has none.
+@kept_njit
+def decoded_size(ids, n_ids, tokens, n_known):
+    """Return how many bytes the tokens of uint32 ids have, or GAVE_UP if one is unknown.
 
-    `limit` is the number of ids in `tokens`, from 0 on.
+    `tokens` goes from id 0 to n_known - 1.
     """
     total = 0
-    for k in range(number):
+    for k in range(n_ids):
         token = np.int64(get32(ids, k))
-        if token >= limit or get32(tokens.lengths, token) == NO_TOKEN:
-            return STOPPED
+        if token >= n_known or get32(tokens.lengths, token) == NO_TOKEN:
+            return GAVE_UP
         total += np.int64(get32(tokens.lengths, token))
     return total
 
 
-@compiled
-def decode(ids, number, tokens, out):
-    """Write the bytes of tokens, which `decoded_size` has found to exist, and up to 7 more."""
-    for k in range(number):
+@kept_njit
+def decode(ids, n_ids, tokens, out):
+    """Write the bytes of tokens, all of them known, to `out`, and up to 7 bytes more."""
+    for k in range(n_ids):
         token = np.int64(get32(ids, k))
         size = np.int64(get32(tokens.lengths, token))
         _copy(tokens.content + np.int64(get32(tokens.starts, token)), out, size)

@@ -24,7 +24,8 @@ def utf8_of(
     Args:
         documents: An Arrow array, of which no byte is copied, or strings.
     Raises:
-        TokenizerError: A document is null, or the Arrow array is not one of strings.
+        TokenizerError: A document is null or not UTF-8, an Arrow array is not one of strings or in
+            chunks, or a single string was given.
     """
     if hasattr(documents, "chunks"):
         raise TokenizerError(
@@ -51,6 +52,10 @@ def _of_arrow(array: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
         first = array.is_null().index(True).as_py()
         raise TokenizerError(f"document {first} is null; array.fill_null('') makes it empty")
     _, offsets, content = array.buffers()
+    try:
+        array.validate(full=True)
+    except ValueError as error:
+        raise TokenizerError(f"documents must be UTF-8: {error}") from None
     if len(array) == 0:
         return np.empty(0, np.uint8), np.zeros(1, np.int64)
     bounds = np.frombuffer(offsets, OFFSET_TYPES[str(array.type)])

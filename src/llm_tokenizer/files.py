@@ -1,16 +1,12 @@
-"""Files: a vocabulary as vocab.json + merges.txt, as tokenizer.json, as .tiktoken; and text.
+"""Files of a vocabulary: vocab.json + merges.txt, or tokenizer.json, or .tiktoken.
 
 vocab.json and merges.txt are OpenAI's own for GPT-2, tokenizer.json holds the same in one file for
 Hugging Face's tokenizers, and .tiktoken is what tiktoken reads.
 """
 
 import base64
-import codecs
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from itertools import count, pairwise
@@ -18,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.splitter import last_cut
+from llm_tokenizer.text_files import read_text, write_whole
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
 TIKTOKEN_SUFFIX = ".tiktoken"
-PART_BYTES = 2**22
 GPT2_SETTINGS = {
     "model": "BPE",
     "pre_tokenizer": "ByteLevel",
@@ -46,8 +41,8 @@ def read(path: Path) -> Vocabulary:
     """Read a vocabulary.
 
     Args:
-        path: A folder with vocab.json and merges.txt, or else with tokenizer.json; or a file, of
-            the kind of tokenizer.json or, if it ends in .tiktoken, of that of tiktoken.
+        path: A folder with vocab.json and merges.txt, or else with tokenizer.json; or a file like
+            tokenizer.json, whose name ends in .json; or tiktoken's, whose name ends in .tiktoken.
     Raises:
         TokenizerError: A file is missing or is not what its name says; it tells which and where.
     """
@@ -86,60 +81,6 @@ def write(vocabulary: Vocabulary, path: Path) -> None:
         write_whole(path / VOCAB_FILE, _json(_entries_of(vocabulary)))
         lines = [" ".join(map(show_bytes, pair)) for pair in vocabulary.merges]
         write_whole(path / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, its line ends as they are.
-
-    Raises:
-        TokenizerError: The file cannot be read or is not UTF-8.
-    """
-    return "".join(text_parts(path))
-
-
-def text_parts(path: Path | None) -> Iterator[str]:
-    """Give a UTF-8 file in parts, cut where the ids stay those of the whole.
-
-    Args:
-        path: The file, or None for stdin.
-    Yields:
-        The text, its line ends as they are, some PART_BYTES at a time.
-    Raises:
-        TokenizerError: The file cannot be read or is not UTF-8; it tells where.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    name, done, waiting, held = path or "stdin", 0, 0, [""]  # held: text in which is no cut
-    try:
-        with path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
-            while block := file.read(PART_BYTES):
-                text = decoder.decode(block)
-                done += len(block)
-                waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
-                before = held[-1][-1:]
-                if cut := last_cut(before + text):
-                    yield "".join([*held, text[: cut - len(before)]])
-                    held = []
-                held.append(text[cut - len(before) :] if cut else text)
-            yield "".join([*held, decoder.decode(b"", final=True)])
-    except OSError as error:
-        raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        place = done - waiting + error.start
-        raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under another name, synced to disk, then renamed."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _read_tokenizer_json(path: Path) -> Vocabulary:

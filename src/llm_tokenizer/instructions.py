@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-BLOCK = 64  # bytes that the `bytes_*` instructions look at: as many as a word has bits
+BLOCK = 64  # bytes that an instruction which returns a mask looks at: as many as a word has bits
 
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
@@ -40,7 +40,7 @@ def store_word(_context: Any, address: Any, word: Any) -> Any:
 
 
 def _reader(bits: int, returned: Any) -> Any:
-    """Return an instruction: (address of a table, index) -> the entry, of so many bits."""
+    """Return an instruction: (aligned address of a table, index) -> the entry, of so many bits."""
 
     @intrinsic
     def read(_context: Any, table: Any, index: Any) -> Any:
@@ -54,7 +54,7 @@ def _reader(bits: int, returned: Any) -> Any:
 
 
 def _writer(bits: int, taken: Any) -> Any:
-    """Return an instruction: (address of a table, index, entry) -> None, of so many bits."""
+    """Return an instruction: (aligned address of a table, index, entry) -> None."""
 
     @intrinsic
     def write(_context: Any, table: Any, index: Any, _entry: Any) -> Any:
@@ -75,7 +75,7 @@ put16 = _writer(16, types.uint16)
 
 @intrinsic
 def trailing_zeros(_context: Any, word: Any) -> Any:
-    """Return how many low bits of `word`, which is not 0, are 0: the place of its lowest one."""
+    """Return how many low bits of `word`, which is not 0, are 0: the index of its lowest 1."""
 
     def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))

@@ -12,7 +12,7 @@ import heapq
 import numpy as np
 from numba import njit
 
-from llm_tokenizer.compiled import MIX_1, compiled, hash_bytes
+from llm_tokenizer.compiled import MIX_1, hash_bytes, kept_njit
 
 NONE = np.int32(-1)
 BYTES, BYTE_PAIRS = 2**8, 2**16
@@ -101,7 +101,7 @@ def _larger_table(table, lefts, rights, pairs, most):
     return larger
 
 
-@compiled
+@kept_njit
 def learn(content, tokens, bounds, frequencies, room, min_frequency, progress):
     """Return the merges in order, an array of left and right ids.
 

@@ -19,21 +19,21 @@ class Reference:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._byte_ids = [vocabulary.token_ids[bytes([byte])] for byte in range(256)]
-        self._cached = lru_cache(CACHED_PIECES)(self._encode_piece)
+        self._cached = lru_cache(CACHED_PIECES)(self._encode_text_piece)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
         ids: list[int] = []
         for piece in split(well_formed(text)):
             short = len(piece) <= LONGEST_CACHED_PIECE
-            ids.extend(self._cached(piece) if short else self._encode_piece(piece))
+            ids.extend(self._cached(piece) if short else self._encode_text_piece(piece))
         return ids
 
-    def merge(self, piece: bytes) -> list[int]:
+    def encode_piece(self, piece: bytes) -> list[int]:
         """Return the ids of one piece."""
         return merge([self._byte_ids[byte] for byte in piece], self._merges)
 
-    def decode(self, ids: Iterable[int]) -> list[bytes]:
+    def token_bytes(self, ids: Iterable[int]) -> list[bytes]:
         """Return the bytes of each id.
 
         Raises:
@@ -49,8 +49,8 @@ class Reference:
                 f"{self._vocabulary.largest_id + 1}"
             ) from None
 
-    def _encode_piece(self, piece: str) -> list[int]:
-        return self.merge(piece.encode())
+    def _encode_text_piece(self, piece: str) -> list[int]:
+        return self.encode_piece(piece.encode())
 
     @cached_property
     def _merges(self) -> dict[Pair, Merge]:

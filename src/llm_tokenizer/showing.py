@@ -35,7 +35,7 @@ class Color:
 
     def token(self, number: int, i: int, token: bytes) -> str:
         """Return the token as it is shown."""
-        shown = readable(token).replace("\\n", "\\n\x1b[0m\n")
+        shown = "\\n\x1b[0m\n".join(map(readable, token.split(b"\n")))
         background = ANSI_BACKGROUNDS[number % COLOURS]
         return f"\x1b[38;5;16;48;5;{background}m{shown}\x1b[0m"
 
@@ -53,7 +53,7 @@ class Html:
 
     def token(self, number: int, i: int, token: bytes) -> str:
         """Return the token as it is shown."""
-        text = html.escape(readable(token)).replace("\\n", "\\n\n")
+        text = html.escape("\\n\n".join(map(readable, token.split(b"\n"))))
         return f'<span class="t{number % COLOURS}" title="{i}">{text}</span>'
 
 

@@ -2,14 +2,14 @@
 
 Two paths lead from text to ids, and they give the same: `reference`, which is there to be read, and
 `codec`, which is compiled: many times as fast, but slower to load than a short text is to encode.
-So a process begins with the first, and changes over when it has text enough.
+So a process begins with the first, and switches when it has encoded enough text.
 """
 
 import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import pairwise
@@ -52,7 +52,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self._reference = Reference(vocabulary)
         self._codec: Codec | None = None
-        self._passed = 0  # characters so far
+        self._characters_seen = 0
 
     @classmethod
     def gpt2(cls) -> "Tokenizer":
@@ -89,9 +89,15 @@ class Tokenizer:
             )
         )
 
-    def save(self, directory: str | Path) -> None:
-        """Write vocab.json and merges.txt, which `load` and Hugging Face transformers read."""
-        files.write(self.vocabulary, Path(directory))
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary, which `load` reads: into a folder, or a .json or .tiktoken file.
+
+        Hugging Face transformers read the folder and the .json file, tiktoken the .tiktoken file.
+
+        Raises:
+            TokenizerError: A .tiktoken file cannot hold this vocabulary; it tells why.
+        """
+        files.write(self.vocabulary, Path(path))
 
     @property
     def n_vocab(self) -> int:
@@ -130,7 +136,7 @@ class Tokenizer:
         """The smallest of uint16 and uint32 that holds every id."""
         import numpy as np
 
-        return np.uint16 if self.max_token_value <= np.iinfo(np.uint16).max else np.uint32
+        return np.uint16 if self.vocabulary.id_bytes == 2 else np.uint32
 
     def encode(
         self,
@@ -199,22 +205,25 @@ class Tokenizer:
         Args:
             documents: An Arrow array of type string or large_string, whose bytes are read where
                 they lie, or strings.
-            num_threads: How many threads share the work.
+            num_threads: How many threads share the work, at least 1.
         Returns:
             The ids, as in `encode_to_array`, and offsets, one more than documents: those of
             document k are ids[offsets[k] : offsets[k + 1]].
         Raises:
-            TokenizerError: A document is null, or the array is of another type.
+            TokenizerError: A document is null or not UTF-8, the array is of another type or in
+                chunks, a single string was given, or `num_threads` is less than 1.
         """
         import numpy as np
 
         from llm_tokenizer.documents import utf8_of
 
+        if num_threads < 1:
+            raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
         utf8, bounds = utf8_of(documents)
         if codec := self._codec_for(int(bounds[-1] - bounds[0])):
             return codec.encode_documents(utf8, bounds, num_threads)
         encoded = [
-            self._reference.encode(utf8[first:last].tobytes().decode("utf-8", "replace"))
+            self._reference.encode(utf8[first:last].tobytes().decode())
             for first, last in pairwise(bounds)
         ]
         offsets = np.cumsum([0, *map(len, encoded)])
@@ -270,11 +279,11 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        known = ids if isinstance(ids, Sized) else list(ids)
-        codec = self._codec_for(len(known) // 8)  # decoding is that much easier
-        decoded = codec.decode(known) if codec else None
-        if decoded is None:  # an id is at fault, and the reference tells which
-            decoded = b"".join(self._reference.decode(known))
+        ids = ids if isinstance(ids, Collection) else list(ids)
+        codec = self._codec_for(len(ids) // 8)  # the reference decodes 8 in the time it encodes 1
+        decoded = codec.decode(ids) if codec else None
+        if decoded is None:  # if an id is at fault, the reference tells which
+            decoded = b"".join(self._reference.token_bytes(ids))
         return decoded
 
     def decode_batch(
@@ -293,7 +302,7 @@ class Tokenizer:
             UnicodeDecodeError: The tokens together are no UTF-8.
         """
         offsets, characters = [], 0
-        tokens = self._reference.decode(ids)
+        tokens = self._reference.token_bytes(ids)
         for token in tokens:
             begun = [byte & 0xC0 != 0x80 for byte in token]  # all bytes but continuations
             offsets.append(max(0, characters - (not begun[0])))
@@ -306,7 +315,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        return self._reference.decode([token])[0]
+        return self._reference.token_bytes([token])[0]
 
     def token_byte_values(self) -> list[bytes]:
         """Return the bytes of every token but the special ones, sorted."""
@@ -319,12 +328,12 @@ class Tokenizer:
     def _codec_for(self, characters: int) -> "Codec | None":
         """Return the compiled path if it is loaded or if loading it for so much more text pays."""
         if self._codec is None:
-            self._passed += characters
-            if self._passed >= WORTH_LOADING or "llm_tokenizer.codec" in sys.modules:
+            self._characters_seen += characters
+            if self._characters_seen >= WORTH_LOADING or "llm_tokenizer.codec" in sys.modules:
                 from llm_tokenizer.codec import Codec, fits
 
                 if fits(self.vocabulary):
-                    self._codec = Codec(self.vocabulary, self._reference.merge)
+                    self._codec = Codec(self.vocabulary, self._reference.encode_piece)
         return self._codec
 
     def __repr__(self) -> str:
@@ -333,6 +342,8 @@ class Tokenizer:
 
 
 def _in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) -> list[Out]:
+    if num_threads < 1:
+        raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
     with ThreadPoolExecutor(num_threads) as threads:
         return list(threads.map(do, items))
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.files import text_parts
+from llm_tokenizer.text_files import text_parts
 from llm_tokenizer.vocabulary import BYTE_ORDER, END_OF_TEXT, Vocabulary
 
 if TYPE_CHECKING:
-    from llm_tokenizer.codec import PieceCounter
+    from llm_tokenizer.piece_counter import PieceCounter
 
 MOST_BYTES = 2**29  # of all distinct pieces: three links a byte must be counted in 31 bits
 
@@ -45,8 +45,9 @@ def train(
     Returns:
         The vocabulary, the same for the same texts in any order.
     Raises:
-        TokenizerError: `vocab_size` has no room for the bytes and the special tokens, or a single
-            text was given in place of several, or a file is missing or not UTF-8 text.
+        TokenizerError: `vocab_size` has no room for the bytes and the special tokens, a single text
+            was given in place of several, a file is missing or not UTF-8 text, or there are more
+            than MOST_BYTES of distinct pieces.
     """
     specials = list(dict.fromkeys(special_tokens))
     room = vocab_size - len(BYTE_ORDER) - len(specials)
@@ -65,7 +66,9 @@ def train(
 
 
 def _count(texts: Iterable[str | Path], bar: "_Bar | None") -> "PieceCounter":
-    from llm_tokenizer.codec import PieceCounter  # which takes longer to load than all of this
+    from llm_tokenizer.piece_counter import (
+        PieceCounter,
+    )  # which takes longer to load than all of this
 
     pieces = PieceCounter()
     for text in texts:

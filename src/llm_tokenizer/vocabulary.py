@@ -4,6 +4,7 @@ GPT-2 numbers its tokens so: 256 single bytes in the order of `BYTE_ORDER`, then
 then the special tokens. Other vocabularies may number them in any way.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,7 +70,8 @@ class Vocabulary:
                 f"an id must be a whole number, at least 0 and below 2**32, got {wrong_ids[0]!r}"
             )
         if len(set(ids)) != len(ids):
-            raise TokenizerError("every token must have an id of its own, one is given twice")
+            twice = next(i for i, count in Counter(ids).items() if count > 1)
+            raise TokenizerError(f"every token must have an id of its own, {twice} is given twice")
         for number, (left, right) in enumerate(self.merges, start=1):
             for token in (left, right, left + right):
                 if token not in self.token_ids:
@@ -89,13 +91,18 @@ class Vocabulary:
         """The largest id of all tokens."""
         return max(max(self.token_ids.values()), max(self.special_tokens.values(), default=0))
 
+    @property
+    def id_bytes(self) -> int:
+        """The bytes that an id takes in an array: 2, or 4 where an id is too large for that."""
+        return 2 if self.largest_id < 2**16 else 4
+
     @cached_property
     def bytes_of_id(self) -> Mapping[int, bytes]:
         """The bytes of every token, special or not."""
         bytes_of_id = {i: token for token, i in self.token_ids.items()}
         return bytes_of_id | {i: text.encode() for text, i in self.special_tokens.items()}
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # quick to compute, for caches; a mapping has none
         return hash((len(self.token_ids), len(self.merges), len(self.special_tokens)))
 
     @classmethod

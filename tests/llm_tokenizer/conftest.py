@@ -39,7 +39,7 @@ def gpt2(released: Tokenizer, request: pytest.FixtureRequest) -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def reference(released: Tokenizer) -> tiktoken.Encoding:
+def tiktoken_gpt2(released: Tokenizer) -> tiktoken.Encoding:
     return tiktoken.Encoding(
         "gpt2",
         pat_str=TIKTOKEN_PATTERN,

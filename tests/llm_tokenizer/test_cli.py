@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_tokenizer import files
+from llm_tokenizer import text_files
 from llm_tokenizer.cli import main
 
 
@@ -58,7 +58,7 @@ def test_a_file_read_in_parts_gives_the_output_of_the_whole(
     text.write_text("Hello, wörld\n it's  12 日本語" * 20, encoding="utf-8")
     outputs = {}
     for part_bytes in (7, 2**22):
-        monkeypatch.setattr(files, "PART_BYTES", part_bytes)
+        monkeypatch.setattr(text_files, "PART_BYTES", part_bytes)
         ids = tmp_path / f"{part_bytes}.ids"
         assert main(["encode", str(text)]) == 0
         sys.stdout.flush()
@@ -100,7 +100,7 @@ def test_show_tells_the_tokens_apart(
 def test_show_does_not_let_the_text_drive_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_from(monkeypatch, b"\x1b[2J\x07\r")
+    read_from(monkeypatch, b"\x1b[2J\x07\r\\n")
     assert main(["show", "--format", "text"]) == 0
     out = capsys.readouterr().out
     assert "\\x1b" in out

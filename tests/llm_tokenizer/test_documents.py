@@ -52,6 +52,7 @@ def test_the_bytes_of_an_arrow_array_are_read_where_they_lie() -> None:
         (pa.array([1, 2]), "type string or large_string, got int64"),
         (pa.array([b"a"]), "type string or large_string, got binary"),
         (pa.chunked_array([["a"], ["b"]]), "chunks"),
+        (pa.array([b"a", b"ab\xe6\x97"]).view("string"), "must be UTF-8: .* index 1"),
         ("text", "put a single one in a list"),
     ],
 )
@@ -62,8 +63,8 @@ def test_what_are_no_documents_is_refused_in_a_sentence(
         gpt2.encode_documents(documents)  # type: ignore[arg-type]
 
 
-def test_malformed_bytes_in_an_arrow_array_do_no_harm(gpt2: Tokenizer) -> None:
-    torn = pa.array([b"ab\xe6\x97", b"\xff" * 100, b"\xf4\xbf\xbf\xbf", b"c"]).view("string")
-    ids, offsets = gpt2.encode_documents(torn)
-    assert len(offsets) == 5
-    assert ids[offsets[3] :].tolist() == [gpt2.encode_single_token("c")]
+@pytest.mark.parametrize("num_threads", [0, -1])
+def test_no_threads_are_refused(gpt2: Tokenizer, num_threads: int) -> None:
+    for call in (gpt2.encode_documents, gpt2.encode_batch, gpt2.encode_ordinary_batch):
+        with pytest.raises(TokenizerError, match=f"must be at least 1, got {num_threads}"):
+            call(TEXTS, num_threads=num_threads)

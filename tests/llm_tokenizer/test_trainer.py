@@ -9,8 +9,8 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models, pre_tokenizers, trainers
 from transformers import GPT2TokenizerFast
 
-from llm_tokenizer import Tokenizer, TokenizerError, files
-from llm_tokenizer.codec import PieceCounter
+from llm_tokenizer import Tokenizer, TokenizerError, text_files
+from llm_tokenizer.piece_counter import PieceCounter
 from llm_tokenizer.splitter import split
 from llm_tokenizer.vocabulary import show_bytes
 
@@ -148,7 +148,7 @@ def test_texts_and_files_in_any_order_and_any_parts_give_the_same(
     lines = TEXT.splitlines(keepends=True)
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     whole = Tokenizer.train([TEXT, *lines], 500)
-    monkeypatch.setattr(files, "PART_BYTES", 100)
+    monkeypatch.setattr(text_files, "PART_BYTES", 100)
     parts = Tokenizer.train([*lines[::-1], tmp_path / "text.txt"], 500, show_progress=True)
     assert parts.fingerprint == whole.fingerprint
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
-from llm_tokenizer.files import write_whole
+from llm_tokenizer.text_files import write_whole
 
 MAGIC, VERSION, HEADER_INTS = 20240520, 1, 256
 HEADER_BYTES = 4 * HEADER_INTS

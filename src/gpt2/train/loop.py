@@ -20,7 +20,7 @@ from gpt2.train.optimizer import make_optimizers
 from gpt2.train.progress import display
 from gpt2.train.report import write_report
 from gpt2.train.schedule import learning_rate
-from llm_tokenizer.files import write_whole
+from llm_tokenizer.text_files import write_whole
 
 
 def start(config: RunConfig, run: Path) -> None:

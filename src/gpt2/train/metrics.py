@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from gpt2.errors import CheckpointError
-from llm_tokenizer.files import write_whole
+from llm_tokenizer.text_files import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 Row = dict[str, Any]

@@ -1,0 +1,67 @@
+"""Text in files: read in parts, and written whole or not at all."""
+
+import codecs
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.splitter import last_cut
+
+PART_BYTES = 2**22
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, its line ends as they are.
+
+    Raises:
+        TokenizerError: The file cannot be read or is not UTF-8.
+    """
+    return "".join(text_parts(path))
+
+
+def text_parts(path: Path | None) -> Iterator[str]:
+    """Give a UTF-8 file in parts, cut where the ids stay those of the whole.
+
+    Args:
+        path: The file, or None for stdin.
+    Yields:
+        The text, its line ends as they are, about PART_BYTES at a time; more if it has no cut.
+    Raises:
+        TokenizerError: The file cannot be read or is not UTF-8; it tells where.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    name, done, waiting, held = path or "stdin", 0, 0, [""]  # held: text in which is no cut
+    try:
+        with path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
+            while block := file.read(PART_BYTES):
+                text = decoder.decode(block)
+                done += len(block)
+                waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
+                before = held[-1][-1:]
+                if cut := last_cut(before + text):
+                    yield "".join([*held, text[: cut - len(before)]])
+                    held = []
+                held.append(text[cut - len(before) :] if cut else text)
+            yield "".join([*held, decoder.decode(b"", final=True)])
+    except OSError as error:
+        raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        place = done - waiting + error.start
+        raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: under another name, synced to disk, then renamed."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
