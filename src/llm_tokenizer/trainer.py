@@ -92,12 +92,12 @@ def _learn(
             f"the texts must have no more than {MOST_BYTES:,} bytes of distinct pieces, got "
             f"{bounds[-1]:,}; train on a sample of them"
         )
-    order = np.empty(256, np.int32)
-    order[np.frombuffer(BYTE_ORDER, np.uint8)] = np.arange(256)
+    byte_ids = np.empty(256, np.int32)
+    byte_ids[np.frombuffer(BYTE_ORDER, np.uint8)] = np.arange(256)
     progress = np.zeros(2, np.int64)
     with ThreadPoolExecutor(1) as thread:  # so that Ctrl-C ends it, and a bar can follow it
         learning = thread.submit(
-            learn, content, order[content], bounds, frequencies, room, min_frequency, progress
+            learn, content, byte_ids, bounds, frequencies, room, min_frequency, progress
         )
         try:
             while wait([learning], timeout=0.1).not_done:
