@@ -68,10 +68,12 @@ def test_the_commands_and_the_example_work(
         ran += 1
     assert ran >= 10
 
-    [example] = code_blocks("python")
+    of_model, of_tokenizer = code_blocks("python")
     capsys.readouterr()
-    exec(example.replace("step_00000900", "step_00000030"), {})
+    exec(of_model.replace("step_00000900", "step_00000030"), {})
     assert len(capsys.readouterr().out) > 20
+    exec(of_tokenizer, {})
+    assert capsys.readouterr().out == code_blocks("text")[-1]
 
 
 def test_only_commands_that_download_are_left_out() -> None:

@@ -196,6 +196,7 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
         "byte_ids": np.array([ids[bytes([byte])] for byte in range(256)], np.uint32),
         "merged": np.fromiter((ids[left + right] for left, right in merges), np.uint32, number),
         "pairs": np.full(slots, compiled.ALL, np.uint64),
+        "likely": np.zeros(2**compiled.LIKELY_BITS // 64, np.uint64),
     }
     addresses = {name: array.ctypes.data for name, array in arrays.items()}
     tables = compiled.Tables(**addresses, pairs_shift=64 - (slots.bit_length() - 1))

@@ -57,6 +57,7 @@ MARGIN = 80  # bytes before the end of a text from where on a copy is read: 64 +
 TAIL_BYTES = 2 * MARGIN + 32
 
 ID_BITS = 21  # of a token id and of a rank: a pair and its rank fit a 64-bit word
+LIKELY_BITS = 18
 RANK_MASK = U(2**ID_BITS - 1)
 NO_TOKEN = np.uint32(2**ID_BITS - 1)
 PLACE_BITS = 32 - ID_BITS  # of a place in a window: a rank and a place fit 32 bits
@@ -86,10 +87,11 @@ class Tables(NamedTuple):
 
     pages: int  # code point >> 8 -> row of `classes`; 8 bits
     classes: int  # row << 8 | low byte of the code point -> OTHER, LETTER, NUMBER, SPACE; 8 bits
-    byte_ids: int  # byte -> token id; 32 bits
-    merged: int  # rank -> token id; 32 bits
-    pairs: int  # hash table of left id << 42 | right id << 21 | rank; 64 bits, ALL where empty
-    pairs_shift: int  # from a 64-bit hash down to a slot of `pairs`
+    byte_ids: int = 0  # byte -> token id; 32 bits
+    merged: int = 0  # rank -> token id; 32 bits
+    pairs: int = 0  # hash table of left id << 42 | right id << 21 | rank; 64 bits, ALL where empty
+    pairs_shift: int = 0  # from a 64-bit hash down to a slot of `pairs`
+    likely: int = 0  # a bit for each hash of LIKELY_BITS: set if a pair of this hash merges
 
 
 class Tokens(NamedTuple):
@@ -231,11 +233,21 @@ def _long_piece_end(start, end, tables):
 
 
 @njit(inline="always")
+def _is_likely(hashed, tables):
+    """Say if a pair may be in `pairs`: a table far smaller tells most of those that are not."""
+    bit = hashed >> U(64 - LIKELY_BITS)
+    return (get64(tables.likely, bit >> U(6)) >> (bit & U(63))) & ONE != ZERO
+
+
+@njit(inline="always")
 def _merge_key(left, right, place, tables):
     """Return rank << 11 | place of the pair, so that the least key is the pair to merge first."""
     pair = U(left) << U(ID_BITS) | U(right)
     shift = U(tables.pairs_shift)
-    slot = pair * MIX_1 >> shift
+    hashed = pair * MIX_1
+    if not _is_likely(hashed, tables):
+        return NO_MERGE
+    slot = hashed >> shift
     while True:
         found = get64(tables.pairs, slot)
         same = found >> U(ID_BITS) == pair
@@ -669,10 +681,13 @@ def fill_counts(counts):
 
 @kept_njit
 def fill_pairs(lefts, rights, n_merges, tables):
-    """Enter merges, two uint32 ids each, in the empty table `pairs`; of two of a pair the last."""
+    """Enter merges, two uint32 ids each, in empty tables; of two of one pair the last counts."""
     shift = U(tables.pairs_shift)
     for rank in range(n_merges):
         pair = U(get32(lefts, rank)) << U(ID_BITS) | U(get32(rights, rank))
+        bit = pair * MIX_1 >> U(64 - LIKELY_BITS)
+        word = get64(tables.likely, bit >> U(6)) | (ONE << (bit & U(63)))
+        put64(tables.likely, bit >> U(6), word)
         slot = pair * MIX_1 >> shift
         while get64(tables.pairs, slot) != ALL and get64(tables.pairs, slot) >> U(ID_BITS) != pair:
             slot = (slot + ONE) & (ALL >> shift)

@@ -17,7 +17,7 @@ class PieceCounter:
     def __init__(self) -> None:
         self._classes = class_tables()
         pages, classes = (array.ctypes.data for array in self._classes)
-        self._tables = compiled.Tables(pages, classes, byte_ids=0, merged=0, pairs=0, pairs_shift=0)
+        self._tables = compiled.Tables(pages, classes)  # no more is needed for splitting
         self._tail = np.zeros(compiled.TAIL_BYTES, np.uint8)
         self._used = np.array([compiled.FIRST_ENTRY, 0], np.uint64)
         self._table = np.zeros(2**16, np.uint64)
