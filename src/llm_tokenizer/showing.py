@@ -3,13 +3,13 @@
 import html
 from typing import Protocol
 
-COLOURS = 6  # enough that neighbours differ, few enough to be pleasant
+N_COLORS = 6  # enough that neighbours differ, few enough to be pleasant
 ANSI_BACKGROUNDS = (153, 151, 223, 183, 217, 187)  # of the 256-colour palette: light ones
 HTML_BACKGROUNDS = ("#cde4ff", "#cdeccd", "#ffe3b8", "#e6d3f7", "#ffd3d6", "#e6e6b8")
 
 
 def readable(token: bytes) -> str:
-    """Return a token as text: what is no UTF-8, and what a terminal would act on, as escapes.
+    """Return a token as text: what is not UTF-8, or what a terminal would act on, is escaped.
 
     >>> readable(b"caf\\xc3"), readable(b"\\x1b[2J"), readable("naïve".encode())
     ('caf\\\\xc3', '\\\\x1b[2J', 'naïve')
@@ -36,7 +36,7 @@ class Color:
     def token(self, number: int, i: int, token: bytes) -> str:
         """Return the token as it is shown."""
         shown = "\\n\x1b[0m\n".join(map(readable, token.split(b"\n")))
-        background = ANSI_BACKGROUNDS[number % COLOURS]
+        background = ANSI_BACKGROUNDS[number % N_COLORS]
         return f"\x1b[38;5;16;48;5;{background}m{shown}\x1b[0m"
 
 
@@ -46,7 +46,7 @@ class Html:
     head = (
         '<!doctype html>\n<meta charset="utf-8">\n<title>Tokens</title>\n<style>\n'
         "body { font: 16px/1.7 monospace; white-space: pre-wrap; }\n"
-        + "".join(f".t{k} {{ background: {HTML_BACKGROUNDS[k]}; }}\n" for k in range(COLOURS))
+        + "".join(f".t{k} {{ background: {HTML_BACKGROUNDS[k]}; }}\n" for k in range(N_COLORS))
         + "</style>\n<p>"
     )
     foot = "</p>\n"
@@ -54,7 +54,7 @@ class Html:
     def token(self, number: int, i: int, token: bytes) -> str:
         """Return the token as it is shown."""
         text = html.escape("\\n\n".join(map(readable, token.split(b"\n"))))
-        return f'<span class="t{number % COLOURS}" title="{i}">{text}</span>'
+        return f'<span class="t{number % N_COLORS}" title="{i}">{text}</span>'
 
 
 class Text:

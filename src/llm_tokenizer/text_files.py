@@ -11,6 +11,7 @@ from llm_tokenizer.errors import TokenizerError
 from llm_tokenizer.splitter import last_cut
 
 PART_BYTES = 2**22
+CUT_WITHIN = 2**16  # characters from the end of a part: where to look for a cut
 
 
 def read_text(path: Path) -> str:
@@ -40,11 +41,12 @@ def text_parts(path: Path | None) -> Iterator[str]:
                 text = decoder.decode(block)
                 done += len(block)
                 waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
-                before = held[-1][-1:]
-                if cut := last_cut(before + text):
-                    yield "".join([*held, text[: cut - len(before)]])
-                    held = []
-                held.append(text[cut - len(before) :] if cut else text)
+                end = (held[-1][-1:] + text)[-CUT_WITHIN:]
+                if cut := last_cut(end):
+                    rest = len(end) - cut
+                    yield "".join([*held, text[: len(text) - rest]])
+                    held, text = [], text[len(text) - rest :]
+                held.append(text)
             yield "".join([*held, decoder.decode(b"", final=True)])
     except OSError as error:
         raise TokenizerError(f"cannot read {name}: {error.strerror}") from None

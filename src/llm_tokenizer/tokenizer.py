@@ -186,7 +186,7 @@ class Tokenizer:
         """Return `encode_ordinary` of a text, or of its UTF-8, as an array.
 
         Args:
-            text: Any string or bytes; what is no UTF-8 is read as U+FFFD, as in `bytes.decode`.
+            text: Any string or bytes; what is not UTF-8 is read as U+FFFD, as in `bytes.decode`.
         Returns:
             uint16 ids where the vocabulary fits, else uint32.
         """
@@ -267,7 +267,7 @@ class Tokenizer:
 
         Args:
             ids: Token ids; some stand for a part of a character only.
-            errors: What becomes of bytes that are no UTF-8, as in `bytes.decode`.
+            errors: What becomes of bytes that are not UTF-8, as in `bytes.decode`.
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
@@ -299,7 +299,7 @@ class Tokenizer:
 
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
-            UnicodeDecodeError: The tokens together are no UTF-8.
+            UnicodeDecodeError: The tokens together are not UTF-8.
         """
         offsets, characters = [], 0
         tokens = self._reference.token_bytes(ids)

@@ -42,7 +42,7 @@ def parse_bytes(shown: str) -> bytes:
         return bytes(_BYTE_OF[character] for character in shown)
     except KeyError as error:
         raise TokenizerError(
-            f"{shown!r} is no byte-level token: {error.args[0]!r} stands for no byte"
+            f"{shown!r} is not a byte-level token: {error.args[0]!r} stands for no byte"
         ) from None
 
 

@@ -108,7 +108,7 @@ def _through_all_pairs(symbols: bytes) -> Iterator[int]:
     return iter(circuit)
 
 
-def test_a_cache_that_is_full_begins_anew_and_stays_right(
+def test_a_full_cache_starts_over_and_stays_right(
     released: Tokenizer, tiktoken_gpt2: tiktoken.Encoding
 ) -> None:
     # Distinct pieces of more than 15 bytes, more of them than the far cache has room for.

@@ -56,7 +56,7 @@ def test_the_bytes_of_an_arrow_array_are_read_where_they_lie() -> None:
         ("text", "put a single one in a list"),
     ],
 )
-def test_what_are_no_documents_is_refused_in_a_sentence(
+def test_anything_else_is_refused_in_a_sentence(
     gpt2: Tokenizer, documents: object, told: str
 ) -> None:
     with pytest.raises(TokenizerError, match=told):

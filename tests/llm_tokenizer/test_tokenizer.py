@@ -188,12 +188,14 @@ def test_an_id_that_is_no_whole_number_is_a_type_error(gpt2: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("text", [b"ab\xff", b"\xe6\x97", b"\xed\xa0\x80", bytes(range(256))])
-def test_bytes_that_are_no_utf8_are_read_as_python_reads_them(gpt2: Tokenizer, text: bytes) -> None:
+def test_bytes_that_are_not_utf8_are_read_as_python_reads_them(
+    gpt2: Tokenizer, text: bytes
+) -> None:
     expected = gpt2.encode_ordinary(text.decode("utf-8", "replace"))
     assert gpt2.encode_to_array(text).tolist() == expected
 
 
-def test_a_process_changes_over_to_the_compiled_path_when_it_has_text_enough() -> None:
+def test_a_process_switches_to_the_compiled_path_when_it_has_text_enough() -> None:
     code = (
         "import sys; from llm_tokenizer import Tokenizer; t = Tokenizer.gpt2();"
         "first = t.encode('Hello, world'); before = 'numba' in sys.modules;"
