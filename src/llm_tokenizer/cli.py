@@ -4,6 +4,7 @@ Text and ids are read and written in parts, so a file of any size takes little m
 """
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -21,6 +22,11 @@ AN_ID = re.compile(r"[0-9]{1,10}")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 failed."""
     options = _parser().parse_args(argv)
+    if sys.stdout is None:
+        print("error: cannot write to stdout: it is closed", file=sys.stderr)
+        return 1
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
     try:
         options.run(options)
         sys.stdout.flush()
@@ -141,3 +147,7 @@ def _parsed(words: list[str]) -> list[int]:
     if wrong := next((word for word in words if not AN_ID.fullmatch(word)), None):
         raise TokenizerError(f"wanted token ids, whole numbers, got {wrong!r}")
     return [int(word) for word in words]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

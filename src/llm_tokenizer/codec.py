@@ -1,6 +1,7 @@
 """Codec: calls the functions of `compiled`, and owns the memory that they read and write."""
 
 import ctypes
+import os
 from array import array
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
+
+KEPT_WORKSPACES = os.cpu_count() or 1  # of the threads that have encoded at once
 
 _utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
 _utf8_of.restype = ctypes.c_void_p
@@ -50,7 +53,7 @@ class Codec:
         self._tables, self._tokens = _tables(vocabulary), _tokens(vocabulary)
         self._encode_piece = encode_piece
         self._dtype = np.dtype(f"u{vocabulary.id_bytes}")
-        self._idle: list[_Workspace] = []  # never more than threads encoded at once
+        self._idle: list[_Workspace] = []
 
     def encode(self, text: str) -> Array:
         """Return the ids of a text."""
@@ -120,7 +123,8 @@ class Codec:
                 ctypes.memmove(out, merged.ctypes.data, merged.nbytes)
                 place, out = (place[0], piece_end), out + merged.nbytes
         finally:
-            self._idle.append(workspace)
+            if len(self._idle) < KEPT_WORKSPACES:
+                self._idle.append(workspace)
         ends = (ends - ids.ctypes.data) // width
         ids.resize((out - ids.ctypes.data) // width, refcheck=False)  # gives back what is left
         return ids, ends
@@ -203,8 +207,9 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
     compiled.fill_pairs(lefts.ctypes.data, rights.ctypes.data, number, tables)
     near = np.zeros(8 * 2**compiled.NEAR_BITS, np.uint64)
     workspace, scratch = _Workspace(near), np.empty(64, np.uint8)
+    tokens, _arrays = _tokens(vocabulary)  # held, as another thread may take their place in a cache
     compiled.fill_near(
-        _tokens(vocabulary)[0],
+        tokens,
         vocabulary.largest_id + 1,
         scratch.ctypes.data,
         vocabulary.id_bytes,

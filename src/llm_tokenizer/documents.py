@@ -36,6 +36,9 @@ def utf8_of(
         return _of_arrow(documents)
     if isinstance(documents, str):
         raise TokenizerError("documents must be several texts; put a single one in a list")
+    for k, text in enumerate(documents):
+        if not isinstance(text, str):
+            raise TokenizerError(f"document {k} must be a string, got {type(text).__name__}")
     texts = [well_formed(text).encode() for text in documents]
     bounds = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
     return np.frombuffer(b"".join(texts), np.uint8), bounds

@@ -26,8 +26,13 @@ GPT2_SETTINGS = {
     "add_prefix_space": False,
     "normalizer": None,
     "ignore_merges": False,
+    "dropout": None,
+    "continuing_subword_prefix": None,
+    "end_of_word_suffix": None,
 }
+ADDED_TOKEN_SETTINGS = ("single_word", "lstrip", "rstrip")  # none of which a special token has here
 MERGES_HEADER = "#version: 0.2"
+_BYTES = [bytes([byte]) for byte in range(256)]
 
 
 @cache
@@ -57,6 +62,8 @@ def read(path: Path) -> Vocabulary:
     except TokenizerError as error:
         prefix = "" if str(path) in str(error) else f"{path}: "
         raise TokenizerError(f"{prefix}{error}") from None
+    except (OSError, ValueError) as error:  # such as a path too long, or with a NUL
+        raise TokenizerError(f"cannot read {str(path)!r}: {error}") from None
 
 
 def write(vocabulary: Vocabulary, path: Path) -> None:
@@ -96,6 +103,9 @@ def _read_tokenizer_json(path: Path) -> Vocabulary:
             "add_prefix_space": split.get("add_prefix_space", False),
             "normalizer": content.get("normalizer"),
             "ignore_merges": model.get("ignore_merges", False),
+            "dropout": model.get("dropout") or None,
+            "continuing_subword_prefix": model.get("continuing_subword_prefix") or None,
+            "end_of_word_suffix": model.get("end_of_word_suffix") or None,
         }
         for name, wanted in GPT2_SETTINGS.items():
             if settings[name] != wanted:
@@ -103,8 +113,18 @@ def _read_tokenizer_json(path: Path) -> Vocabulary:
                     f"{path} must be a byte-level BPE as GPT-2's is: its {name} must be "
                     f"{wanted!r}, got {settings[name]!r}"
                 )
+        for token in added:
+            if chosen := [name for name in ADDED_TOKEN_SETTINGS if token.get(name)]:
+                raise TokenizerError(
+                    f"{path} must have {chosen[0]} false for the added token {token['content']!r}"
+                )
         entries = model["vocab"] | {token["content"]: token["id"] for token in added}
-        pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        made = {left + right for left, right in pairs} | set(map(show_bytes, _BYTES))
+        if twice := [token["content"] for token in added if token["content"] in made]:
+            raise TokenizerError(
+                f"{path} must not add a token that the merges make, too, got {twice[0]!r}"
+            )
         return _of_entries(
             entries, [(parse_bytes(left), parse_bytes(right)) for left, right in pairs]
         )
@@ -158,24 +178,26 @@ def _read_tiktoken(path: Path) -> Vocabulary:
     r50k_base and p50k_base. Source: tiktoken, load.py.
     """
     token_ids = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).replace("\r\n", "\n").split("\n"), start=1):
+        if not line:
+            continue
         try:
             token, i = line.split(" ")
-            token_ids[base64.b64decode(token, validate=True)] = int(i)
+            token_ids[base64.b64decode(token, validate=True)] = int(i.encode("ascii"))
         except ValueError:
             raise TokenizerError(
                 f"{path}, line {number}: wanted base64, a blank and an id, got {line!r}"
             ) from None
     specials = {END_OF_TEXT: _first_free(token_ids)}
-    return Vocabulary(token_ids, _merges_of_ranks(path, token_ids), specials)
+    return Vocabulary(token_ids, _merges_of_ranks(token_ids), specials)
 
 
 def _tiktoken_of(vocabulary: Vocabulary) -> bytes:
     token_ids, specials = vocabulary.token_ids, vocabulary.special_tokens
     ranks = [token_ids[left + right] for left, right in vocabulary.merges]
-    if sorted(set(ranks)) != ranks:
+    if sorted(set(ranks)) != ranks or _merges_of_ranks(token_ids) != list(vocabulary.merges):
         raise TokenizerError(
-            "a .tiktoken file merges tokens in the order of their ids, which is not that of this "
+            "a .tiktoken file merges tokens in the order of their ids, which does not give this "
             "vocabulary's merges; save it as a folder or as .json"
         )
     if specials and specials != {END_OF_TEXT: _first_free(token_ids)}:
@@ -192,7 +214,7 @@ def _first_free(token_ids: Mapping[bytes, int]) -> int:
     return next(i for i in count() if i not in taken)
 
 
-def _merges_of_ranks(path: Path, token_ids: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
+def _merges_of_ranks(token_ids: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
     """Return the merge that makes each token: the last one when its bytes merge by rank."""
     merges = []
     for token, rank in sorted(token_ids.items(), key=lambda entry: entry[1]):
@@ -205,7 +227,7 @@ def _merges_of_ranks(path: Path, token_ids: Mapping[bytes, int]) -> list[tuple[b
             k = joined.index(first)
             parts[k : k + 2] = [parts[k] + parts[k + 1]]
         if len(parts) > 2:
-            raise TokenizerError(f"{path}: no two tokens of lower id make token {rank}, {token!r}")
+            raise TokenizerError(f"no two tokens of lower id make token {rank}, {token!r}")
         if len(parts) == 2:
             merges.append((parts[0], parts[1]))
     return merges
@@ -213,12 +235,16 @@ def _merges_of_ranks(path: Path, token_ids: Mapping[bytes, int]) -> list[tuple[b
 
 def _of_entries(entries: dict[str, int], merges: list[tuple[bytes, bytes]]) -> Vocabulary:
     """Return a vocabulary; an entry that is neither a byte nor what a merge makes is special."""
-    ordinary = {show_bytes(bytes([byte])) for byte in range(256)}
+    ordinary = set(map(show_bytes, _BYTES))
     ordinary |= {show_bytes(left + right) for left, right in merges}
+    special = [text for text in entries if text not in ordinary]
+    for text in special:
+        if any(text[:k] in ordinary and text[k:] in ordinary for k in range(1, len(text))):
+            raise TokenizerError(f"{MERGES_FILE} lacks the merge that makes the token {text!r}")
     return Vocabulary(
         {parse_bytes(shown): i for shown, i in entries.items() if shown in ordinary},
         merges,
-        {text: i for text, i in entries.items() if text not in ordinary},
+        {text: entries[text] for text in special},
     )
 
 
@@ -235,7 +261,9 @@ def _json(content: dict[str, Any]) -> bytes:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number can be too long, too
+        if isinstance(error, TokenizerError):
+            raise
         raise TokenizerError(f"{path} is not valid JSON: {error}") from None
 
 

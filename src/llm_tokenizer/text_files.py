@@ -33,6 +33,8 @@ def text_parts(path: Path | None) -> Iterator[str]:
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8; it tells where.
     """
+    if path is None and sys.stdin is None:
+        raise TokenizerError("cannot read stdin: it is closed; name a file")
     decoder = codecs.getincrementaldecoder("utf-8")()
     name, done, waiting, held = path or "stdin", 0, 0, [""]  # held: text in which is no cut
     try:
@@ -48,11 +50,13 @@ def text_parts(path: Path | None) -> Iterator[str]:
                     held, text = [], text[len(text) - rest :]
                 held.append(text)
             yield "".join([*held, decoder.decode(b"", final=True)])
-    except OSError as error:
-        raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         place = done - waiting + error.start
         raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
+    except OSError as error:
+        raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
+    except ValueError as error:  # a path with a NUL in it
+        raise TokenizerError(f"cannot read {str(name)!r}: {error}") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:

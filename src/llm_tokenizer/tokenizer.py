@@ -279,7 +279,8 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        ids = ids if isinstance(ids, Collection) else list(ids)
+        if not isinstance(ids, Collection) or isinstance(ids, bytes | bytearray):
+            ids = list(ids)
         codec = self._codec_for(len(ids) // 8)  # the reference decodes 8 in the time it encodes 1
         decoded = codec.decode(ids) if codec else None
         if decoded is None:  # if an id is at fault, the reference tells which
@@ -335,6 +336,10 @@ class Tokenizer:
                 if fits(self.vocabulary):
                     self._codec = Codec(self.vocabulary, self._reference.encode_piece)
         return self._codec
+
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Vocabulary]]:
+        # What is copied or sent to another process begins anew: the codec holds addresses.
+        return type(self), (self.vocabulary,)
 
     def __repr__(self) -> str:
         first = show_bytes(self.vocabulary.bytes_of_id.get(256, b""))

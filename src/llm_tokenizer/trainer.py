@@ -10,6 +10,7 @@ Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,10 @@ def train(
             was given in place of several, a file is missing or not UTF-8 text, or there are more
             than MOST_BYTES of distinct pieces.
     """
+    if isinstance(special_tokens, str):
+        raise TokenizerError("special_tokens must be several texts; put a single one in a list")
     specials = list(dict.fromkeys(special_tokens))
-    room = vocab_size - len(BYTE_ORDER) - len(specials)
+    room = index(vocab_size) - len(BYTE_ORDER) - len(specials)
     if room < 0:
         raise TokenizerError(
             f"vocab_size must be at least {vocab_size - room} for 256 bytes and "
@@ -72,6 +75,8 @@ def _count(texts: Iterable[str | Path], bar: "_Bar | None") -> "PieceCounter":
 
     pieces = PieceCounter()
     for text in texts:
+        if not isinstance(text, str | Path):
+            raise TokenizerError(f"texts must be strings or paths, got {type(text).__name__}")
         for part in [text] if isinstance(text, str) else text_parts(text):
             pieces.add(part)
             if bar:
@@ -92,6 +97,8 @@ def _learn(
             f"the texts must have no more than {MOST_BYTES:,} bytes of distinct pieces, got "
             f"{bounds[-1]:,}; train on a sample of them"
         )
+    # Each token takes the place of two; so many at most can there be, and so often a pair.
+    room, min_frequency = min(room, int(bounds[-1])), min(min_frequency, 2**62)
     byte_ids = np.empty(256, np.int32)
     byte_ids[np.frombuffer(BYTE_ORDER, np.uint8)] = np.arange(256)
     progress = np.zeros(2, np.int64)

@@ -46,6 +46,10 @@ def parse_bytes(shown: str) -> bytes:
         ) from None
 
 
+def _is_well_formed(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The tokens and merges of a byte-level byte-pair encoding."""
@@ -60,6 +64,12 @@ class Vocabulary:
                 "a byte-level vocabulary has a token for each of the 256 bytes, "
                 f"this one lacks {len(missing)}, the first {missing[0]:#04x}"
             )
+        if b"" in self.token_ids:
+            raise TokenizerError(
+                f"a token must have one byte at least, token {self.token_ids[b'']} has none"
+            )
+        if wrong := [text for text in self.special_tokens if not _is_well_formed(text)]:
+            raise TokenizerError(f"a special token must be well-formed text, got {wrong[0]!r}")
         if wrong := [text for text in self.special_tokens if not text or self._is_token(text)]:
             raise TokenizerError(
                 f"a special token must have a text that no other token has, got {wrong[0]!r}"

@@ -1,5 +1,8 @@
 import io
+import os
 import re
+import shlex
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +12,8 @@ import pytest
 
 from llm_tokenizer import text_files
 from llm_tokenizer.cli import main
+
+ROOT = Path(__file__).parents[2]
 
 
 def read_from(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -105,6 +110,26 @@ def test_show_does_not_let_the_text_drive_the_terminal(
     out = capsys.readouterr().out
     assert "\\x1b" in out
     assert not set(out) & set("\x1b\x07\r")
+
+
+@pytest.mark.parametrize(("args", "end"), [(["count"], "<&-"), (["count", "README.md"], ">&-")])
+def test_a_closed_stream_is_told_in_one_line(args: list[str], end: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m llm_tokenizer.cli {' '.join(args)} {end}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: cannot .* it is closed.*\n", done.stderr)
+
+
+def test_show_works_where_the_output_is_not_utf8() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_tokenizer.cli", "show"],
+        input="é ž".encode(),
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"2634\t\xe9\n25370\t \\xc5\n122\t\\xbe\n"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The compiled path where it does something of its own: caches, windows, threads, wide ids."""
 
+import copy
 import os
+import pickle
 import random
 import string
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -143,6 +145,17 @@ def test_many_threads_may_encode_and_decode_at_once(
     assert fast.encode_ordinary_batch(texts, num_threads=3) == expected
 
 
+def test_threads_may_be_the_first_to_use_the_compiled_path() -> None:
+    code = (
+        "from llm_tokenizer import Tokenizer; t = Tokenizer.gpt2();"
+        "ids = t.encode_batch(['hello world, it\\'s 12 ' * 5000] * 60, num_threads=16);"
+        "print(len({tuple(i) for i in ids}))"
+    )
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "1\n")
+
+
 def test_ids_beyond_16_bits_are_held_in_32(tmp_path: Path) -> None:
     trained = Tokenizer.train([LICENSE], 700).vocabulary
     moved = Vocabulary(
@@ -183,6 +196,17 @@ def test_any_merges_give_the_ids_of_hugging_face(tmp_path: Path, seed: int) -> N
         expected = theirs.encode(text).ids
         assert slow.encode_ordinary(text) == expected
         assert fast.encode_ordinary(text) == expected
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_a_copy_encodes_on_its_own(
+    released: Tokenizer, how: Callable[[Tokenizer], Tokenizer]
+) -> None:
+    original = on_compiled_path(released)
+    copied = how(original)
+    assert copied._codec is not original._codec
+    assert copied.fingerprint == original.fingerprint
+    assert copied.encode_ordinary(LICENSE) == original.encode_ordinary(LICENSE)
 
 
 GUARDED = """

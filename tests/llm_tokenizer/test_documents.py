@@ -54,6 +54,7 @@ def test_the_bytes_of_an_arrow_array_are_read_where_they_lie() -> None:
         (pa.chunked_array([["a"], ["b"]]), "chunks"),
         (pa.array([b"a", b"ab\xe6\x97"]).view("string"), "must be UTF-8: .* index 1"),
         ("text", "put a single one in a list"),
+        (["a", None], "document 1 must be a string, got NoneType"),
     ],
 )
 def test_anything_else_is_refused_in_a_sentence(

@@ -122,6 +122,12 @@ def test_end_of_text_gets_the_first_free_id_of_a_tiktoken_file(tmp_path: Path) -
         (b"I Q 0\n", "line 1"),
         (b"IQ== x\n", "line 1"),
         (b"%% 0\n", "line 1"),
+        ("IQ== ٩\n".encode(), "line 1"),
+        (
+            b" 900\n"
+            + b"".join(b"%s %d\n" % (base64.b64encode(bytes([b])), b) for b in range(256)),
+            "a token must have one byte at least",
+        ),
         (b"IQ== 0\n", "lacks 255"),
         (b"\xff\n", "must be UTF-8 text: byte 0 is not"),
     ],
@@ -143,6 +149,49 @@ def test_a_tiktoken_file_is_refused_for_what_it_cannot_hold(tmp_path: Path) -> N
     with pytest.raises(TokenizerError, match="in the order of their ids"):
         files.write(unordered, tmp_path / "x.tiktoken")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000])
+def test_a_path_that_cannot_be_is_refused_in_one_line(path: str) -> None:
+    with pytest.raises(TokenizerError, match="cannot read"):
+        Tokenizer.load(path)
+
+
+def test_a_merge_of_a_token_that_is_missing_is_named(directory: Path) -> None:
+    with (directory / "merges.txt").open("a", encoding="utf-8") as file:
+        file.write("q q\n")
+    with pytest.raises(TokenizerError, match="q q, needs the token qq"):
+        Tokenizer.load(directory)
+
+
+def test_a_tiktoken_file_is_refused_where_ranks_would_merge_otherwise(tmp_path: Path) -> None:
+    # By rank "abc" becomes "ab", "c", and so "abc" would be made of these two.
+    vocabulary = Vocabulary.from_merges([(b"a", b"b"), (b"b", b"c"), (b"a", b"bc")])
+    with pytest.raises(TokenizerError, match="does not give this vocabulary's merges"):
+        files.write(vocabulary, tmp_path / "x.tiktoken")
+
+
+@pytest.mark.parametrize(
+    ("changes", "added", "told"),
+    [
+        ({"end_of_word_suffix": "</w>"}, {}, "end_of_word_suffix must be None, got '</w>'"),
+        ({"dropout": 0.5}, {}, "dropout must be None, got 0.5"),
+        ({"ignore_merges": True}, {}, "ignore_merges must be False, got True"),
+        ({}, {"lstrip": True}, "lstrip false for the added token '<.endoftext.>'"),
+        ({}, {"content": "a"}, "must not add a token that the merges make, too, got 'a'"),
+    ],
+)
+def test_a_tokenizer_json_that_would_encode_otherwise_is_refused(
+    tmp_path: Path, changes: dict[str, object], added: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    Tokenizer.train(["abab"], 258).save(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["model"] |= changes
+    content["added_tokens"][0] |= added
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(TokenizerError, match=told):
+        Tokenizer.load(path)
 
 
 def test_hugging_face_tokenizers_reads_a_written_tokenizer_json(
@@ -172,7 +221,8 @@ def test_transformers_opens_a_saved_vocabulary(directory: Path) -> None:
         ("vocab.json", '{"a": 1}', "lacks 255"),
         ("merges.txt", "#version: 0.2\nt h\nbroken\n", "line 3: wanted two tokens"),
         ("merges.txt", "t \u20ac\n", "stands for no byte"),
-        ("merges.txt", "q q\n", "merge 1, q q, needs the token qq"),
+        ("merges.txt", "#version: 0.2\n", "merges.txt lacks the merge that makes the token"),
+        ("vocab.json", '{"a": ' + "9" * 5000 + "}", "vocab.json is not valid JSON"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_is_wrong(

@@ -174,6 +174,13 @@ def test_ids_of_any_kind_of_sequence_are_decoded(
     assert gpt2.decode(of_type([15496, 11, 995])) == "Hello, world"
 
 
+@pytest.mark.parametrize("of_type", [bytes, bytearray])
+def test_bytes_are_a_sequence_of_ids_like_any_other(
+    gpt2: Tokenizer, of_type: Callable[[list[int]], bytes]
+) -> None:
+    assert gpt2.decode(of_type([5, 0, 0, 0])) == gpt2.decode([5, 0, 0, 0])
+
+
 @pytest.mark.parametrize("wrong", [-1, 50257, 2**32, 2**70])
 def test_an_id_that_does_not_exist_is_named(gpt2: Tokenizer, wrong: int) -> None:
     for ids in ([1, wrong], [*range(2000), wrong]):

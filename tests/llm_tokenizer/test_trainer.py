@@ -68,6 +68,25 @@ def test_a_special_token_must_differ_from_every_other(special: str) -> None:
         Tokenizer.train([" the the the"] * 2, 300, special_tokens=[special])
 
 
+def test_memory_is_not_taken_for_tokens_that_cannot_be() -> None:
+    huge = Tokenizer.train(["abab"] * 2, 10**20, min_frequency=1)
+    assert huge.fingerprint == Tokenizer.train(["abab"] * 2, 300, min_frequency=1).fingerprint
+    assert Tokenizer.train(["abab"], 300, min_frequency=10**20).vocabulary.merges == []
+
+
+@pytest.mark.parametrize("text", [None, 1, b"ab"])
+def test_what_is_neither_a_text_nor_a_path_is_refused(text: object) -> None:
+    with pytest.raises(TokenizerError, match="must be strings or paths, got"):
+        Tokenizer.train([text], 300)  # type: ignore[list-item]
+
+
+def test_special_tokens_are_several_well_formed_texts() -> None:
+    with pytest.raises(TokenizerError, match="special_tokens must be several texts"):
+        Tokenizer.train(["text"], 300, special_tokens="<|a|>")
+    with pytest.raises(TokenizerError, match="a special token must be well-formed text"):
+        Tokenizer.train(["text"], 300, special_tokens=["\ud800"])
+
+
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes(b"ab\xff")
     with pytest.raises(TokenizerError, match="x.txt must be UTF-8 text: byte 2 is not"):
