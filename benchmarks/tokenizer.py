@@ -1,10 +1,10 @@
 """Encoding, decoding and training beside the fastest peers, in one run.
 
-python benchmarks/tokenizer.py [FILE ...] [--rounds 9] [--train]
+python benchmarks/tokenizer.py [FILE ...] [--rounds 5] [--train]
 
 Without files, the texts are those that every machine with the extra `bench` has: Python's
 documentation (English), its source (code), and Django's translations (many scripts), 4 MB of each.
-Warm is a text encoded again and again, cold the first text of a new tokenizer. All run on one
+Warm is a text encoded five times in a row, cold the first text of a new tokenizer. All run on one
 thread, but for training, where the peers use all cores. quicktok is left out, as it cannot take
 GPT-2's vocabulary. What ends with "flat" or "numpy" or "array" returns numbers without making a
 Python object of each, what else makes a list.
@@ -38,6 +38,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from gpt2.data.sources import stdlib_docs
 from llm_tokenizer import Tokenizer
 
+IN_A_ROW = 5
 TEXT_BYTES, TRAINING_BYTES, TRAINED_VOCABULARY = 4_000_000, 50_000_000, 32_000
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # tiktoken's own pattern for GPT-2, so that no vocabulary has to be downloaded.
@@ -59,7 +60,7 @@ def main() -> None:
     """Print a table for each of encoding, decoding and, if asked for, training."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("files", nargs="*", type=Path, help="texts, in place of the usual three")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train", action="store_true", help="train, too: a minute or two")
     options = parser.parse_args()
     texts = {path.name: read(path) for path in options.files} or usual_texts()
@@ -145,10 +146,11 @@ def compare_encoding(texts: dict[str, str], peers: list[Peer], rounds: int) -> N
         cold: list[list[float]] = [[] for _ in peers]
         for number in range(rounds):
             for k, peer in enumerate(peers):
-                if peer.package == "tokenizers" and number >= 3:
+                if peer.package == "tokenizers" and number > 0:
                     continue  # seconds each
                 peer.encode(made[k], text)  # so that what ran before does not hold the caches
-                warm[k].append(megabytes / seconds(partial(peer.encode, made[k], text)))
+                for _ in range(IN_A_ROW):
+                    warm[k].append(megabytes / seconds(partial(peer.encode, made[k], text)))
                 cold[k].append(megabytes / seconds(partial(peer.encode, peer.make(), text)))
         for row, fast, slow in zip(table[1:], warm, cold, strict=True):
             row.append(f"{statistics.median(fast):.0f} / {statistics.median(slow):.0f}")
