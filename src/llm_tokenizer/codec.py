@@ -70,6 +70,7 @@ class Codec:
             bounds: Text k lies from bounds[k] to bounds[k + 1].
             num_threads: How many threads share the work, at least 1.
         """
+        num_threads = min(num_threads, len(bounds))
         shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
         firsts = np.searchsorted(bounds[:-1], shares)
         firsts[0], firsts[-1] = 0, len(bounds) - 1

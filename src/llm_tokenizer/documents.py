@@ -1,6 +1,7 @@
 """Many texts as one run of UTF-8 and the places where each begins and ends."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,13 @@ OFFSET_TYPES = {"string": np.int32, "large_string": np.int64}  # of Arrow's two 
 
 
 def utf8_of(
-    documents: "pa.StringArray | Sequence[str]",
+    documents: "pa.StringArray | Sequence[str]", num_threads: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Return the bytes of all documents, and bounds: document k lies from bounds[k] to bounds[k+1].
 
     Args:
         documents: An Arrow array, of which no byte is copied, or strings.
+        num_threads: How many threads share the work of checking an Arrow array, at least 1.
     Raises:
         TokenizerError: A document is null or not UTF-8, an Arrow array is not one of strings or in
             chunks, or a single string was given.
@@ -33,7 +35,7 @@ def utf8_of(
             "them with .combine_chunks()"
         )
     if hasattr(documents, "buffers"):
-        return _of_arrow(documents)
+        return _of_arrow(documents, num_threads)
     if isinstance(documents, str):
         raise TokenizerError("documents must be several texts; put a single one in a list")
     for k, text in enumerate(documents):
@@ -44,7 +46,7 @@ def utf8_of(
     return np.frombuffer(b"".join(texts), np.uint8), bounds
 
 
-def _of_arrow(array: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _of_arrow(array: Any, num_threads: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Read an Arrow array's buffers. Source: Arrow columnar format 1.5, variable-size binary."""
     if str(array.type) not in OFFSET_TYPES:
         raise TokenizerError(
@@ -55,13 +57,23 @@ def _of_arrow(array: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
         first = array.is_null().index(True).as_py()
         raise TokenizerError(f"document {first} is null; array.fill_null('') makes it empty")
     _, offsets, content = array.buffers()
-    try:
-        array.validate(full=True)
-    except ValueError as error:
-        raise TokenizerError(f"documents must be UTF-8: {error}") from None
+    share = max(1, -(-len(array) // num_threads))
+    parts = [array.slice(first, share) for first in range(0, len(array), share)]
+    with ThreadPoolExecutor(num_threads) as threads:
+        if not all(threads.map(_is_utf8, parts)):
+            wrong = next(k for k in range(len(array)) if not _is_utf8(array.slice(k, 1)))
+            raise TokenizerError(f"document {wrong} is not UTF-8")
     if len(array) == 0:
         return np.empty(0, np.uint8), np.zeros(1, np.int64)
     bounds = np.frombuffer(offsets, OFFSET_TYPES[str(array.type)])
     bounds = bounds[array.offset : array.offset + len(array) + 1].astype(np.int64)
     utf8 = np.empty(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
     return utf8, bounds
+
+
+def _is_utf8(array: Any) -> bool:
+    try:
+        array.validate(full=True)
+    except ValueError:
+        return False
+    return True

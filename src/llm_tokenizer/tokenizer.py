@@ -219,7 +219,7 @@ class Tokenizer:
 
         if num_threads < 1:
             raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
-        utf8, bounds = utf8_of(documents)
+        utf8, bounds = utf8_of(documents, num_threads)
         if codec := self._codec_for(int(bounds[-1] - bounds[0])):
             return codec.encode_documents(utf8, bounds, num_threads)
         encoded = [

@@ -41,7 +41,7 @@ def test_no_documents_and_empty_documents_have_no_ids(gpt2: Tokenizer) -> None:
 
 def test_the_bytes_of_an_arrow_array_are_read_where_they_lie() -> None:
     documents = pa.array(TEXTS)
-    utf8, _ = utf8_of(documents)
+    utf8, _ = utf8_of(documents, 1)
     assert utf8.ctypes.data == documents.buffers()[2].address
 
 
@@ -52,7 +52,7 @@ def test_the_bytes_of_an_arrow_array_are_read_where_they_lie() -> None:
         (pa.array([1, 2]), "type string or large_string, got int64"),
         (pa.array([b"a"]), "type string or large_string, got binary"),
         (pa.chunked_array([["a"], ["b"]]), "chunks"),
-        (pa.array([b"a", b"ab\xe6\x97"]).view("string"), "must be UTF-8: .* index 1"),
+        (pa.array([b"a", b"ab\xe6\x97"]).view("string"), "document 1 is not UTF-8"),
         ("text", "put a single one in a list"),
         (["a", None], "document 1 must be a string, got NoneType"),
     ],
