@@ -289,7 +289,8 @@ def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
             raise TokenizerError(
                 f"{MERGES_FILE}, line {number}: wanted two tokens and a space between, got {line!r}"
             )
-        left, right = (parsed.get(part) or parse_bytes(part) for part in parts)
+        left = parsed.get(parts[0]) or parse_bytes(parts[0])
+        right = parsed.get(parts[1]) or parse_bytes(parts[1])
         parsed[parts[0] + parts[1]] = left + right
         merges.append((left, right))
     return merges
