@@ -68,7 +68,7 @@ def main() -> None:
         Tokenizer.gpt2().save(Path(directory) / "tokenizer.json")
         peers = all_peers(Path(directory) / "tokenizer.json")
         compare_encoding(texts, peers, options.rounds)
-        compare_decoding(next(iter(texts.values())), options.rounds)
+        compare_decoding(next(iter(texts.values())), peers, options.rounds)
     if options.train:
         compare_training(options.rounds)
 
@@ -157,12 +157,12 @@ def compare_encoding(texts: dict[str, str], peers: list[Peer], rounds: int) -> N
     print_table(table)
 
 
-def compare_decoding(text: str, rounds: int) -> None:
+def compare_decoding(text: str, peers: list[Peer], rounds: int) -> None:
     """Print the milliseconds that decoding a list, and an array, of ids takes."""
     gpt2 = Tokenizer.gpt2()
     array = gpt2.encode_to_array(text)
     ids = array.tolist()
-    encoding = all_peers(Path("unused"))[5].make()
+    encoding = next(peer for peer in peers if peer.package == "tiktoken").make()
     calls = {
         "gpt2-from-scratch, list": lambda: gpt2.decode_bytes(ids),
         "gpt2-from-scratch, array": lambda: gpt2.decode_bytes(array),

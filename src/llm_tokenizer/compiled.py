@@ -57,7 +57,7 @@ MARGIN = 80  # bytes before the end of a text from where on a copy is read: 64 +
 TAIL_BYTES = 2 * MARGIN + 32
 
 ID_BITS = 21  # of a token id and of a rank: a pair and its rank fit a 64-bit word
-LIKELY_BITS = 18
+LIKELY_BITS = 18  # of a hash: 2**18 bits are 32 KiB, and fit the first cache
 RANK_MASK = U(2**ID_BITS - 1)
 NO_TOKEN = np.uint32(2**ID_BITS - 1)
 PLACE_BITS = 32 - ID_BITS  # of a place in a window: a rank and a place fit 32 bits

@@ -69,9 +69,8 @@ def train(
 
 
 def _count(texts: Iterable[str | Path], bar: "_Bar | None") -> "PieceCounter":
-    from llm_tokenizer.piece_counter import (
-        PieceCounter,
-    )  # which takes longer to load than all of this
+    # Here, as this loads Numba, which takes longer than all the rest of the package.
+    from llm_tokenizer.piece_counter import PieceCounter
 
     pieces = PieceCounter()
     for text in texts:

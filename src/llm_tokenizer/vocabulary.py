@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.splitter import well_formed
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -46,10 +47,6 @@ def parse_bytes(shown: str) -> bytes:
         ) from None
 
 
-def _is_well_formed(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 @dataclass(frozen=True)
 class Vocabulary:
     """The tokens and merges of a byte-level byte-pair encoding."""
@@ -68,7 +65,7 @@ class Vocabulary:
             raise TokenizerError(
                 f"a token must have one byte at least, token {self.token_ids[b'']} has none"
             )
-        if wrong := [text for text in self.special_tokens if not _is_well_formed(text)]:
+        if wrong := [text for text in self.special_tokens if text != well_formed(text)]:
             raise TokenizerError(f"a special token must be well-formed text, got {wrong[0]!r}")
         if wrong := [text for text in self.special_tokens if not text or self._is_token(text)]:
             raise TokenizerError(
