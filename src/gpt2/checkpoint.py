@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import CONFIG_FILE, GPT2, WEIGHTS_FILE, write_tensors
+from gpt2.hub import CONFIG_FILE
+from gpt2.pretrained import GPT2
+from gpt2.weight_files import WEIGHTS_FILE, write_tensors
 
 MANIFEST_FILE = "manifest.json"
 STATE_TENSORS, STATE_FILE = "training_state.safetensors", "training_state.json"

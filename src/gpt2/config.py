@@ -14,6 +14,9 @@ SETTINGS_FILE = "config.toml"  # of a run directory
 
 AttentionBackend = Literal["manual", "flash"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+Activation = Literal[
+    "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"
+]  # the first three are one function
 OptimizerKind = Literal["adamw", "muon"]
 
 
@@ -37,8 +40,18 @@ class GPT2Config:
     """Attention heads a block."""
     n_inner: int | None = None
     """Channels inside the MLP; 4 * n_embd if not set."""
+    activation_function: Activation = "gelu_new"
+    """Between the two projections of the MLP; the released models have gelu_new."""
     layer_norm_epsilon: float = 1e-5
     """Added to the variance in every LayerNorm."""
+    scale_attn_weights: bool = True
+    """Divide attention scores by sqrt(channels a head)."""
+    scale_attn_by_inverse_layer_idx: bool = False
+    """Divide the attention scores of the n-th block by n, too."""
+    reorder_and_upcast_attn: bool = False
+    """Compute attention scores in float32, whatever the dtype."""
+    tie_word_embeddings: bool = True
+    """Use the token embeddings as the head, too."""
     embd_pdrop: float = 0.1
     """Dropout rate of the embeddings."""
     attn_pdrop: float = 0.1
@@ -55,6 +68,7 @@ class GPT2Config:
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             rate = getattr(self, name)
             _check(0 <= rate < 1, f"{name} must be at least 0 and below 1", rate)
+        _check_choice("activation_function", self.activation_function, Activation)
         _check(
             self.layer_norm_epsilon > 0,
             "layer_norm_epsilon must be above 0",
@@ -109,14 +123,27 @@ class GPT2Config:
                     f"config.json: {key} must be {json.dumps(supported)}, the GPT-2 that is "
                     f"implemented here, got {json.dumps(entries[key])}"
                 )
+        for key in HUGGING_FACE_UNSUPPORTED:
+            if entries.get(key):
+                raise ConfigError(
+                    f"config.json: {key} changes the model in a way that is not implemented here; "
+                    f"wanted none, got {json.dumps(entries[key]):.80}"
+                )
         types = {entry.name: entry.type for entry in dataclasses.fields(cls)}
-        return cls(
-            **{
-                key: _typed(f"config.json: {key}", value, types[key])
-                for key, value in entries.items()
-                if key in types
-            }
-        )
+        values: dict[str, Any] = {}
+        for key, value in entries.items():
+            name = HUGGING_FACE_ALIASES.get(key, key)
+            if name in types:
+                value = _typed(f"config.json: {key}", value, types[name])
+                _check(
+                    values.setdefault(name, value) == value,
+                    f"config.json: {key} must be {name}, {values[name]}",
+                    value,
+                )
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"config.json: {error}") from None
 
     def to_hugging_face(self) -> dict[str, Any]:
         """Return the entries of a config.json."""
@@ -137,12 +164,16 @@ PRESETS: dict[str, dict[str, int]] = {
 # Entries of config.json that change the mathematics, and the one value of each that is implemented.
 HUGGING_FACE_FIXED: dict[str, Any] = {
     "model_type": "gpt2",
-    "activation_function": "gelu_new",
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "reorder_and_upcast_attn": False,
     "add_cross_attention": False,
-    "tie_word_embeddings": True,
+}
+# Entries that do so unless they are empty: compressed weights, removed heads, code of its own.
+HUGGING_FACE_UNSUPPORTED = ("quantization_config", "pruned_heads", "auto_map")
+# Names of other models that transformers takes for GPT-2's.
+HUGGING_FACE_ALIASES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
 }
 
 
@@ -175,8 +206,12 @@ class TrainingConfig:
     """Arithmetic of the matrix products; weights stay float32. auto: bfloat16 where it is fast."""
     device: str = "auto"
     """cpu, cuda or mps; auto takes the fastest there is."""
+    compile: bool = False
+    """Compile the blocks with torch.compile: faster steps after a minute or so."""
     attention: AttentionBackend = "flash"
-    """Attention backend of every block."""
+    """Attention backend of every block, or of attention_blocks."""
+    attention_blocks: tuple[int, ...] | None = None
+    """Blocks that get this backend, the first being 0; all if not set, the others flash."""
     gradient_checkpointing: bool = False
     """Recompute each block in the backward pass: less memory, more time."""
 
@@ -364,6 +399,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
     kinds = get_args(kind) or (kind,)  # of a union its types, of a Literal its values
+    if isinstance(value, list) and tuple[int, ...] in kinds and set(map(type, value)) <= {int}:
+        return tuple(value)
     wanted = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
     _check(type(value) in kinds or value in kinds, f"{name} must be {wanted}", value)
     return value

@@ -82,6 +82,18 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return context
 
 
+def product_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """Return the dtype in which a matrix product of the tensor runs: autocast's, or its own."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which every operation runs in the dtype of its inputs."""
+    context: AbstractContextManager[None] = torch.autocast(device.type, enabled=False)
+    return context
+
+
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     """Return the operations a second that a matrix product can reach: the denominator of MFU.
 

@@ -1,40 +1,55 @@
 """GPT2: the network with its tokenizer and its files, those of a Hugging Face model directory."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import huggingface_hub
-import safetensors
-import safetensors.torch
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from torch import Tensor
 
-from gpt2.config import PRESETS, GPT2Config
+from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.errors import CheckpointError, ConfigError, InputError
+from gpt2.hub import CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILES, locate
 from gpt2.model.gpt import GPT2Network
+from gpt2.weight_files import WEIGHTS_FILE, read_json, read_tensors, write_tensors
 from llm_tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
-from llm_tokenizer.files import MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
 from llm_tokenizer.text_files import write_whole
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-TOKENIZER_FILES = [VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE]
-
-# Hugging Face's names are ours behind a prefix, which the oldest files lack. These four matrices of
-# each block lie there as (inputs, outputs), the transpose of what nn.Linear holds.
-PREFIX = "transformer."
-TRANSPOSED = (
-    "attn.c_attn.weight",
-    "attn.c_proj.weight",
-    "mlp.c_fc.weight",
-    "mlp.c_proj.weight",
+# Our name and Hugging Face's of every tensor, N being the number of a block. There the matrices of
+# a block lie as (inputs, outputs), the transpose of what nn.Linear holds.
+AS_IS, TRANSPOSED = False, True
+NAMES = (
+    ("wte.weight", "transformer.wte.weight", AS_IS),
+    ("wpe.weight", "transformer.wpe.weight", AS_IS),
+    ("h.N.ln_1.weight", "transformer.h.N.ln_1.weight", AS_IS),
+    ("h.N.ln_1.bias", "transformer.h.N.ln_1.bias", AS_IS),
+    ("h.N.attn.c_attn.weight", "transformer.h.N.attn.c_attn.weight", TRANSPOSED),
+    ("h.N.attn.c_attn.bias", "transformer.h.N.attn.c_attn.bias", AS_IS),
+    ("h.N.attn.c_proj.weight", "transformer.h.N.attn.c_proj.weight", TRANSPOSED),
+    ("h.N.attn.c_proj.bias", "transformer.h.N.attn.c_proj.bias", AS_IS),
+    ("h.N.ln_2.weight", "transformer.h.N.ln_2.weight", AS_IS),
+    ("h.N.ln_2.bias", "transformer.h.N.ln_2.bias", AS_IS),
+    ("h.N.mlp.c_fc.weight", "transformer.h.N.mlp.c_fc.weight", TRANSPOSED),
+    ("h.N.mlp.c_fc.bias", "transformer.h.N.mlp.c_fc.bias", AS_IS),
+    ("h.N.mlp.c_proj.weight", "transformer.h.N.mlp.c_proj.weight", TRANSPOSED),
+    ("h.N.mlp.c_proj.bias", "transformer.h.N.mlp.c_proj.bias", AS_IS),
+    ("ln_f.weight", "transformer.ln_f.weight", AS_IS),
+    ("ln_f.bias", "transformer.ln_f.bias", AS_IS),
+    ("lm_head.weight", "lm_head.weight", AS_IS),
 )
+PREFIX = "transformer."  # the oldest files lack it
 SKIPPED = (".attn.bias", ".attn.masked_bias")  # causal masks that old files carry
-HEAD = "lm_head.weight"  # the token embeddings again, in the files that have it
+EMBEDDINGS, HEAD = "transformer.wte.weight", "lm_head.weight"  # equal where the head is tied
+SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+class Place(NamedTuple):
+    """Where a tensor of a file belongs in the model."""
+
+    name: str  # ours
+    transposed: bool
+    shape: tuple[int, ...]  # in the file
 
 
 class GPT2(GPT2Network):
@@ -44,18 +59,27 @@ class GPT2(GPT2Network):
         config: Sizes and rates; see `GPT2Config`.
         tokenizer: What its ids mean; needed wherever text goes in or comes out.
         seed: Seed of the initial weights.
+        attention: Backend of the blocks listed, "manual" or "flash"; the others have flash.
+        attention_blocks: Their numbers, the first being 0; all if not given.
     """
 
     def __init__(
-        self, config: GPT2Config, *, tokenizer: Tokenizer | None = None, seed: int = 0
+        self,
+        config: GPT2Config,
+        *,
+        tokenizer: Tokenizer | None = None,
+        seed: int = 0,
+        attention: AttentionBackend = "flash",
+        attention_blocks: Iterable[int] | None = None,
     ) -> None:
-        super().__init__(config, seed=seed)
+        super().__init__(config, seed=seed, attention=attention, attention_blocks=attention_blocks)
         if tokenizer and tokenizer.n_vocab > config.vocab_size:
             raise ConfigError(
                 f"model.vocab_size must be at least the tokenizer's {tokenizer.n_vocab}, "
                 f"got {config.vocab_size}"
             )
         self.tokenizer = tokenizer
+        self.special_ids = _special_ids(tokenizer)
 
     @classmethod
     def from_pretrained(
@@ -72,45 +96,50 @@ class GPT2(GPT2Network):
             name_or_path: A local directory, or a name on the hub; "gpt2", "gpt2-medium",
                 "gpt2-large" and "gpt2-xl" are the released models.
             revision: Branch, tag or commit on the hub.
-            dtype: Of the weights; as in the file if not given.
+            dtype: Of the weights; that of config.json if not given, or else of the file.
             device: Where to put them; the CPU if not given.
         Raises:
             CheckpointError: Nothing is there, or it is damaged or no GPT-2.
             ConfigError: It needs mathematics that is not implemented here.
         """
-        directory = _locate(name_or_path, revision)
-        config = GPT2Config.from_hugging_face(_read_json(directory / CONFIG_FILE))
-        model = cls(config, tokenizer=_read_tokenizer(directory, config))
-        stored = _read_weights(model, directory / WEIGHTS_FILE)
-        return model.to(device=device, dtype=dtype or stored).eval()
+        directory = locate(name_or_path, revision)
+        entries = read_json(directory / CONFIG_FILE)
+        config = GPT2Config.from_hugging_face(entries)
+        with torch.device("meta"):  # shapes alone: the weights are those of the file
+            model = cls(config)
+        weights = _read_weights(directory, config, dtype or _named_dtype(entries), device)
+        model.load_state_dict(weights, assign=True)
+        model.build_masks(device)
+        if (directory / GENERATION_FILE).exists():  # what it says of them goes before config.json
+            entries |= read_json(directory / GENERATION_FILE)
+        model.tokenizer = _read_tokenizer(directory, config)
+        model.special_ids = _special_ids(model.tokenizer)
+        model.special_ids |= {name: entries[name] for name in SPECIAL_IDS if name in entries}
+        return model.eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write a directory that `from_pretrained` and transformers open."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        entries = self.config.to_hugging_face() | {"dtype": str(self.wte.weight.dtype)[6:]}
-        generation: dict[str, Any] = {"_from_model_config": True}
         if self.tokenizer:
             self.tokenizer.save(directory)
-        if (end := self.end_of_text) >= 0:
-            entries |= {"bos_token_id": end, "eos_token_id": end}
-            generation |= {"bos_token_id": end, "eos_token_id": end}
-        _write_json(directory / CONFIG_FILE, entries)
-        _write_json(directory / "generation_config.json", generation)
-        weights = {to_hugging_face(name): _turn(name, t) for name, t in self.state_dict().items()}
-        write_tensors(directory / WEIGHTS_FILE, weights)
+        entries = self.config.to_hugging_face() | {"dtype": str(self.wte.weight.dtype)[6:]}
+        _write_json(directory / CONFIG_FILE, entries | self.special_ids)
+        generation = {"_from_model_config": True} | self.special_ids
+        _write_json(directory / GENERATION_FILE, generation)
+        write_tensors(directory / WEIGHTS_FILE, dict(hugging_face_tensors(self)))
 
     @property
-    def end_of_text(self) -> int:
-        """The id of <|endoftext|>; -1, which is no id, without a tokenizer that has it."""
-        if self.tokenizer is None or END_OF_TEXT not in self.tokenizer.special_tokens_set:
-            return -1
-        return self.tokenizer.eot_token
+    def end_ids(self) -> frozenset[int]:
+        """The ids that end a text: that of <|endoftext|>, or what config.json says."""
+        ids = self.special_ids.get("eos_token_id")
+        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
 
     @property
     def readable_ids(self) -> int:
         """The number of ids that stand for something: a vocabulary may be padded for speed."""
-        return self.config.vocab_size if self.tokenizer is None else self.tokenizer.n_vocab
+        size = self.config.vocab_size
+        return size if self.tokenizer is None else min(size, self.tokenizer.n_vocab)
 
     def require_tokenizer(self) -> Tokenizer:
         """Return the tokenizer.
@@ -125,147 +154,114 @@ class GPT2(GPT2Network):
         return self.tokenizer
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all.
+def hugging_face_tensors(model: GPT2Network) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a model as Hugging Face's files hold them, each with its name."""
+    weights = model.state_dict()
+    for theirs, place in places(model.config).items():
+        weight = weights[place.name]
+        yield theirs, weight.t().contiguous() if place.transposed else weight
+
+
+def places(config: GPT2Config) -> dict[str, Place]:
+    """Return where each tensor of a model belongs, by Hugging Face's name of it.
+
+    >>> places(GPT2Config(n_embd=12))["transformer.h.0.attn.c_attn.weight"]
+    Place(name='h.0.attn.c_attn.weight', transposed=True, shape=(12, 36))
+    """
+    with torch.device("meta"):
+        wanted = GPT2Network(config).state_dict()
+    table = {}
+    for ours, theirs, transposed in NAMES:
+        for number in range(config.n_layer if ".N." in ours else 1):
+            name = ours.replace("N", str(number), 1)
+            if name in wanted:  # a tied head is not
+                shape = tuple(wanted[name].shape)
+                table[theirs.replace("N", str(number), 1)] = Place(
+                    name, transposed, shape[::-1] if transposed else shape
+                )
+    return table
+
+
+def _read_weights(
+    directory: Path,
+    config: GPT2Config,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> dict[str, Tensor]:
+    """Return the weights of a model directory by our names, at most one tensor twice in memory.
+
+    They are all of one dtype, that of the first in the file if none is given.
 
     Raises:
-        CheckpointError: It could not be written, as on a full disk.
+        CheckpointError: A file is damaged, or tensors are missing, unexpected or misshapen; all
+            of them are told.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
-    except SafetensorError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"could not write {path}: {error}") from None
-    partial.chmod(path.parent.stat().st_mode & 0o666)  # the library lets nobody else read it
-    partial.replace(path)
-
-
-def to_hugging_face(name: str) -> str:
-    """Return Hugging Face's name of one of our tensors.
-
-    >>> to_hugging_face("h.0.attn.c_attn.weight")
-    'transformer.h.0.attn.c_attn.weight'
-    """
-    return PREFIX + name
-
-
-def from_hugging_face(name: str) -> str | None:
-    """Return our name of one of Hugging Face's tensors, None for one that is not a weight."""
-    return None if name.endswith(SKIPPED) or name == HEAD else name.removeprefix(PREFIX)
-
-
-def _turn(name: str, tensor: Tensor) -> Tensor:
-    """Return a tensor in the other layout of the two."""
-    return tensor.t().contiguous() if name.endswith(TRANSPOSED) else tensor
-
-
-@torch.no_grad()
-def _read_weights(model: GPT2Network, path: Path) -> torch.dtype:
-    """Copy the weights of a file into the model, one at a time.
-
-    Returns:
-        The dtype of the token embeddings in the file.
-    """
-    wanted = model.state_dict()
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            stored = list(file.keys())
-            wrong = _misnamed(stored, wanted)
-            for theirs in stored:
-                ours = from_hugging_face(theirs)
-                if ours is not None and ours in wanted:
-                    wrong += _copy(_turn(ours, file.get_tensor(theirs)), wanted[ours], ours)
-                if ours == "wte.weight":
-                    embeddings = file.get_tensor(theirs)
-            if HEAD in stored and not wrong and not file.get_tensor(HEAD).equal(embeddings):
-                wrong = [f"{HEAD} must be tied, so equal to wte.weight, and is not"]
-    except OSError:
-        raise _no_weights(path) from None
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
-    if wrong:
-        raise CheckpointError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(sorted(wrong))}")
-    return embeddings.dtype
-
-
-def _misnamed(stored: Sequence[str], wanted: Mapping[str, Tensor]) -> list[str]:
-    """Return what is wrong with the names of a file's tensors."""
-    counts = Counter(name for name in map(from_hugging_face, stored) if name)
-    return [
-        *(f"missing {name}" for name in wanted if name not in counts),
-        *(f"unexpected {name}" for name in counts if name not in wanted),
-        *(f"{name} twice" for name, count in counts.items() if count > 1),
-    ]
-
-
-def _copy(tensor: Tensor, place: Tensor, name: str) -> list[str]:
-    """Copy a tensor to its place, or return why it does not fit there."""
-    wanted, got = tuple(place.shape), tuple(tensor.shape)
-    if got != wanted or not tensor.is_floating_point():
-        return [f"{name} must be {wanted} of floating point, got {got} of {tensor.dtype}"]
-    place.copy_(tensor)
-    return []
-
-
-def _no_weights(path: Path) -> CheckpointError:
-    directory = path.parent
-    others = [*sorted(directory.glob("*.bin")), *sorted(directory.glob("*.index.json"))]
-    names = ", ".join(file.name for file in others)
-    return CheckpointError(
-        f"{path} not found; a model directory holds its weights in one {WEIGHTS_FILE}"
-        + (f"; this one has {names}, which are not read yet" if names else "")
-    )
+    table = places(config)
+    if config.tie_word_embeddings:  # a file may hold the head, too: the embeddings again
+        table[HEAD] = table[EMBEDDINGS]
+    weights: dict[str, Tensor] = {}  # by Hugging Face's names
+    wrong = []
+    for stored, tensor in read_tensors(directory):
+        if stored.endswith(SKIPPED):
+            continue
+        theirs = stored if stored in table else PREFIX + stored
+        place = table.get(theirs)
+        got = f"{tuple(tensor.shape)} of {tensor.dtype}"
+        if place is None:
+            wrong.append(f"unexpected {stored} {got}")
+        elif theirs in weights:
+            wrong.append(f"{stored} twice")
+        elif tensor.shape != place.shape or not tensor.is_floating_point():
+            wrong.append(f"{stored} must be {place.shape} of floating point, got {got}")
+            weights[theirs] = tensor
+        else:
+            dtype = dtype or tensor.dtype
+            # A copy, so that the weights outlive the file, laid out and placed as they will stay.
+            source = tensor.t() if place.transposed else tensor
+            weights[theirs] = torch.empty(source.shape, dtype=dtype, device=device).copy_(source)
+    if config.tie_word_embeddings:
+        del table[HEAD]
+        head = weights.pop(HEAD, None)
+        if head is not None and not weights.setdefault(EMBEDDINGS, head).equal(head):
+            wrong.append(
+                f"{HEAD} must be tied, so equal to {EMBEDDINGS}, and is not; to have it as a head "
+                "of its own, set tie_word_embeddings to false"
+            )
+    missing = [f"missing {name} {table[name].shape}" for name in table.keys() - weights.keys()]
+    if wrong := sorted(missing) + wrong:
+        raise CheckpointError(f"{directory} does not fit its {CONFIG_FILE}: {'; '.join(wrong)}")
+    return {table[theirs].name: weight for theirs, weight in weights.items()}
 
 
 def _read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
     if any((directory / file).exists() for file in TOKENIZER_FILES):
         try:
-            return Tokenizer.load(directory)
+            tokenizer = Tokenizer.load(directory)
         except TokenizerError as error:
             raise CheckpointError(str(error)) from None
+        ordinary = tokenizer.n_vocab - len(tokenizer.special_tokens_set)
+        if ordinary > config.vocab_size:  # special ones may lie beyond: text has none of them
+            raise CheckpointError(
+                f"{directory} holds a tokenizer of {ordinary} tokens and a model of "
+                f"{config.vocab_size}; wanted a model of at least as many"
+            )
+        return tokenizer
     gpt2 = Tokenizer.gpt2()
     return gpt2 if config.vocab_size == gpt2.n_vocab else None
 
 
-def _locate(name_or_path: str | Path, revision: str | None) -> Path:
-    """Return the local directory of a model, downloaded if need be."""
-    if (directory := Path(name_or_path)).is_dir():
-        return directory
-    name = str(name_or_path)
-    repository = f"openai-community/{name}" if name in PRESETS else name
-    try:
-        found = huggingface_hub.snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, *TOKENIZER_FILES],
-        )
-    except HFValidationError:
-        raise CheckpointError(
-            f"no model at {name!r}: wanted a local directory or a name on the Hugging Face hub, "
-            "such as gpt2 or owner/model"
-        ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"no directory {name!r} here, and {repository!r} could not be downloaded from the "
-            f"Hugging Face hub ({type(error).__name__}); check the name and the network, or give "
-            "a local model directory"
-        ) from None
-    return Path(found)
+def _named_dtype(entries: Mapping[str, Any]) -> torch.dtype | None:
+    """Return the dtype that a config.json names, None if it names none."""
+    name = entries.get("dtype") or entries.get("torch_dtype")
+    dtype = getattr(torch, name, None) if isinstance(name, str) else None
+    return dtype if isinstance(dtype, torch.dtype) and dtype.is_floating_point else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} not found; a model directory holds {CONFIG_FILE} and {WEIGHTS_FILE}"
-        ) from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(entries, dict):
-        raise CheckpointError(f"{path} must be an object of settings, got {entries!r:.40}")
-    return entries
+def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Return what config.json says of special ids: <|endoftext|> opens a text, and ends it."""
+    if tokenizer is None or END_OF_TEXT not in tokenizer.special_tokens_set:
+        return {}
+    return {"bos_token_id": tokenizer.eot_token, "eos_token_id": tokenizer.eot_token}
 
 
 def _write_json(path: Path, entries: dict[str, Any]) -> None:

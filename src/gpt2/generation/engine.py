@@ -65,6 +65,7 @@ def _continue(
         raise InputError("the prompt must have at least one token, got none")
     ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
     log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
+    ends = torch.tensor(sorted(model.end_ids), dtype=torch.long, device=model.device)
     ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
     for _ in range(config.max_new_tokens):
         context = ids[:, -model.config.n_positions :]
@@ -73,7 +74,7 @@ def _continue(
         chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
         ids = torch.cat([ids, drawn[:, None]], dim=1)
         log_probabilities = torch.cat([log_probabilities, chosen], dim=1)
-        ended |= drawn == model.end_of_text
+        ended |= torch.isin(drawn, ends)
         if ended.all():
             break
     new = ids[:, len(prompt_ids) :].tolist()
@@ -86,12 +87,11 @@ def _continue(
 def _sample(
     model: GPT2, prompt_ids: list[int], new: list[int], log_probabilities: list[float]
 ) -> Sample:
-    ended = model.end_of_text in new
-    length = new.index(model.end_of_text) if ended else len(new)
+    length = next((i for i, token in enumerate(new) if token in model.end_ids), len(new))
     return Sample(
         prompt_ids=prompt_ids,
         ids=new[:length],
         text=model.tokenizer.decode(new[:length]) if model.tokenizer else "",
-        finish_reason="end_of_text" if ended else "length",
+        finish_reason="end_of_text" if length < len(new) else "length",
         log_probabilities=log_probabilities[:length],
     )

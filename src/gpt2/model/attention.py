@@ -5,59 +5,118 @@ Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
 """
 
 import math
-from typing import get_args
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt2.config import AttentionBackend, GPT2Config
+from gpt2.devices import full_precision
 from gpt2.errors import ConfigError
 from gpt2.model.initialization import ResidualLinear
 
 
-def manual_attention(
-    q: Tensor, k: Tensor, v: Tensor, past: Tensor, drop_rate: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Attend by the formula: softmax(Q K^T / sqrt(D)) V, each token over its past alone.
+class Attend(Protocol):
+    """What the two backends are."""
 
-    Args:
-        q: Queries, (B, H, T, D).
-        k: Keys, (B, H, T, D).
-        v: Values, (B, H, T, D).
-        past: Which tokens (columns) each token (row) may see, (1, 1, T, T), boolean.
-        drop_rate: Share of the weights to drop, 0 to 1.
-    Returns:
-        The weighted sums (B, H, T, D), and the weights before dropout (B, H, T, T).
-    """
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, T)
-    weights = scores.masked_fill(~past, float("-inf")).softmax(dim=-1)
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        past: Tensor,
+        *,
+        scale: float,
+        drop_rate: float = 0.0,
+        upcast: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Mix the values of each token's past.
+
+        Args:
+            q: Queries, (B, H, T, D).
+            k: Keys, (B, H, T, D).
+            v: Values, (B, H, T, D).
+            past: Which tokens (columns) each token (row) may see: the lower triangle,
+                (1, 1, T, T), boolean.
+            scale: Factor of the scores; 1 / sqrt(D) in the paper.
+            drop_rate: Share of the weights to drop, 0 to 1.
+            upcast: Compute the scores in float32.
+        Returns:
+            The weighted sums (B, H, T, D), and the weights before dropout (B, H, T, T), or None
+            where the backend never has them.
+        """
+
+
+def manual_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    past: Tensor,
+    *,
+    scale: float,
+    drop_rate: float = 0.0,
+    upcast: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Attend by the formula: softmax(Q K^T * scale) V, each token over its past alone."""
+    if upcast:
+        with full_precision(q.device):
+            scores = q.float() @ k.float().transpose(-2, -1)  # (B, H, T, T)
+    else:
+        scores = q @ k.transpose(-2, -1)
+    weights = (scores * scale).masked_fill(~past, float("-inf")).softmax(dim=-1).to(v.dtype)
     return F.dropout(weights, drop_rate) @ v, weights
 
 
-def flash_attention(q: Tensor, k: Tensor, v: Tensor, drop_rate: float = 0.0) -> Tensor:
+def flash_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    past: Tensor,
+    *,
+    scale: float,
+    drop_rate: float = 0.0,
+    upcast: bool = False,
+) -> tuple[Tensor, None]:
     """Attend as `manual_attention` does, with no (T, T) matrix in memory.
 
+    The triangle is known without `past`, and scores are in float32 without `upcast`.
     Source: Dao et al. 2022, arXiv:2205.14135.
     """
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate, is_causal=True)
+    mixed = F.scaled_dot_product_attention(
+        q, k, v, dropout_p=drop_rate, is_causal=True, scale=scale
+    )
+    return mixed, None
+
+
+BACKENDS: dict[AttentionBackend, Attend] = {"manual": manual_attention, "flash": flash_attention}
 
 
 class Attention(nn.Module):
-    """Causal self-attention, all heads at once. Module names are those of the released weights."""
+    """Causal self-attention, all heads at once. Module names are those of the released weights.
+
+    Args:
+        config: Sizes, rates and scales.
+        number: Of the block, the first being 0.
+    """
 
     past: Tensor  # lower triangle, (1, 1, n_positions, n_positions)
 
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, config: GPT2Config, number: int = 0) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.drop_rate = config.attn_pdrop
+        self.upcast = config.reorder_and_upcast_attn
+        self.scale = 1 / math.sqrt(config.n_embd // config.n_head)
+        if not config.scale_attn_weights:
+            self.scale = 1.0
+        if config.scale_attn_by_inverse_layer_idx:
+            self.scale /= number + 1
         self.backend = "flash"
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = ResidualLinear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
-        square = torch.ones(config.n_positions, config.n_positions, dtype=torch.bool)
-        self.register_buffer("past", square.tril()[None, None], persistent=False)
+        self.register_buffer("past", lower_triangle(config.n_positions), persistent=False)
 
     @property
     def backend(self) -> AttentionBackend:
@@ -66,17 +125,18 @@ class Attention(nn.Module):
 
     @backend.setter
     def backend(self, backend: AttentionBackend) -> None:
-        if backend not in (known := get_args(AttentionBackend)):
-            raise ConfigError(f"attention must be one of {', '.join(known)}, got {backend!r}")
+        if backend not in BACKENDS:
+            raise ConfigError(f"attention must be one of {', '.join(BACKENDS)}, got {backend!r}")
         self._backend = backend
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
-        q, k, v = self.project(x)
-        drop_rate = self.drop_rate if self.training else 0.0
-        if self.backend == "manual":
-            mixed, _ = manual_attention(q, k, v, self._past(x.size(1)), drop_rate)
-        else:
-            mixed = flash_attention(q, k, v, drop_rate)
+        mixed, _ = BACKENDS[self.backend](
+            *self.project(x),
+            self.past_of(x),
+            scale=self.scale,
+            drop_rate=self.drop_rate if self.training else 0.0,
+            upcast=self.upcast,
+        )
         return self.resid_dropout(self.c_proj(mixed.transpose(1, 2).flatten(2)))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,9 +145,17 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         return q, k, v
 
+    def past_of(self, x: Tensor) -> Tensor:  # (B, T, C) -> (1, 1, T, T)
+        """Return which tokens each token may see."""
+        return self.past[:, :, : x.size(1), : x.size(1)]
+
     def weights(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, H, T, T)
         """Return how much each token attends to each token before it; rows sum to 1."""
-        return manual_attention(*self.project(x), self._past(x.size(1)))[1]
+        q, k, v = self.project(x)
+        past = self.past_of(x)
+        return manual_attention(q, k, v, past, scale=self.scale, upcast=self.upcast)[1]
 
-    def _past(self, length: int) -> Tensor:
-        return self.past[:, :, :length, :length]
+
+def lower_triangle(length: int, device: torch.device | str | None = None) -> Tensor:
+    """Return which tokens (columns) each token (row) may see, (1, 1, T, T), boolean."""
+    return torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()

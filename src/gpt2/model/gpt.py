@@ -4,8 +4,10 @@ Dimension key: B rows, T tokens a row, C channels, V vocabulary.
 Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.3.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,33 +17,44 @@ from torch.utils.checkpoint import checkpoint
 from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.devices import reads_for_free
 from gpt2.errors import ConfigError, InputError
-from gpt2.model.attention import Attention
+from gpt2.model.attention import Attention, lower_triangle
 from gpt2.model.initialization import ResidualLinear, initialize
+from gpt2.model.loss import IGNORED, linear_cross_entropy
+
+gelu_tanh = partial(F.gelu, approximate="tanh")  # Hendrycks and Gimpel 2016, arXiv:1606.08415
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "gelu_fast": gelu_tanh,
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+}
 
 
 class MLP(nn.Module):
-    """Two projections with GELU between them, in its tanh form, which the released weights need.
-
-    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
-    """
+    """Two projections with a nonlinearity between them."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.c_fc = nn.Linear(config.n_embd, config.inner)
+        self.activation = ACTIVATIONS[config.activation_function]
         self.c_proj = ResidualLinear(config.inner, config.n_embd)
         self.dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
-        return self.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
+        return self.dropout(self.c_proj(self.activation(self.c_fc(x))))
 
 
 class Block(nn.Module):
     """Attention, then the MLP; each reads a normalized stream and adds what it finds to it."""
 
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, config: GPT2Config, number: int) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config)
+        self.attn = Attention(config, number)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
 
@@ -51,36 +64,54 @@ class Block(nn.Module):
 
 
 class GPT2Network(nn.Module):
-    """Embeddings, blocks, and the token embeddings again as the head.
+    """Embeddings, blocks, and a head, which is the token embeddings again unless untied.
 
     Args:
         config: Sizes and rates; see `GPT2Config`.
         seed: Seed of the initial weights.
+        attention: Backend of the blocks listed, "manual" or "flash"; the others have flash.
+        attention_blocks: Their numbers, the first being 0; all if not given.
     """
 
-    def __init__(self, config: GPT2Config, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: GPT2Config,
+        *,
+        seed: int = 0,
+        attention: AttentionBackend = "flash",
+        attention_blocks: Iterable[int] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False  # recompute each block in backward: less memory
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
-        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.h = nn.ModuleList(Block(config, number) for number in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        if not config.tie_word_embeddings:
+            self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         initialize(self, deviation=config.initializer_range, n_layer=config.n_layer, seed=seed)
+        self.set_attention(attention, attention_blocks)
+
+    @property
+    def head(self) -> Tensor:
+        """What turns the last hidden state into logits, (V, C)."""
+        return (self.wte if self.config.tie_word_embeddings else self.lm_head).weight
 
     def forward(self, ids: Tensor) -> Tensor:  # (B, T) -> (B, T, V)
         """Return the logits of the token after each token.
 
         Raises:
-            InputError: `ids` is not (B, T), T is not 1 to n_positions, or, on a CPU, an id is
-                outside the vocabulary.
+            InputError: `ids` are no integers of the shape (B, T), T is not 1 to n_positions, or,
+                on a CPU, an id is outside the vocabulary.
         """
-        return F.linear(self.hidden(ids), self.wte.weight)
+        return F.linear(self.hidden(ids), self.head)
 
     def hidden(self, ids: Tensor) -> Tensor:  # (B, T) -> (B, T, C)
         """Return what the head reads: the stream after the last block, normalized."""
-        self._check(ids)
+        self._check_shape(ids)
+        self._check_range("ids", ids)
         x = self.drop(self.wte(ids) + self.wpe.weight[: ids.size(1)])
         for block in self.h:
             if self.gradient_checkpointing and self.training:
@@ -89,14 +120,24 @@ class GPT2Network(nn.Module):
                 x = block(x)
         return self.ln_f(x)
 
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:  # (B, T), (B, T) -> ()
-        """Return the mean negative log-likelihood of `targets`, in nats a token."""
+    def loss(self, ids: Tensor, targets: Tensor, *, ignore_index: int = IGNORED) -> Tensor:
+        """Return the mean negative log-likelihood of `targets`, in nats a token.
+
+        Args:
+            ids: Token ids, (B, T).
+            targets: The token after each, (B, T).
+            ignore_index: Target of tokens that are not counted, such as padding.
+        Raises:
+            InputError: The shapes differ, or an id or target is one that the model does not have.
+        """
         if ids.shape != targets.shape:
             raise InputError(
                 "ids and targets must have one shape, got "
                 f"{tuple(ids.shape)} and {tuple(targets.shape)}"
             )
-        return F.cross_entropy(self(ids).flatten(0, 1).float(), targets.flatten())
+        hidden = self.hidden(ids).flatten(0, 1)  # (B * T, C)
+        self._check_range("targets", targets.masked_fill(targets == ignore_index, 0))
+        return linear_cross_entropy(hidden, self.head, targets.flatten().long(), ignore_index)
 
     def set_attention(self, backend: AttentionBackend, blocks: Iterable[int] | None = None) -> None:
         """Choose the attention backend of all blocks, or of those listed; weights stay as they are.
@@ -110,6 +151,23 @@ class GPT2Network(nn.Module):
         for i in chosen:
             self.block(i).attn.backend = backend
 
+    def build_masks(self, device: torch.device | str | None = None) -> None:
+        """Make the causal masks anew, one for all blocks: no file holds them."""
+        past = lower_triangle(self.config.n_positions, device)
+        for number in range(len(self.h)):
+            self.block(number).attn.past = past
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile in place, with the arguments of torch.compile.
+
+        Block by block: they are alike, so that the first to be compiled serves them all, unless
+        each has a scale of its own.
+        """
+        if self.config.scale_attn_by_inverse_layer_idx:
+            kwargs.setdefault("isolate_recompiles", True)
+        for block in self.h:
+            block.compile(*args, **kwargs)
+
     def block(self, number: int) -> Block:
         """Return a block, the first being 0."""
         block = self.h[number]
@@ -122,7 +180,7 @@ class GPT2Network(nn.Module):
         return self.wte.weight.device
 
     def num_parameters(self) -> int:
-        """Return the number of weights; the head is the token embeddings and counted once."""
+        """Return the number of weights; a tied head is counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops_per_token(self) -> int:
@@ -132,22 +190,30 @@ class GPT2Network(nn.Module):
         and 12 a layer, channel and token attended to, at full context.
         """
         config = self.config
-        matrices = self.num_parameters() - self.wpe.weight.numel()
+        looked_up = self.wpe.weight.numel()
+        if not config.tie_word_embeddings:
+            looked_up += self.wte.weight.numel()
+        matrices = self.num_parameters() - looked_up
         return 6 * matrices + 12 * config.n_layer * config.n_embd * config.n_positions
 
-    def _check(self, ids: Tensor) -> None:
-        if ids.ndim != 2 or not 1 <= ids.size(1) <= self.config.n_positions:
+    def _check_shape(self, ids: Tensor) -> None:
+        if ids.ndim != 2 or not 1 <= ids.size(1) <= self.config.n_positions or not len(ids):
             raise InputError(
                 f"ids must be (rows, 1 to {self.config.n_positions} tokens), "
                 f"got the shape {tuple(ids.shape)}"
             )
-        if reads_for_free(ids.device) and not torch.compiler.is_compiling() and ids.numel():
-            lowest, highest = int(ids.min()), int(ids.max())
-            if lowest < 0 or highest >= self.config.vocab_size:
-                raise InputError(
-                    f"ids must be 0 to {self.config.vocab_size - 1}, the vocabulary of this model, "
-                    f"got {lowest} to {highest}"
-                )
+
+    def _check_range(self, name: str, ids: Tensor) -> None:
+        if ids.dtype not in (torch.int64, torch.int32):
+            raise InputError(f"{name} must be of torch.int64 or torch.int32, got {ids.dtype}")
+        if not reads_for_free(ids.device) or torch.compiler.is_compiling():
+            return
+        lowest, highest = int(ids.min()), int(ids.max())
+        if lowest < 0 or highest >= self.config.vocab_size:
+            raise InputError(
+                f"{name} must be 0 to {self.config.vocab_size - 1}, the vocabulary of this model, "
+                f"got {lowest} to {highest}"
+            )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def initialize(network: nn.Module, *, deviation: float, n_layer: int, seed: int)
 
     Args:
         network: The modules to initialize, in place.
-        deviation: Standard deviation of weights and token embeddings.
+        deviation: Standard deviation of weights, token embeddings and head.
         n_layer: Blocks; each adds to the residual stream twice, so that each
             `ResidualLinear` gets a deviation smaller by sqrt(2 * n_layer).
         seed: Seed of the generator; equal seeds give equal weights.

@@ -86,9 +86,15 @@ class Trainer:
         self.device = devices.select_device(config.training.device)
         self.dtype = devices.select_dtype(config.training.dtype, self.device)
         self.peak_flops = devices.peak_flops(self.device, self.dtype)
-        self.model = GPT2(config.model, tokenizer=self.data.tokenizer, seed=config.training.seed)
-        self.model.to(self.device)
-        self.model.set_attention(config.training.attention)
+        self.model = GPT2(
+            config.model,
+            tokenizer=self.data.tokenizer,
+            seed=config.training.seed,
+            attention=config.training.attention,
+            attention_blocks=config.training.attention_blocks,
+        ).to(self.device)
+        if config.training.compile:
+            self.model.compile()
         self.model.gradient_checkpointing = config.training.gradient_checkpointing
         self.optimizers = make_optimizers(self.model, config.optimizer)
         self.step = 0  # steps done

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from torch import Tensor
 
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError
-from gpt2.model.attention import Attention, flash_attention, manual_attention
+from gpt2.model.attention import BACKENDS, Attention, manual_attention
 
 
 def qkv(dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (2, 3, 7, 5)) -> list[Tensor]:
@@ -16,6 +17,12 @@ def qkv(dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (2, 3, 7, 5
 
 def past(length: int) -> Tensor:
     return torch.ones(1, 1, length, length, dtype=torch.bool).tril()
+
+
+def attend(backend: str, inputs: list[Tensor], **options: Any) -> Tensor:
+    q = inputs[0]
+    options = {"scale": q.size(-1) ** -0.5} | options
+    return BACKENDS[backend](*inputs, past(q.size(2)), **options)[0]
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def test_two_tokens_attend_as_computed_by_hand() -> None:
     k = torch.tensor([[[[2.0, 0.0], [0.0, 3.0]]]])
     v = torch.tensor([[[[1.0, 10.0], [2.0, 20.0]]]])
 
-    mixed, weights = manual_attention(q, k, v, past(2))
+    mixed, weights = manual_attention(q, k, v, past(2), scale=1 / math.sqrt(2))
 
     # The second token scores 2 / sqrt(2) with the first and 0 with itself.
     first = math.exp(math.sqrt(2)) / (math.exp(math.sqrt(2)) + 1)
@@ -39,15 +46,23 @@ def test_two_tokens_attend_as_computed_by_hand() -> None:
     torch.testing.assert_close(mixed[0, 0, 1], first * v[0, 0, 0] + (1 - first) * v[0, 0, 1])
 
 
-# bfloat16 has 8 bits of precision: two roundings of values near 1 differ by up to 2 * 2**-8.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-@pytest.mark.parametrize("shape", [(2, 3, 7, 5), (1, 1, 1, 4), (1, 2, 33, 16)])
+# bfloat16 has 8 bits of precision, float16 11: two roundings of values near 1 differ by up to
+# 2 * 2**-8 and 2 * 2**-11.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 2e-3), (torch.float64, 1e-12)],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(2, 3, 7, 5), (1, 1, 1, 4), (1, 2, 33, 16), (1, 2, 200, 64)])
+@pytest.mark.parametrize("upcast", [False, True])
 def test_manual_and_flash_agree_in_output_and_gradient(
-    dtype: torch.dtype, tolerance: float, shape: tuple[int, ...]
+    dtype: torch.dtype, tolerance: float, shape: tuple[int, ...], upcast: bool
 ) -> None:
+    if upcast and dtype == torch.float64:
+        pytest.skip("float32 is no cast upwards")
     manual_inputs, flash_inputs = qkv(dtype, shape), qkv(dtype, shape)
-    manual, _ = manual_attention(*manual_inputs, past(shape[2]))
-    flash = flash_attention(*flash_inputs)
+    manual = attend("manual", manual_inputs, upcast=upcast)
+    flash = attend("flash", flash_inputs, upcast=upcast)
     torch.testing.assert_close(manual, flash, atol=tolerance, rtol=tolerance)
 
     manual.float().square().sum().backward()
