@@ -14,6 +14,7 @@ SETTINGS_FILE = "config.toml"  # of a run directory
 
 AttentionBackend = Literal["manual", "flash"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+WeightDtype = Literal["auto", "float32", "bfloat16", "float16"]
 Activation = Literal[
     "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"
 ]  # the first three are one function

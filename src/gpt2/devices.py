@@ -5,12 +5,17 @@ the documentation and untested on hardware.
 """
 
 import ctypes
+import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import accumulate
 from statistics import median
+from typing import Any
 
 import torch
+import torch.profiler
 
 from gpt2.config import Dtype
 from gpt2.errors import ConfigError
@@ -112,6 +117,36 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
         matrix @ matrix
         durations.append(time.perf_counter() - start)
     return 2 * size**3 / median(durations)
+
+
+def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:
+    """Do the work, and return the most memory that its tensors took at once, in bytes.
+
+    None on MPS, which has no record of it.
+    """
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu":
+        work()
+        return None
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler tells of its start, otherwise
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
+        work()
+    events: Any = profile.profiler.kineto_results.events()  # each allocation, and each release
+    sizes = [event.nbytes() for event in events if event.name() == "[memory]"]
+    return max(accumulate(sizes), default=0)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when all work under way there is done, as a clock needs it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def has_fused_optimizers(device: torch.device) -> bool:

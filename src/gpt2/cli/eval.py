@@ -6,33 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt2.cli.model_flags import ModelFlags
 from gpt2.cli.parsing import parse_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Perplexity:
+class Perplexity(ModelFlags):
     """Print how well a model predicts a text, in the units that papers use."""
 
     data: Path
     """A UTF-8 text file."""
-    model: str = "gpt2"
-    """A model directory, a run directory, or a name on the Hugging Face hub."""
-    device: str = "auto"
-    """cpu, cuda or mps; auto takes the fastest there is."""
     json: bool = False
     """Print one JSON object."""
 
     def run(self) -> None:
         """Load the model, score the text and print the figures."""
-        from gpt2 import checkpoint, devices
         from gpt2.data.sources import read_text
         from gpt2.evaluate.perplexity import text_perplexity
-        from gpt2.pretrained import GPT2
 
         text = read_text(self.data)
-        device = devices.select_device(self.device)
-        model = GPT2.from_pretrained(checkpoint.model_directory(self.model), device=device)
-        figures = dataclasses.asdict(text_perplexity(model, text))
+        figures = dataclasses.asdict(text_perplexity(self.load(), text))
         if self.json:
             print(json.dumps(figures))
             return

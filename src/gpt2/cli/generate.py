@@ -9,20 +9,17 @@ from typing import Annotated
 
 import tyro
 
+from gpt2.cli.model_flags import ModelFlags
 from gpt2.cli.parsing import parse
 from gpt2.config import GenerationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
+class Generate(ModelFlags):
     """Continue a prompt, and print prompt and continuation."""
 
     prompt: tyro.conf.Positional[str]
     """Text to continue."""
-    model: str = "gpt2"
-    """A model directory, a run directory, or a name on the Hugging Face hub."""
-    device: str = "auto"
-    """cpu, cuda or mps; auto takes the fastest there is."""
     json: bool = False
     """Print one JSON object a sample."""
     sampling: Annotated[GenerationConfig, tyro.conf.arg(name="")] = field(
@@ -31,13 +28,9 @@ class Generate:
 
     def run(self) -> None:
         """Load the model, draw the samples and print them."""
-        # Imported after the flags are read, so that --help and a wrong flag need no torch.
-        from gpt2 import checkpoint, devices
         from gpt2.generation.engine import generate
-        from gpt2.pretrained import GPT2
 
-        device = devices.select_device(self.device)
-        model = GPT2.from_pretrained(checkpoint.model_directory(self.model), device=device)
+        model = self.load()
         started = time.perf_counter()
         samples = generate(model, [self.prompt], self.sampling)
         seconds = time.perf_counter() - started

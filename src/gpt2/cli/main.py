@@ -18,6 +18,8 @@ VERBS = {
     "generate": "continue a prompt",
     "eval": "measure a model: perplexity of a text",
     "plot": "pictures of a model or a run",
+    "export": "a model as a Hugging Face directory, or as a GGUF file for llama.cpp",
+    "bench": "time and memory of the attention backends",
 }
 
 USAGE = "usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from gpt2.cli.model_flags import open_model
 from gpt2.cli.parsing import parse_one_of
 from gpt2.config import check_seed
 
@@ -20,10 +21,7 @@ class _OfModel:
     """A model directory, a run directory, or a name on the Hugging Face hub."""
 
     def load(self) -> "GPT2":
-        from gpt2 import checkpoint
-        from gpt2.pretrained import GPT2
-
-        return GPT2.from_pretrained(checkpoint.model_directory(self.model))
+        return open_model(self.model)
 
 
 @dataclass(frozen=True, kw_only=True)

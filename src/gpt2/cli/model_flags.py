@@ -1,0 +1,56 @@
+"""The flags of every verb that opens a model."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpt2.config import AttentionBackend, WeightDtype
+
+if TYPE_CHECKING:
+    import torch
+
+    from gpt2.pretrained import GPT2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags:
+    """Which model, and how it is to run."""
+
+    model: str = "gpt2"
+    """A model directory, a run directory, or a name on the Hugging Face hub."""
+    device: str = "auto"
+    """cpu, cuda or mps; auto takes the fastest there is."""
+    dtype: WeightDtype = "auto"
+    """Of the weights; auto: as they are stored."""
+    attention: AttentionBackend = "flash"
+    """Attention backend of every block, or of attention-blocks."""
+    attention_blocks: tuple[int, ...] | None = None
+    """Blocks that get this backend, the first being 0; all if not given, the others flash."""
+    compile: bool = False
+    """Compile the blocks with torch.compile: faster after a minute or so."""
+
+    def load(self) -> "GPT2":
+        """Open the model."""
+        # Imported after the flags are read, so that --help and a wrong flag need no torch.
+        from gpt2 import devices
+
+        model = open_model(self.model, self.dtype, devices.select_device(self.device))
+        model.set_attention(self.attention, self.attention_blocks)
+        if self.compile:
+            model.compile()
+        return model
+
+
+def open_model(
+    name: str, dtype: WeightDtype = "auto", device: "torch.device | None" = None
+) -> "GPT2":
+    """Open a model directory, the newest checkpoint of a run, or a model on the hub."""
+    import torch
+
+    from gpt2 import checkpoint
+    from gpt2.pretrained import GPT2
+
+    return GPT2.from_pretrained(
+        checkpoint.model_directory(name),
+        dtype=None if dtype == "auto" else getattr(torch, dtype),
+        device=device,
+    )

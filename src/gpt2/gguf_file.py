@@ -1,0 +1,117 @@
+"""GGUF: the one file, weights and vocabulary together, that llama.cpp runs a model from.
+
+Source: the GGUF specification, docs/gguf.md in the ggml repository.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from gpt2.errors import ConfigError
+from gpt2.pretrained import GPT2, places
+from llm_tokenizer import Tokenizer
+from llm_tokenizer.vocabulary import show_bytes
+
+if TYPE_CHECKING:
+    import gguf
+
+# Settings that llama.cpp's GPT-2 does not read, and what it takes them to be.
+ASSUMED = {
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+}
+TANH_GELUS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+
+
+def write_gguf(model: GPT2, path: Path) -> None:
+    """Write a model as GGUF, whole or not at all.
+
+    Args:
+        model: With its tokenizer. Matrices keep their dtype; vectors and position embeddings are
+            written in float32, as llama.cpp wants them.
+        path: File to write.
+    Raises:
+        ConfigError: llama.cpp has no such GPT-2, or the package gguf is not installed.
+        InputError: The model has no tokenizer.
+    """
+    try:
+        import gguf
+    except ImportError:
+        raise ConfigError("GGUF needs the package gguf: pip install gguf") from None
+    tokenizer = model.require_tokenizer()
+    _check(model)
+    kinds = {
+        torch.float32: gguf.GGMLQuantizationType.F32,
+        torch.bfloat16: gguf.GGMLQuantizationType.BF16,
+        torch.float16: gguf.GGMLQuantizationType.F16,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.GPT2])
+    _add_settings(writer, model)
+    _add_vocabulary(writer, tokenizer, model)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, model.config.n_layer)
+    weights = model.state_dict()
+    for theirs, place in places(model.config).items():
+        weight = weights[place.name]
+        name = names.get_name(theirs, try_suffixes=(".weight", ".bias"))
+        assert name is not None, theirs
+        full = weight.ndim == 1 or place.name == "wpe.weight"
+        kind = kinds[torch.float32 if full else weight.dtype]
+        content = gguf.quantize(weight.to("cpu", torch.float32).numpy(), kind)
+        writer.add_tensor(name, content, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _check(model: GPT2) -> None:
+    config = model.config
+    for name, assumed in ASSUMED.items():
+        if (value := getattr(config, name)) != assumed:
+            raise ConfigError(f"llama.cpp's GPT-2 has {name} = {assumed}, this model has {value}")
+    if config.activation_function not in TANH_GELUS:
+        raise ConfigError(
+            f"llama.cpp's GPT-2 has activation_function = gelu_new, this model has "
+            f"{config.activation_function}"
+        )
+
+
+def _add_settings(writer: "gguf.GGUFWriter", model: GPT2) -> None:
+    config = model.config
+    writer.add_name("GPT-2")
+    writer.add_block_count(config.n_layer)
+    writer.add_context_length(config.n_positions)
+    writer.add_embedding_length(config.n_embd)
+    writer.add_feed_forward_length(config.inner)
+    writer.add_head_count(config.n_head)
+    writer.add_layer_norm_eps(config.layer_norm_epsilon)
+
+
+def _add_vocabulary(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: GPT2) -> None:
+    """Add every id of the model; those that the tokenizer has no token for are never written."""
+    import gguf
+
+    vocabulary = tokenizer.vocabulary
+    tokens = [f"[unused{i}]" for i in range(model.config.vocab_size)]
+    kinds = [gguf.TokenType.UNUSED] * len(tokens)
+    for token, i in vocabulary.token_ids.items():
+        tokens[i], kinds[i] = show_bytes(token), gguf.TokenType.NORMAL
+    for text, i in vocabulary.special_tokens.items():
+        if i < len(tokens):
+            tokens[i], kinds[i] = text, gguf.TokenType.CONTROL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(map(show_bytes, pair)) for pair in vocabulary.merges])
+    for end in sorted(model.end_ids)[:1]:
+        writer.add_bos_token_id(end)
+        writer.add_eos_token_id(end)
+    writer.add_add_bos_token(False)
