@@ -1,13 +1,27 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from gpt2.config import GPT2Config
+from gpt2.devices import peak_memory
 from gpt2.errors import ConfigError, InputError
-from gpt2.model.gpt import GPT2Network
+from gpt2.model.gpt import MLP, GPT2Network, evaluating
+
+TINY = GPT2Config(
+    vocab_size=300,
+    n_positions=32,
+    n_embd=24,
+    n_layer=2,
+    n_head=2,
+    embd_pdrop=0.0,
+    attn_pdrop=0.0,
+    resid_pdrop=0.0,
+)
 
 
 def test_the_released_model_has_the_published_number_of_parameters() -> None:
@@ -41,12 +55,61 @@ def test_loss_is_the_mean_negative_log_likelihood(model: GPT2Network, ids: Tenso
     assert model.loss(ids[:, :-1], ids[:, 1:]).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_every_mixture_of_backends_gives_the_same_logits(model: GPT2Network, ids: Tensor) -> None:
-    flash = model(ids)
-    for chosen in range(8):
+def outcome(network: GPT2Network, ids: Tensor) -> list[Tensor]:
+    """Return logits, loss and every gradient."""
+    network.zero_grad()
+    loss = network.loss(ids, ids.flip(1))
+    loss.backward()
+    return [network(ids).detach(), loss, *(p.grad.clone() for p in network.parameters())]
+
+
+def test_every_mixture_of_backends_gives_the_same_logits_and_gradients(
+    model: GPT2Network, ids: Tensor
+) -> None:
+    flash = outcome(model, ids)
+    for chosen in range(1, 8):
         model.set_attention("flash")
         model.set_attention("manual", blocks=[i for i in range(3) if chosen >> i & 1])
-        torch.testing.assert_close(model(ids), flash, atol=1e-4, rtol=1e-4)
+        for got, expected in zip(outcome(model, ids), flash, strict=True):
+            largest = expected.abs().max().item()
+            torch.testing.assert_close(got, expected, atol=1e-5 * largest, rtol=0)
+
+
+def test_backends_are_chosen_per_block_at_construction_as_at_run_time() -> None:
+    network = GPT2Network(TINY, attention="manual", attention_blocks=[1])
+    assert [network.block(i).attn.backend for i in range(2)] == ["flash", "manual"]
+    network.set_attention("manual")
+    network.set_attention("flash", blocks=[1])
+    assert [network.block(i).attn.backend for i in range(2)] == ["manual", "flash"]
+
+
+def test_an_untied_head_has_weights_of_its_own(ids: Tensor) -> None:
+    network = GPT2Network(replace(TINY, tie_word_embeddings=False))
+    assert network.num_parameters() == GPT2Network(TINY).num_parameters() + 300 * 24
+    expected = network.hidden(ids) @ network.lm_head.weight.T
+    torch.testing.assert_close(network(ids), expected)
+    network.loss(ids, ids).backward()
+    assert network.lm_head.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, x * P(N(0, 1) < x), max(x, 0)
+        # and x / (1 + exp(-x)) at x = 1 and -1.
+        ("gelu_new", [0.8411920, -0.1588080]),
+        ("gelu_pytorch_tanh", [0.8411920, -0.1588080]),
+        ("gelu_fast", [0.8411920, -0.1588080]),
+        ("gelu", [0.8413447, -0.1586553]),
+        ("relu", [1.0, 0.0]),
+        ("silu", [0.7310586, -0.2689414]),
+        ("swish", [0.7310586, -0.2689414]),
+    ],
+)
+def test_activations_are_those_of_their_formulas(name: str, expected: list[float]) -> None:
+    activation = MLP(replace(TINY, activation_function=name)).activation
+    got = activation(torch.tensor([1.0, -1.0]))
+    torch.testing.assert_close(got, torch.tensor(expected), atol=1e-6, rtol=0)
 
 
 def test_a_block_that_does_not_exist_is_refused(model: GPT2Network) -> None:
@@ -70,6 +133,52 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(
     assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
 
 
+def test_gradient_checkpointing_keeps_the_input_of_each_block_alone() -> None:
+    network = GPT2Network(replace(TINY, n_layer=8, n_positions=64))
+    ids = torch.zeros(4, 64, dtype=torch.long)
+    peaks = []
+    for network.gradient_checkpointing in (False, True):
+        network.loss(ids, ids).backward()  # so that the gradients are there
+        peaks.append(peak_memory(torch.device("cpu"), network.loss(ids, ids).backward))
+        peaks[-1] = peak_memory(torch.device("cpu"), lambda: network.loss(ids, ids).backward())
+    stream = 4 * 64 * 24 * 4  # bytes of (B, T, C) in float32
+    # A block saves some 16 streams for its backward pass. All 8 are kept without checkpointing;
+    # with it one block's, and the input of each.
+    assert peaks[0] > 8 * 14 * stream
+    assert peaks[1] < (8 + 2 * 16) * stream
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_blocks_are_compiled_once_for_training_and_evaluation_and_any_length(
+    by_layer: bool, ids: Tensor
+) -> None:
+    config = replace(TINY, n_layer=9, scale_attn_by_inverse_layer_idx=by_layer)
+    network, eager = GPT2Network(config), GPT2Network(config)
+    counter = CompileCounterWithBackend("eager")
+    network.compile(backend=counter)
+    counts = []
+
+    def note(got: Tensor, expected: Tensor) -> None:
+        torch.testing.assert_close(got, expected)
+        counts.append(counter.frame_count)
+
+    for _ in range(3):
+        loss = network.loss(ids, ids)
+        loss.backward()
+        note(loss, eager.loss(ids, ids))
+    with torch.inference_mode(), evaluating(network), evaluating(eager):
+        for _ in range(3):
+            note(network.loss(ids, ids), eager.loss(ids, ids))
+        for length in range(3, 12):
+            note(network(ids[:1, :length]), eager(ids[:1, :length]))
+
+    per_block = 9 if by_layer else 1  # more than the 8 that torch compiles of one function
+    # One graph for training, one for evaluation, one for all other lengths.
+    assert [count / per_block for count in counts] == [1] * 3 + [2] * 3 + [3] * 9
+    assert not [name for name in network.state_dict() if "_orig_mod" in name]
+
+
 @pytest.mark.parametrize(
     ("ids", "told"),
     [
@@ -78,6 +187,7 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(
         (torch.zeros(5, dtype=torch.long), r"got the shape \(5,\)"),
         (torch.tensor([[3, 300]]), "ids must be 0 to 299, .* got 3 to 300"),
         (torch.tensor([[-1, 3]]), "ids must be 0 to 299, .* got -1 to 3"),
+        (torch.zeros(1, 3), "ids must be of torch.int64 or torch.int32, got torch.float32"),
     ],
 )
 def test_ids_that_the_model_cannot_read_are_refused(
@@ -90,3 +200,36 @@ def test_ids_that_the_model_cannot_read_are_refused(
 def test_ids_and_targets_of_different_shapes_are_refused(model: GPT2Network, ids: Tensor) -> None:
     with pytest.raises(InputError, match=r"one shape, got \(2, 16\) and \(2, 15\)"):
         model.loss(ids, ids[:, 1:])
+
+
+@pytest.mark.parametrize("outside", [-1, 300])
+def test_targets_outside_the_vocabulary_are_refused(
+    model: GPT2Network, ids: Tensor, outside: int
+) -> None:
+    targets = ids.clone()
+    targets[0, 0] = outside
+    with pytest.raises(InputError, match="targets must be 0 to 299"):
+        model.loss(ids, targets)
+
+
+def test_targets_that_are_ignored_do_not_count(model: GPT2Network, ids: Tensor) -> None:
+    targets = ids.clone()
+    targets[:, 5:] = -100
+    expected = F.cross_entropy(model(ids)[:, :5].flatten(0, 1), ids[:, :5].flatten())
+    torch.testing.assert_close(model.loss(ids, targets), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_and_autocast_in_half_precision_give_nearly_the_same_loss(
+    ids: Tensor, dtype: torch.dtype
+) -> None:
+    network = GPT2Network(TINY)
+    exact = network.loss(ids, ids.flip(1)).item()
+    with torch.autocast("cpu", dtype):
+        network.loss(ids, ids.flip(1)).backward()
+        assert network.loss(ids, ids.flip(1)).item() == pytest.approx(exact, abs=2e-3)
+    assert network.wte.weight.grad.dtype == torch.float32
+    network.to(dtype).zero_grad()
+    network.loss(ids, ids.flip(1)).backward()
+    assert network.loss(ids, ids.flip(1)).item() == pytest.approx(exact, abs=2e-3)
+    assert network.wte.weight.grad.dtype == dtype
