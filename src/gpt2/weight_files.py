@@ -109,14 +109,14 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 def _read_pickle(path: Path) -> Iterator[tuple[str, Tensor]]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is damaged, or holds more than tensors, which is not read, since a pickle can "
             f"run any code; wanted a state dict, better still as {WEIGHTS_FILE}"
         ) from None
-    except (RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
         told = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} is damaged or no file of torch's: {told}") from None
     if not isinstance(tensors, dict) or not all(

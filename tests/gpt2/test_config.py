@@ -24,7 +24,12 @@ UNUSUAL = RunConfig(
         n_layer=2,
         n_head=3,
         n_inner=20,
+        activation_function="relu",
         layer_norm_epsilon=1e-6,
+        scale_attn_weights=False,
+        scale_attn_by_inverse_layer_idx=True,
+        reorder_and_upcast_attn=True,
+        tie_word_embeddings=False,
         embd_pdrop=0.2,
         attn_pdrop=0.3,
         resid_pdrop=0.4,
@@ -38,7 +43,9 @@ UNUSUAL = RunConfig(
         seed=5,
         dtype="float32",
         device="cpu",
+        compile=True,
         attention="manual",
+        attention_blocks=(1, 0),
         gradient_checkpointing=True,
     ),
     optimizer=OptimizerConfig(
@@ -138,14 +145,29 @@ def test_a_setting_out_of_range_is_told(settings: dict[str, float], told: str) -
     ("key", "value"),
     [
         ("model_type", "bert"),
-        ("activation_function", "relu"),
-        ("scale_attn_by_inverse_layer_idx", True),
-        ("tie_word_embeddings", False),
+        ("activation_function", "gelu_10"),
+        ("add_cross_attention", True),
+        ("quantization_config", {"bits": 4}),
+        ("pruned_heads", {"0": [1]}),
+        ("auto_map", {"AutoModel": "x.Y"}),
     ],
 )
 def test_mathematics_that_is_not_implemented_is_refused(key: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"config.json: {key} must be"):
+    with pytest.raises(ConfigError, match=f"config.json: {key} (must be|changes the model)"):
         GPT2Config.from_hugging_face({key: value})
+
+
+def test_names_that_transformers_takes_for_those_of_gpt2_are_read() -> None:
+    entries = {"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = GPT2Config.from_hugging_face(entries | {"max_position_embeddings": 50})
+    assert (config.n_embd, config.n_layer, config.n_head, config.n_positions) == (96, 3, 4, 50)
+    with pytest.raises(ConfigError, match="hidden_size must be n_embd, 48, got 96"):
+        GPT2Config.from_hugging_face({"n_embd": 48, "n_head": 4, "hidden_size": 96})
+
+
+def test_entries_that_change_nothing_are_passed_over() -> None:
+    entries = {"pruned_heads": {}, "task_specific_params": {"x": 1}, "n_ctx": 1024, "n_inner": None}
+    assert GPT2Config.from_hugging_face(entries) == GPT2Config()
 
 
 @pytest.mark.parametrize(
