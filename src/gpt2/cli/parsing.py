@@ -67,7 +67,9 @@ def take_flag(args: list[str], flag: str) -> str | None:
 
 
 def _one_line(box: str) -> str:
-    """Return the message of the box that tyro draws around an error."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    rule = next((i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), len(lines))
-    return " ".join(lines[:rule])
+    """Return the message of the box that tyro draws around an error, in Unicode or in ASCII."""
+    _title, *lines = [line.strip("│ ") for line in box.splitlines()] or [""]
+    if lines and lines[0].startswith("---"):  # the ASCII box has a rule below the title
+        del lines[0]
+    rules = (i for i, line in enumerate(lines) if line.startswith(("─", "╰", "---")))
+    return " ".join(lines[: next(rules, len(lines))])

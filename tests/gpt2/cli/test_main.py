@@ -60,6 +60,12 @@ def test_a_verbs_help_is_told_without_torch() -> None:
         (["eval", "fame"], "gpt2 eval takes one of perplexity, got fame"),
         (["prepare", "--out", "x"], "wanted a source: stdlib-docs, or .txt files or folders"),
         (["train", "--model.n-embd", "10"], "n_embd must be a multiple of n_head"),
+        (["bench", "attention", "--lengths", "8,x"], "lengths must be whole numbers separated by"),
+        (["bench", "attention", "--rounds", "0"], "rows and rounds must be at least 1"),
+        (
+            ["export", "--out", "x", "--format", "onnx"],
+            "invalid choice 'onnx' for argument '--format'",
+        ),
         (["plot"], "gpt2 plot takes one of positions, weights, attention, loss, got nothing"),
     ],
 )

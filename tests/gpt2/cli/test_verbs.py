@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from gpt2 import checkpoint
 from gpt2.cli.main import main
@@ -152,3 +154,69 @@ def test_plots_write_the_images_they_name(
         assert main(command) == 0
         assert capsys.readouterr().out == f"{out}\n"
         assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_export_writes_what_transformers_and_llama_cpp_open(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path / "model")
+    command = ["export", "--model", str(tmp_path / "model"), "--out"]
+
+    assert main([*command, str(tmp_path / "half"), "--dtype", "bfloat16"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'half'}\n"
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "half")
+    assert theirs.dtype == torch.bfloat16
+    ids = transformers.AutoTokenizer.from_pretrained(tmp_path / "half")("Permission").input_ids
+    assert ids == model.tokenizer.encode("Permission")
+
+    assert main([*command, str(tmp_path / "model.gguf"), "--format", "gguf"]) == 0
+    assert (tmp_path / "model.gguf").read_bytes().startswith(b"GGUF")
+
+    for taken in ("half", "model.gguf"):
+        assert main([*command, str(tmp_path / taken)]) == 1
+        assert f"{taken} is there already; choose another --out" in capsys.readouterr().err
+
+
+def test_bench_attention_prints_a_row_for_each_choice_and_length(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path)
+    command = ["bench", "attention", "--model", str(tmp_path), "--lengths", "8,24", "--rounds", "1"]
+    assert main(command) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[:2] for line in lines] == [
+        ["8", "flash"],
+        ["8", "manual"],
+        ["24", "flash"],
+        ["24", "manual"],
+    ]
+    assert main([*command, "--per-block", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["attention"] for row in rows[:5]] == [
+        "flash",
+        "manual",
+        *(f"manual in block {block}" for block in range(3)),
+    ]
+
+
+def test_a_model_runs_by_flags_in_any_backend_dtype_and_compiled(
+    model: GPT2,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[GPT2] = []
+    monkeypatch.setattr(
+        GPT2, "compile", lambda model: compiled.append(model)
+    )  # how it compiles is tested elsewhere
+    model.save_pretrained(tmp_path)
+    command = ["generate", "Permission", "--model", str(tmp_path), "--temperature", "0"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    for flags in (["manual"], ["manual", "--attention-blocks", "0", "2"], ["flash", "--compile"]):
+        assert main([*command, "--attention", *flags]) == 0
+        assert capsys.readouterr().out == text
+    assert len(compiled) == 1
+    assert main([*command, "--dtype", "bfloat16"]) == 0
+    assert main([*command, "--attention-blocks", "7"]) == 1
+    assert "blocks must be 0 to 2, got [7]" in capsys.readouterr().err
