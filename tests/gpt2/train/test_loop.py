@@ -3,6 +3,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gpt2.data.batches import TokenStream
 from gpt2.data.prepare import prepare
 from gpt2.data.shards import open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError
+from gpt2.model.gpt import GPT2Network
 from gpt2.pretrained import GPT2
 from gpt2.train import loop
 from gpt2.train.interruption import InterruptedRunError
@@ -160,6 +162,30 @@ def test_micro_batches_change_no_step(config: RunConfig, tmp_path: Path) -> None
         runs[size] = [row["loss"] for row in read_metrics(tmp_path / str(size)) if "loss" in row]
     assert runs[1] == pytest.approx(runs[2], rel=1e-5)
     assert runs[1] == pytest.approx(runs[4], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own, while it compiles
+def test_compiled_blocks_and_other_backends_change_no_step(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The compiler that needs none for C++; dropout off, as backends draw it differently.
+    compile_blocks = partial(GPT2Network.compile, backend="eager")
+    monkeypatch.setattr(GPT2, "compile", lambda model: compile_blocks(model))
+    model = replace(config.model, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
+    config = replace(config, model=model)
+    loop.start(config, tmp_path / "plain")
+    changes = {"compile": True, "attention": "manual", "attention_blocks": (1,)}
+    other = replace(config, training=replace(config.training, **changes))
+    loop.start(other, tmp_path / "other")
+
+    losses = [
+        [row["loss"] for row in read_metrics(tmp_path / run) if "loss" in row]
+        for run in ("plain", "other")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    saved = checkpoint.newest(tmp_path / "other")
+    assert b"_orig_mod" not in (saved / "model.safetensors").read_bytes()
+    assert GPT2.from_pretrained(saved).config == model
 
 
 def test_validation_is_the_loss_over_the_first_held_out_rows(
