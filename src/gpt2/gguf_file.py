@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gpt2.errors import ConfigError
+from gpt2.model.gpt import ACTIVATIONS, gelu_tanh
 from gpt2.pretrained import GPT2, places
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.vocabulary import show_bytes
@@ -22,7 +23,6 @@ ASSUMED = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
 }
-TANH_GELUS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
 
 def write_gguf(model: GPT2, path: Path) -> None:
@@ -42,16 +42,31 @@ def write_gguf(model: GPT2, path: Path) -> None:
         raise ConfigError("GGUF needs the package gguf: pip install gguf") from None
     tokenizer = model.require_tokenizer()
     _check(model)
-    kinds = {
-        torch.float32: gguf.GGMLQuantizationType.F32,
-        torch.bfloat16: gguf.GGMLQuantizationType.BF16,
-        torch.float16: gguf.GGMLQuantizationType.F16,
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.GPT2])
     _add_settings(writer, model)
     _add_vocabulary(writer, tokenizer, model)
+    _add_tensors(writer, model)
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _add_tensors(writer: "gguf.GGUFWriter", model: GPT2) -> None:
+    import gguf
+
+    kinds = {
+        torch.bfloat16: gguf.GGMLQuantizationType.BF16,
+        torch.float16: gguf.GGMLQuantizationType.F16,
+    }
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, model.config.n_layer)
     weights = model.state_dict()
     for theirs, place in places(model.config).items():
@@ -59,16 +74,9 @@ def write_gguf(model: GPT2, path: Path) -> None:
         name = names.get_name(theirs, try_suffixes=(".weight", ".bias"))
         assert name is not None, theirs
         full = weight.ndim == 1 or place.name == "wpe.weight"
-        kind = kinds[torch.float32 if full else weight.dtype]
+        kind = kinds.get(torch.float32 if full else weight.dtype, gguf.GGMLQuantizationType.F32)
         content = gguf.quantize(weight.to("cpu", torch.float32).numpy(), kind)
         writer.add_tensor(name, content, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _check(model: GPT2) -> None:
@@ -76,7 +84,7 @@ def _check(model: GPT2) -> None:
     for name, assumed in ASSUMED.items():
         if (value := getattr(config, name)) != assumed:
             raise ConfigError(f"llama.cpp's GPT-2 has {name} = {assumed}, this model has {value}")
-    if config.activation_function not in TANH_GELUS:
+    if ACTIVATIONS[config.activation_function] is not gelu_tanh:
         raise ConfigError(
             f"llama.cpp's GPT-2 has activation_function = gelu_new, this model has "
             f"{config.activation_function}"
@@ -95,7 +103,7 @@ def _add_settings(writer: "gguf.GGUFWriter", model: GPT2) -> None:
 
 
 def _add_vocabulary(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: GPT2) -> None:
-    """Add every id of the model; those that the tokenizer has no token for are never written."""
+    """Add every id of the model; one that the tokenizer has no token for is marked as unused."""
     import gguf
 
     vocabulary = tokenizer.vocabulary
@@ -111,7 +119,8 @@ def _add_vocabulary(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: GPT2
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(map(show_bytes, pair)) for pair in vocabulary.merges])
-    for end in sorted(model.end_ids)[:1]:
-        writer.add_bos_token_id(end)
-        writer.add_eos_token_id(end)
+    if isinstance(begin := model.special_ids.get("bos_token_id"), int):
+        writer.add_bos_token_id(begin)
+    if model.end_ids:  # the format has room for one
+        writer.add_eos_token_id(min(model.end_ids))
     writer.add_add_bos_token(False)

@@ -1,9 +1,11 @@
 """Models by name: a directory here, or a repository on the Hugging Face hub, downloaded once."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import huggingface_hub
+from huggingface_hub import is_offline_mode
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
     EntryNotFoundError,
     GatedRepoError,
@@ -56,7 +58,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
     except LocalEntryNotFoundError:
         told = "is not in the cache, or not all of it, and the hub cannot be reached"
     except EntryNotFoundError:
-        told = f"holds no weights in a form that is read here: {', '.join(FORMS)}"
+        told = f"lacks weights in a form that is read here, {', '.join(FORMS)}, or a part of them"
     except (HTTPError, OSError) as error:
         told = f"could not be downloaded from the Hugging Face hub ({type(error).__name__})"
     raise CheckpointError(
@@ -72,11 +74,21 @@ def _download(repository: str, revision: str | None) -> Path:
         huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=small)
     )
     fetch = partial(huggingface_hub.hf_hub_download, repository, revision=directory.name)
+    form = _first_form(fetch)
+    for file in files_of(form):
+        if file != form:
+            fetch(file.name)
+    return directory
+
+
+def _first_form(fetch: Callable[[str], str]) -> Path:
+    """Fetch the weights, or their index, in the first form that the repository has."""
     for form in FORMS:
         try:
-            for file in files_of(Path(fetch(form))):
-                fetch(file.name)
-            return directory
+            return Path(fetch(form))
         except EntryNotFoundError as error:
             reason = error
+            # A network that fails tells nothing of what is there; a cache offline is all there is.
+            if isinstance(error, LocalEntryNotFoundError) and not is_offline_mode():
+                raise
     raise reason

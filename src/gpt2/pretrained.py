@@ -59,8 +59,8 @@ class GPT2(GPT2Network):
         config: Sizes and rates; see `GPT2Config`.
         tokenizer: What its ids mean; needed wherever text goes in or comes out.
         seed: Seed of the initial weights.
-        attention: Backend of the blocks listed, "manual" or "flash"; the others have flash.
-        attention_blocks: Their numbers, the first being 0; all if not given.
+        attention: Backend of all blocks, or of `attention_blocks`: "manual" or "flash".
+        attention_blocks: Blocks that use it, the first being 0; the others use flash.
     """
 
     def __init__(
@@ -123,7 +123,9 @@ class GPT2(GPT2Network):
         directory.mkdir(parents=True, exist_ok=True)
         if self.tokenizer:
             self.tokenizer.save(directory)
-        entries = self.config.to_hugging_face() | {"dtype": str(self.wte.weight.dtype)[6:]}
+        entries = self.config.to_hugging_face() | {
+            "dtype": str(self.wte.weight.dtype).removeprefix("torch.")
+        }
         _write_json(directory / CONFIG_FILE, entries | self.special_ids)
         generation = {"_from_model_config": True} | self.special_ids
         _write_json(directory / GENERATION_FILE, generation)
@@ -213,7 +215,7 @@ def _read_weights(
             wrong.append(f"{stored} twice")
         elif tensor.shape != place.shape or not tensor.is_floating_point():
             wrong.append(f"{stored} must be {place.shape} of floating point, got {got}")
-            weights[theirs] = tensor
+            weights[theirs] = tensor  # so that it is not told as missing, too
         else:
             dtype = dtype or tensor.dtype
             # A copy, so that the weights outlive the file, laid out and placed as they will stay.

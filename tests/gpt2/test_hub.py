@@ -151,7 +151,7 @@ def test_of_several_forms_of_the_weights_one_is_downloaded(server: Hub, model: G
     [
         ("someone/else", None, "'someone/else' is no repository on the Hugging Face hub"),
         ("someone/known", "v9", "'someone/known' has no revision 'v9'"),
-        ("someone/empty", None, "'someone/empty' holds no weights in a form that is read here"),
+        ("someone/empty", None, "'someone/empty' lacks weights in a form that is read here"),
         ("a/b/c", None, "wanted a local directory or a name on the Hugging Face hub"),
     ],
 )

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -46,8 +47,8 @@ def pickle_weights(directory: Path) -> None:
     """Write the weights of a directory as torch does, in as many files, and delete the others."""
     for file in directory.glob("model*"):
         if file.suffix == ".json":
-            text = file.read_text().replace("model-", "pytorch_model-").replace(".safe", ".bin#")
-            text = text.replace(".bin#tensors", ".bin")
+            text = file.read_text().replace("model-", "pytorch_model-")
+            text = text.replace(".safetensors", ".bin")
             file.with_name("pytorch_model.bin.index.json").write_text(text)
         else:
             weights = safetensors.torch.load_file(file)
@@ -91,6 +92,31 @@ def test_saving_and_loading_changes_no_bit(tmp_path: Path, model: GPT2) -> None:
     assert loaded.tokenizer.fingerprint == model.tokenizer.fingerprint
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_every_setting_of_a_model_survives_its_files(tmp_path: Path) -> None:
+    config = GPT2Config(
+        vocab_size=90,
+        n_positions=20,
+        n_embd=12,
+        n_layer=2,
+        n_head=3,
+        n_inner=7,
+        activation_function="relu",
+        layer_norm_epsilon=1e-3,
+        scale_attn_weights=False,
+        scale_attn_by_inverse_layer_idx=True,
+        reorder_and_upcast_attn=True,
+        tie_word_embeddings=False,
+        embd_pdrop=0.2,
+        attn_pdrop=0.3,
+        resid_pdrop=0.4,
+        initializer_range=0.5,
+    )
+    defaults = dataclasses.asdict(GPT2Config())
+    assert not [k for k, v in dataclasses.asdict(config).items() if v == defaults[k]]
+    GPT2(config).save_pretrained(tmp_path)
+    assert GPT2.from_pretrained(tmp_path).config == config
 
 
 def test_weights_keep_the_dtype_of_the_file_unless_another_is_asked_for(

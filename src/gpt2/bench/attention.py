@@ -20,9 +20,9 @@ class Measurement:
     length: int  # tokens a row
     attention: str  # "flash", "manual", or "manual in block 3", where the others are flash
     forward_seconds: float  # median
-    backward_seconds: float  # median of forward and backward pass together
+    forward_backward_seconds: float  # median; of the loss, and of all gradients
     memory_bytes: int | None  # at the peak of forward and backward pass, beside the weights
-    largest_difference: float  # of the logits from those of flash
+    largest_difference: float  # of a logit from that of flash
 
 
 def measure(
@@ -37,12 +37,14 @@ def measure(
     """Measure a model with flash, with manual and, per block, with manual in that block alone.
 
     Args:
-        model: Without dropout; its backends are as before when this is done.
+        model: Measured without dropout; its backends are as before when this is done.
         lengths: Tokens a row.
         rows: Rows of random tokens.
         rounds: Times that each is measured, in turn, so that a slow moment hits all.
         per_block: Measure each block alone, too.
         dtype: Arithmetic of the matrix products.
+    Raises:
+        InputError: A length is not 1 to n_positions.
     """
     every = list(range(model.config.n_layer))
     choices = {"flash": [], "manual": every}
@@ -95,7 +97,7 @@ def _measure(
             length=ids.size(1),
             attention=name,
             forward_seconds=median(forwards),
-            backward_seconds=median(backwards),
+            forward_backward_seconds=median(backwards),
             memory_bytes=memory[name],
             largest_difference=(logits[name] - logits["flash"]).abs().max().item(),
         )

@@ -77,7 +77,7 @@ def _line(row: "Measurement") -> str:
     memory = "?" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:,.0f} MB"
     return (
         f"{row.length:6}  {row.attention:18} {row.forward_seconds * 1e3:6.1f} ms "
-        f"{row.backward_seconds * 1e3:10.1f} ms {memory:>9}  {row.largest_difference:18.1e}"
+        f"{row.forward_backward_seconds * 1e3:10.1f} ms {memory:>9}  {row.largest_difference:18.1e}"
     )
 
 

@@ -10,6 +10,7 @@ import tyro
 from gpt2.cli.model_flags import open_model
 from gpt2.cli.parsing import parse
 from gpt2.config import WeightDtype
+from gpt2.errors import CheckpointError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class Export:
     """Write a model as a directory that transformers opens, or as a file that llama.cpp opens."""
 
     out: Path
-    """Directory to write, or file with the format gguf; nothing may be there yet."""
+    """Directory to write, or file with the format gguf; what is there already stays."""
     model: str = "gpt2"
     """A model directory, a run directory, or a name on the Hugging Face hub."""
     format: Annotated[Literal["hugging-face", "gguf"], tyro.conf.arg(name="format")] = (
@@ -29,9 +30,8 @@ class Export:
 
     def run(self) -> None:
         """Write the model and print the path."""
-        from gpt2.errors import CheckpointError
-
-        if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir())):
+        fresh = self.format == "hugging-face" and self.out.is_dir() and not any(self.out.iterdir())
+        if self.out.exists() and not fresh:
             raise CheckpointError(f"{self.out} is there already; choose another --out")
         model = open_model(self.model, self.dtype)
         if self.format == "gguf":

@@ -25,7 +25,7 @@ class Attend(Protocol):
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        past: Tensor,
+        mask: Tensor,
         *,
         scale: float,
         drop_rate: float = 0.0,
@@ -37,7 +37,7 @@ class Attend(Protocol):
             q: Queries, (B, H, T, D).
             k: Keys, (B, H, T, D).
             v: Values, (B, H, T, D).
-            past: Which tokens (columns) each token (row) may see: the lower triangle,
+            mask: Which tokens (columns) each token (row) may see: the lower triangle,
                 (1, 1, T, T), boolean.
             scale: Factor of the scores; 1 / sqrt(D) in the paper.
             drop_rate: Share of the weights to drop, 0 to 1.
@@ -52,7 +52,7 @@ def manual_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    past: Tensor,
+    mask: Tensor,
     *,
     scale: float,
     drop_rate: float = 0.0,
@@ -64,7 +64,7 @@ def manual_attention(
             scores = q.float() @ k.float().transpose(-2, -1)  # (B, H, T, T)
     else:
         scores = q @ k.transpose(-2, -1)
-    weights = (scores * scale).masked_fill(~past, float("-inf")).softmax(dim=-1).to(v.dtype)
+    weights = (scores * scale).masked_fill(~mask, float("-inf")).softmax(dim=-1).to(v.dtype)
     return F.dropout(weights, drop_rate) @ v, weights
 
 
@@ -72,7 +72,7 @@ def flash_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    past: Tensor,
+    mask: Tensor,
     *,
     scale: float,
     drop_rate: float = 0.0,
@@ -80,7 +80,7 @@ def flash_attention(
 ) -> tuple[Tensor, None]:
     """Attend as `manual_attention` does, with no (T, T) matrix in memory.
 
-    The triangle is known without `past`, and scores are in float32 without `upcast`.
+    The triangle is known without `mask`, and scores are in float32 without `upcast`.
     Source: Dao et al. 2022, arXiv:2205.14135.
     """
     mixed = F.scaled_dot_product_attention(
@@ -100,23 +100,22 @@ class Attention(nn.Module):
         number: Of the block, the first being 0.
     """
 
-    past: Tensor  # lower triangle, (1, 1, n_positions, n_positions)
+    mask: Tensor  # causal: lower triangle, (1, 1, n_positions, n_positions)
 
     def __init__(self, config: GPT2Config, number: int = 0) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.drop_rate = config.attn_pdrop
         self.upcast = config.reorder_and_upcast_attn
-        self.scale = 1 / math.sqrt(config.n_embd // config.n_head)
-        if not config.scale_attn_weights:
-            self.scale = 1.0
+        channels = config.n_embd // config.n_head
+        self.scale = 1 / math.sqrt(channels) if config.scale_attn_weights else 1.0
         if config.scale_attn_by_inverse_layer_idx:
             self.scale /= number + 1
         self.backend = "flash"
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = ResidualLinear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
-        self.register_buffer("past", lower_triangle(config.n_positions), persistent=False)
+        self.register_buffer("mask", causal_mask(config.n_positions), persistent=False)
 
     @property
     def backend(self) -> AttentionBackend:
@@ -132,7 +131,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
         mixed, _ = BACKENDS[self.backend](
             *self.project(x),
-            self.past_of(x),
+            self.mask_for(x),
             scale=self.scale,
             drop_rate=self.drop_rate if self.training else 0.0,
             upcast=self.upcast,
@@ -145,17 +144,16 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def past_of(self, x: Tensor) -> Tensor:  # (B, T, C) -> (1, 1, T, T)
+    def mask_for(self, x: Tensor) -> Tensor:  # (B, T, C) -> (1, 1, T, T)
         """Return which tokens each token may see."""
-        return self.past[:, :, : x.size(1), : x.size(1)]
+        return self.mask[:, :, : x.size(1), : x.size(1)]
 
     def weights(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, H, T, T)
         """Return how much each token attends to each token before it; rows sum to 1."""
         q, k, v = self.project(x)
-        past = self.past_of(x)
-        return manual_attention(q, k, v, past, scale=self.scale, upcast=self.upcast)[1]
+        return manual_attention(q, k, v, self.mask_for(x), scale=self.scale, upcast=self.upcast)[1]
 
 
-def lower_triangle(length: int, device: torch.device | str | None = None) -> Tensor:
+def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor:
     """Return which tokens (columns) each token (row) may see, (1, 1, T, T), boolean."""
     return torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.devices import reads_for_free
 from gpt2.errors import ConfigError, InputError
-from gpt2.model.attention import Attention, lower_triangle
+from gpt2.model.attention import Attention, causal_mask
 from gpt2.model.initialization import ResidualLinear, initialize
 from gpt2.model.loss import IGNORED, linear_cross_entropy
 
@@ -69,8 +69,8 @@ class GPT2Network(nn.Module):
     Args:
         config: Sizes and rates; see `GPT2Config`.
         seed: Seed of the initial weights.
-        attention: Backend of the blocks listed, "manual" or "flash"; the others have flash.
-        attention_blocks: Their numbers, the first being 0; all if not given.
+        attention: Backend of all blocks, or of `attention_blocks`: "manual" or "flash".
+        attention_blocks: Blocks that use it, the first being 0; the others use flash.
     """
 
     def __init__(
@@ -110,8 +110,7 @@ class GPT2Network(nn.Module):
 
     def hidden(self, ids: Tensor) -> Tensor:  # (B, T) -> (B, T, C)
         """Return what the head reads: the stream after the last block, normalized."""
-        self._check_shape(ids)
-        self._check_range("ids", ids)
+        self._check("ids", ids)
         x = self.drop(self.wte(ids) + self.wpe.weight[: ids.size(1)])
         for block in self.h:
             if self.gradient_checkpointing and self.training:
@@ -130,13 +129,14 @@ class GPT2Network(nn.Module):
         Raises:
             InputError: The shapes differ, or an id or target is one that the model does not have.
         """
+        self._check("ids", ids)
         if ids.shape != targets.shape:
             raise InputError(
                 "ids and targets must have one shape, got "
                 f"{tuple(ids.shape)} and {tuple(targets.shape)}"
             )
+        self._check("targets", targets.masked_fill(targets == ignore_index, 0))
         hidden = self.hidden(ids).flatten(0, 1)  # (B * T, C)
-        self._check_range("targets", targets.masked_fill(targets == ignore_index, 0))
         return linear_cross_entropy(hidden, self.head, targets.flatten().long(), ignore_index)
 
     def set_attention(self, backend: AttentionBackend, blocks: Iterable[int] | None = None) -> None:
@@ -152,17 +152,17 @@ class GPT2Network(nn.Module):
             self.block(i).attn.backend = backend
 
     def build_masks(self, device: torch.device | str | None = None) -> None:
-        """Make the causal masks anew, one for all blocks: no file holds them."""
-        past = lower_triangle(self.config.n_positions, device)
+        """Make the causal masks, which no file holds, after weights were loaded onto no device."""
+        mask = causal_mask(self.config.n_positions, device)
         for number in range(len(self.h)):
-            self.block(number).attn.past = past
+            self.block(number).attn.mask = mask
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile in place, with the arguments of torch.compile.
 
-        Block by block: they are alike, so that the first to be compiled serves them all, unless
-        each has a scale of its own.
+        Block by block: they are alike, so that the first to be compiled serves them all.
         """
+        # Where each has a scale of its own, torch would give up after 8 variants of one function.
         if self.config.scale_attn_by_inverse_layer_idx:
             kwargs.setdefault("isolate_recompiles", True)
         for block in self.h:
@@ -193,17 +193,15 @@ class GPT2Network(nn.Module):
         looked_up = self.wpe.weight.numel()
         if not config.tie_word_embeddings:
             looked_up += self.wte.weight.numel()
-        matrices = self.num_parameters() - looked_up
-        return 6 * matrices + 12 * config.n_layer * config.n_embd * config.n_positions
+        multiplied = self.num_parameters() - looked_up
+        return 6 * multiplied + 12 * config.n_layer * config.n_embd * config.n_positions
 
-    def _check_shape(self, ids: Tensor) -> None:
+    def _check(self, name: str, ids: Tensor) -> None:
         if ids.ndim != 2 or not 1 <= ids.size(1) <= self.config.n_positions or not len(ids):
             raise InputError(
-                f"ids must be (rows, 1 to {self.config.n_positions} tokens), "
+                f"{name} must be (rows, 1 to {self.config.n_positions} tokens), "
                 f"got the shape {tuple(ids.shape)}"
             )
-
-    def _check_range(self, name: str, ids: Tensor) -> None:
         if ids.dtype not in (torch.int64, torch.int32):
             raise InputError(f"{name} must be of torch.int64 or torch.int32, got {ids.dtype}")
         if not reads_for_free(ids.device) or torch.compiler.is_compiling():

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
-PORTION_LOGITS = 2**25  # at most so many at once
+PORTION_LOGITS = 2**25  # at most so many at once: 128 MiB in float32
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
 
@@ -27,7 +27,7 @@ def linear_cross_entropy(
 ) -> Tensor:  # (N, C), (V, C), (N,) -> ()
     """Return the mean negative log-likelihood of the targets, in nats a token.
 
-    Equal to `F.cross_entropy(F.linear(hidden, weight).float(), targets)`.
+    Equal to `F.cross_entropy(F.linear(hidden, weight).float(), targets)` up to rounding.
 
     Args:
         hidden: What the head reads, (N, C).
@@ -37,15 +37,15 @@ def linear_cross_entropy(
     Returns:
         A float32 scalar; nan if no token is counted.
     """
-    if torch.is_grad_enabled():
-        apply: Callable[..., Tensor] = _LinearCrossEntropy.apply
+    if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
+        apply: Callable[..., Tensor] = _LinearCrossEntropy.apply  # torch leaves it untyped
         return apply(hidden, weight, targets, ignore_index)
     head = _aligned(weight, product_dtype(hidden))
-    portions = [
-        _losses(_log_probabilities(rows, head, len(weight)), picked, ignore_index)
-        for rows, picked in _portions(hidden.to(head.dtype), targets, len(head))
+    sums = [
+        _summed_loss(_log_probabilities(rows, head, len(weight)), followers, ignore_index)
+        for rows, followers in _portions(hidden.to(head.dtype), targets, len(head))
     ]
-    return torch.stack(portions).sum() / (targets != ignore_index).sum()
+    return torch.stack(sums).sum() / (targets != ignore_index).sum()
 
 
 class _LinearCrossEntropy(Function):
@@ -57,13 +57,13 @@ class _LinearCrossEntropy(Function):
         head = _aligned(weight, product_dtype(hidden))  # (V', C), V' a multiple of ALIGNMENT
         head_gradient = torch.zeros_like(head, dtype=torch.float32)
         losses, gradients = [], []
-        for rows, picked in _portions(hidden.to(head.dtype), targets, len(head)):
+        for rows, followers in _portions(hidden.to(head.dtype), targets, len(head)):
             log_probabilities = _log_probabilities(rows, head, vocabulary)
-            losses.append(_losses(log_probabilities, picked, ignore_index))
+            losses.append(_summed_loss(log_probabilities, followers, ignore_index))
             # The gradient of a loss by its logits: their probabilities, less 1 at the target.
             gradient = log_probabilities.exp_()
-            counted = (picked != ignore_index).to(head.dtype)[:, None]
-            at_target = _safe(picked, ignore_index)
+            counted = (followers != ignore_index).to(head.dtype)[:, None]
+            at_target = _as_column(followers, ignore_index)
             gradient.scatter_add_(1, at_target, -torch.ones_like(at_target, dtype=gradient.dtype))
             gradient = gradient.to(head.dtype)
             gradients.append((gradient @ head) * counted)
@@ -93,7 +93,7 @@ def _aligned(weight: Tensor, dtype: torch.dtype) -> Tensor:  # (V, C) -> (V', C)
 
 
 def _portions(hidden: Tensor, targets: Tensor, width: int) -> list[tuple[Tensor, Tensor]]:
-    """Split the tokens into at least two portions of equal length, but for the last."""
+    """Split the tokens into portions, at least two, so that no logits are ever all in memory."""
     length = max(1, min(PORTION_LOGITS // width, -(-len(targets) // 2)))
     return list(zip(hidden.split(length), targets.split(length), strict=True))
 
@@ -105,12 +105,12 @@ def _log_probabilities(rows: Tensor, head: Tensor, vocabulary: int) -> Tensor:
     return logits.log_softmax(dim=-1, dtype=torch.float32)
 
 
-def _losses(log_probabilities: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+def _summed_loss(log_probabilities: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
     """Return the sum of the losses of a portion."""
-    nats = -log_probabilities.gather(1, _safe(targets, ignore_index))[:, 0]
+    nats = -log_probabilities.gather(1, _as_column(targets, ignore_index))[:, 0]
     return nats.masked_fill(targets == ignore_index, 0).sum()
 
 
-def _safe(targets: Tensor, ignore_index: int) -> Tensor:  # (N,) -> (N, 1)
+def _as_column(targets: Tensor, ignore_index: int) -> Tensor:  # (N,) -> (N, 1)
     """Return the targets as a column to index with; those not counted point at the first id."""
     return targets.masked_fill(targets == ignore_index, 0)[:, None]

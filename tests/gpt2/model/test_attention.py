@@ -15,14 +15,14 @@ def qkv(dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (2, 3, 7, 5
     return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for _ in range(3)]
 
 
-def past(length: int) -> Tensor:
+def mask(length: int) -> Tensor:
     return torch.ones(1, 1, length, length, dtype=torch.bool).tril()
 
 
 def attend(backend: str, inputs: list[Tensor], **options: Any) -> Tensor:
     q = inputs[0]
     options = {"scale": q.size(-1) ** -0.5} | options
-    return BACKENDS[backend](*inputs, past(q.size(2)), **options)[0]
+    return BACKENDS[backend](*inputs, mask(q.size(2)), **options)[0]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_two_tokens_attend_as_computed_by_hand() -> None:
     k = torch.tensor([[[[2.0, 0.0], [0.0, 3.0]]]])
     v = torch.tensor([[[[1.0, 10.0], [2.0, 20.0]]]])
 
-    mixed, weights = manual_attention(q, k, v, past(2), scale=1 / math.sqrt(2))
+    mixed, weights = manual_attention(q, k, v, mask(2), scale=1 / math.sqrt(2))
 
     # The second token scores 2 / sqrt(2) with the first and 0 with itself.
     first = math.exp(math.sqrt(2)) / (math.exp(math.sqrt(2)) + 1)
@@ -92,8 +92,8 @@ def test_scores_are_scaled_as_config_json_says(backend: str) -> None:
 def test_upcast_scores_are_those_of_float32(autocast: bool) -> None:
     q, k, v = qkv(torch.bfloat16, (1, 2, 33, 16))
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        _, weights = manual_attention(q, k, v, past(33), scale=0.25, upcast=True)
-    _, exact = manual_attention(q.float(), k.float(), v.float(), past(33), scale=0.25)
+        _, weights = manual_attention(q, k, v, mask(33), scale=0.25, upcast=True)
+    _, exact = manual_attention(q.float(), k.float(), v.float(), mask(33), scale=0.25)
     # Nothing but the last rounding, to 8 bits, may differ.
     torch.testing.assert_close(weights.float(), exact, atol=0, rtol=2**-8)
 
@@ -123,8 +123,10 @@ def test_weights_of_each_token_sum_to_one_over_its_past(layer: Attention) -> Non
 
 
 @pytest.mark.parametrize("backend", ["manual", "flash"])
-def test_dropout_acts_in_training_only(backend: str) -> None:
-    layer = Attention(GPT2Config(n_embd=12, n_head=3, n_positions=8, attn_pdrop=0.5))
+@pytest.mark.parametrize("rates", [(0.5, 0.0), (0.0, 0.5)], ids=["weights", "outcome"])
+def test_dropout_acts_in_training_only(backend: str, rates: tuple[float, float]) -> None:
+    sizes = {"n_embd": 12, "n_head": 3, "n_positions": 8}
+    layer = Attention(GPT2Config(**sizes, attn_pdrop=rates[0], resid_pdrop=rates[1]))
     layer.backend = backend
     x = torch.randn(1, 8, 12)
     layer.eval()

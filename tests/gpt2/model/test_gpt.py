@@ -139,8 +139,7 @@ def test_gradient_checkpointing_keeps_the_input_of_each_block_alone() -> None:
     peaks = []
     for network.gradient_checkpointing in (False, True):
         network.loss(ids, ids).backward()  # so that the gradients are there
-        peaks.append(peak_memory(torch.device("cpu"), network.loss(ids, ids).backward))
-        peaks[-1] = peak_memory(torch.device("cpu"), lambda: network.loss(ids, ids).backward())
+        peaks.append(peak_memory(torch.device("cpu"), lambda: network.loss(ids, ids).backward()))
     stream = 4 * 64 * 24 * 4  # bytes of (B, T, C) in float32
     # A block saves some 16 streams for its backward pass. All 8 are kept without checkpointing;
     # with it one block's, and the input of each.
