@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ Activation = Literal[
     "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"
 ]  # the first three are one function
 OptimizerKind = Literal["adamw", "muon"]
+
+
+LARGEST_SIZE = 2**24  # of any dimension: far beyond every model, and products stay below 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +69,14 @@ class GPT2Config:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
             size = getattr(self, name)
-            _check(size is None or size >= 1, f"{name} must be at least 1", size)
+            fits = size is None or 1 <= size <= LARGEST_SIZE
+            _check(fits, f"{name} must be 1 to {LARGEST_SIZE}", size)
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             rate = getattr(self, name)
             _check(0 <= rate < 1, f"{name} must be at least 0 and below 1", rate)
         _check_choice("activation_function", self.activation_function, Activation)
         _check(
-            self.layer_norm_epsilon > 0,
+            0 < self.layer_norm_epsilon < math.inf,
             "layer_norm_epsilon must be above 0",
             self.layer_norm_epsilon,
         )
@@ -136,11 +141,9 @@ class GPT2Config:
             name = HUGGING_FACE_ALIASES.get(key, key)
             if name in types:
                 value = _typed(f"config.json: {key}", value, types[name])
-                _check(
-                    values.setdefault(name, value) == value,
-                    f"config.json: {key} must be {name}, {values[name]}",
-                    value,
-                )
+                same = name not in values or values[name] == value
+                _check(same, f"config.json: {key} must be {name}, {values.get(name)}", value)
+                values[name] = value
         try:
             return cls(**values)
         except ConfigError as error:
@@ -395,7 +398,7 @@ def _section(run: type, name: str, keys: Any) -> Any:
 
 def _typed(name: str, value: Any, kind: Any) -> Any:
     """Return `value` as `kind`: TOML writes 1 for 1.0 and a string for a path."""
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)

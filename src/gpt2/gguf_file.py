@@ -84,6 +84,8 @@ def _check(model: GPT2) -> None:
     for name, assumed in ASSUMED.items():
         if (value := getattr(config, name)) != assumed:
             raise ConfigError(f"llama.cpp's GPT-2 has {name} = {assumed}, this model has {value}")
+    if model.tokenizer and not model.tokenizer.vocabulary.merges:
+        raise ConfigError("llama.cpp opens no vocabulary without merges, and this model's has none")
     if ACTIVATIONS[config.activation_function] is not gelu_tanh:
         raise ConfigError(
             f"llama.cpp's GPT-2 has activation_function = gelu_new, this model has "
@@ -119,7 +121,8 @@ def _add_vocabulary(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: GPT2
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(map(show_bytes, pair)) for pair in vocabulary.merges])
-    if isinstance(begin := model.special_ids.get("bos_token_id"), int):
+    begin = model.special_ids.get("bos_token_id")
+    if type(begin) is int and begin in range(len(tokens)):
         writer.add_bos_token_id(begin)
     if model.end_ids:  # the format has room for one
         writer.add_eos_token_id(min(model.end_ids))

@@ -41,6 +41,7 @@ NAMES = (
 PREFIX = "transformer."  # the oldest files lack it
 SKIPPED = (".attn.bias", ".attn.masked_bias")  # causal masks that old files carry
 EMBEDDINGS, HEAD = "transformer.wte.weight", "lm_head.weight"  # equal where the head is tied
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # that a model can run in
 SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -121,6 +122,9 @@ class GPT2(GPT2Network):
         """Write a directory that `from_pretrained` and transformers open."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        for file in TOKENIZER_FILES:  # of another model, if this one has none
+            if self.tokenizer is None:
+                (directory / file).unlink(missing_ok=True)
         if self.tokenizer:
             self.tokenizer.save(directory)
         entries = self.config.to_hugging_face() | {
@@ -135,7 +139,9 @@ class GPT2(GPT2Network):
     def end_ids(self) -> frozenset[int]:
         """The ids that end a text: that of <|endoftext|>, or what config.json says."""
         ids = self.special_ids.get("eos_token_id")
-        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+        listed = ids if isinstance(ids, list) else [ids]
+        known = range(self.config.vocab_size)
+        return frozenset(i for i in listed if type(i) is int and i in known)
 
     @property
     def readable_ids(self) -> int:
@@ -161,7 +167,7 @@ def hugging_face_tensors(model: GPT2Network) -> Iterator[tuple[str, Tensor]]:
     weights = model.state_dict()
     for theirs, place in places(model.config).items():
         weight = weights[place.name]
-        yield theirs, weight.t().contiguous() if place.transposed else weight
+        yield theirs, (weight.t() if place.transposed else weight).contiguous()
 
 
 def places(config: GPT2Config) -> dict[str, Place]:
@@ -217,7 +223,7 @@ def _read_weights(
             wrong.append(f"{stored} must be {place.shape} of floating point, got {got}")
             weights[theirs] = tensor  # so that it is not told as missing, too
         else:
-            dtype = dtype or tensor.dtype
+            dtype = dtype or (tensor.dtype if tensor.dtype in DTYPES else torch.float32)
             # A copy, so that the weights outlive the file, laid out and placed as they will stay.
             source = tensor.t() if place.transposed else tensor
             weights[theirs] = torch.empty(source.shape, dtype=dtype, device=device).copy_(source)
@@ -241,11 +247,11 @@ def _read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
             tokenizer = Tokenizer.load(directory)
         except TokenizerError as error:
             raise CheckpointError(str(error)) from None
-        ordinary = tokenizer.n_vocab - len(tokenizer.special_tokens_set)
-        if ordinary > config.vocab_size:  # special ones may lie beyond: text has none of them
+        largest = max(tokenizer.vocabulary.token_ids.values())
+        if largest >= config.vocab_size:  # special ones may lie beyond: text has none of them
             raise CheckpointError(
-                f"{directory} holds a tokenizer of {ordinary} tokens and a model of "
-                f"{config.vocab_size}; wanted a model of at least as many"
+                f"{directory} holds a tokenizer with the id {largest} and a model of "
+                f"{config.vocab_size} ids; wanted a model of at least {largest + 1}"
             )
         return tokenizer
     gpt2 = Tokenizer.gpt2()
@@ -256,7 +262,7 @@ def _named_dtype(entries: Mapping[str, Any]) -> torch.dtype | None:
     """Return the dtype that a config.json names, None if it names none."""
     name = entries.get("dtype") or entries.get("torch_dtype")
     dtype = getattr(torch, name, None) if isinstance(name, str) else None
-    return dtype if isinstance(dtype, torch.dtype) and dtype.is_floating_point else None
+    return dtype if dtype in DTYPES else None
 
 
 def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:

@@ -85,7 +85,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} not found; a model directory holds config.json and {WEIGHTS_FILE}"
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(entries, dict):
         raise CheckpointError(f"{path} must be an object of settings, got {entries!r:.40}")
@@ -116,17 +118,31 @@ def _read_pickle(path: Path) -> Iterator[tuple[str, Tensor]]:
             f"{path} is damaged, or holds more than tensors, which is not read, since a pickle can "
             f"run any code; wanted a state dict, better still as {WEIGHTS_FILE}"
         ) from None
-    except (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way there is
         told = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} is damaged or no file of torch's: {told}") from None
     if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+        isinstance(name, str) and _is_plain(tensor) for name, tensor in tensors.items()
     ):
-        raise CheckpointError(f"{path} must be a state dict, tensors by their names")
+        raise CheckpointError(f"{path} must be a state dict, dense tensors by their names")
     while tensors:  # each is let go as soon as it has been copied
         name = next(iter(tensors))
         yield name, tensors.pop(name)
 
 
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is a tensor with all its entries in memory."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_nested
+        and not value.is_meta
+    )
+
+
 def _is_file_name(name: Any) -> bool:
-    return isinstance(name, str) and name != "" and PurePosixPath(name).name == name
+    if not isinstance(name, str) or name.encode(errors="replace").decode() != name:
+        return False
+    return name not in ("", "..") and "\0" not in name and PurePosixPath(name).name == name

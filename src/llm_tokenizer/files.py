@@ -18,6 +18,7 @@ from llm_tokenizer.text_files import read_text, write_whole
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
+ADDED_FILE = "added_tokens.json"  # where older versions of transformers put special tokens
 TIKTOKEN_SUFFIX = ".tiktoken"
 GPT2_SETTINGS = {
     "model": "BPE",
@@ -46,8 +47,9 @@ def read(path: Path) -> Vocabulary:
     """Read a vocabulary.
 
     Args:
-        path: A folder with vocab.json and merges.txt, or else with tokenizer.json; or a file like
-            tokenizer.json, whose name ends in .json; or tiktoken's, whose name ends in .tiktoken.
+        path: A folder with vocab.json, merges.txt and, as older ones have it, added_tokens.json, or
+            else with tokenizer.json; or a file like tokenizer.json, whose name ends in .json; or
+            tiktoken's, whose name ends in .tiktoken.
     Raises:
         TokenizerError: A file is missing or is not what its name says; it tells which and where.
     """
@@ -58,7 +60,10 @@ def read(path: Path) -> Vocabulary:
             return _read_tokenizer_json(path)
         if (path / TOKENIZER_FILE).exists() and not (path / VOCAB_FILE).exists():
             return _read_tokenizer_json(path / TOKENIZER_FILE)
-        return _of_entries(_read_vocab(path / VOCAB_FILE), _read_merges(path / MERGES_FILE))
+        entries = _read_vocab(path / VOCAB_FILE)
+        if (path / ADDED_FILE).exists():
+            entries |= _read_vocab(path / ADDED_FILE)
+        return _of_entries(entries, _read_merges(path / MERGES_FILE))
     except TokenizerError as error:
         prefix = "" if str(path) in str(error) else f"{path}: "
         raise TokenizerError(f"{prefix}{error}") from None
@@ -72,7 +77,8 @@ def write(vocabulary: Vocabulary, path: Path) -> None:
     Args:
         vocabulary: What to write.
         path: A file that ends in .json or .tiktoken, for one of that kind; else a folder, for
-            vocab.json and merges.txt.
+            vocab.json and merges.txt, and tokenizer.json if there are special tokens besides
+            <|endoftext|>.
     Raises:
         TokenizerError: A .tiktoken file cannot hold this vocabulary; it tells why.
     """
@@ -88,6 +94,10 @@ def write(vocabulary: Vocabulary, path: Path) -> None:
         write_whole(path / VOCAB_FILE, _json(_entries_of(vocabulary)))
         lines = [" ".join(map(show_bytes, pair)) for pair in vocabulary.merges]
         write_whole(path / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
+        (path / ADDED_FILE).unlink(missing_ok=True)  # of another vocabulary, as tokenizer.json is
+        (path / TOKENIZER_FILE).unlink(missing_ok=True)
+        if vocabulary.special_tokens.keys() - {END_OF_TEXT}:  # vocab.json cannot say which they are
+            write_whole(path / TOKENIZER_FILE, _json(_tokenizer_json_of(vocabulary)))
 
 
 def _read_tokenizer_json(path: Path) -> Vocabulary:

@@ -103,7 +103,7 @@ def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None
         ("[data]\nseed = -1", "data.seed must be at least 0 and below .*, got -1"),
         ('[model]\npreset = ["gpt2"]', r"unknown preset \['gpt2'\]"),
         ("[model]\nlayer_norm_epsilon = -1.0", "layer_norm_epsilon must be above 0, got -1.0"),
-        ("[model]\nn_inner = 0", "n_inner must be at least 1, got 0"),
+        ("[model]\nn_inner = 0", "n_inner must be 1 to 16777216, got 0"),
         ("training = 3", r"training must be a section, \[training\], got 3"),
         ("[model", "is not valid TOML"),
     ],
@@ -168,6 +168,22 @@ def test_names_that_transformers_takes_for_those_of_gpt2_are_read() -> None:
 def test_entries_that_change_nothing_are_passed_over() -> None:
     entries = {"pruned_heads": {}, "task_specific_params": {"x": 1}, "n_ctx": 1024, "n_inner": None}
     assert GPT2Config.from_hugging_face(entries) == GPT2Config()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("layer_norm_epsilon", float("nan")),
+        ("layer_norm_epsilon", float("inf")),
+        ("layer_norm_epsilon", 10**400),
+        ("n_embd", 10**9),
+        ("vocab_size", 10**30),
+        ("n_layer", 0),
+    ],
+)
+def test_a_size_or_rate_beyond_reason_is_told(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"config.json: {key} must be"):
+        GPT2Config.from_hugging_face({key: value})
 
 
 @pytest.mark.parametrize(

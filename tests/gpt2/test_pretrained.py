@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gpt2.config import GPT2Config
 from gpt2.errors import CheckpointError, ConfigError
 from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
+from llm_tokenizer.vocabulary import Vocabulary
 
 SHAPES = [
     {"vocab_size": 97, "n_positions": 16, "n_embd": 24, "n_layer": 1, "n_head": 3},
@@ -92,6 +94,97 @@ def test_saving_and_loading_changes_no_bit(tmp_path: Path, model: GPT2) -> None:
     assert loaded.tokenizer.fingerprint == model.tokenizer.fingerprint
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def with_specials(model: GPT2) -> GPT2:
+    """Return a model whose vocabulary has two special tokens more."""
+    merges = model.tokenizer.vocabulary.merges[:40]
+    specials = ["<|endoftext|>", "<|pad|>", "<|user|>"]
+    tokenizer = Tokenizer(Vocabulary.from_merges(merges, specials))
+    return GPT2(model.config, tokenizer=tokenizer)
+
+
+def test_special_tokens_are_special_in_transformers_too(tmp_path: Path, model: GPT2) -> None:
+    ours = with_specials(model)
+    ours.save_pretrained(tmp_path)
+    text = "Perm<|pad|>ission<|user|><|endoftext|>"
+    expected = ours.tokenizer.encode(text, allowed_special="all")
+    assert 297 in expected
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs(text).input_ids == expected
+    loaded = GPT2.from_pretrained(tmp_path).tokenizer
+    assert loaded.encode(text, allowed_special="all") == expected
+
+
+def test_special_tokens_in_a_file_of_their_own_are_read(tmp_path: Path, model: GPT2) -> None:
+    model.save_pretrained(tmp_path)
+    edit_config(tmp_path, vocab_size=300)
+    (tmp_path / "added_tokens.json").write_text('{"<|pad|>": 300}')  # beyond the model, as happens
+    loaded = GPT2.from_pretrained(tmp_path)
+    assert loaded.tokenizer.encode("<|pad|>", allowed_special="all") == [300]
+
+
+def test_what_another_model_left_in_a_directory_is_no_part_of_the_new_one(
+    tmp_path: Path, model: GPT2
+) -> None:
+    with_specials(model).save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    assert len(transformers.AutoTokenizer.from_pretrained(tmp_path)) == 300
+    GPT2(replace(model.config, vocab_size=9)).save_pretrained(tmp_path)
+    assert GPT2.from_pretrained(tmp_path).tokenizer is None
+
+
+@pytest.mark.parametrize("end", ["a", {}, [None], [[1]], 10**30, 1.5, -1, True, 300])
+def test_an_end_of_text_that_is_no_id_ends_nothing(
+    tmp_path: Path, model: GPT2, end: object
+) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").unlink()
+    edit_config(tmp_path, eos_token_id=end)
+    assert GPT2.from_pretrained(tmp_path).end_ids == frozenset()
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "int8", "none", 3])
+def test_a_dtype_that_no_model_runs_in_is_passed_over(
+    tmp_path: Path, model: GPT2, dtype: object
+) -> None:
+    model.save_pretrained(tmp_path)
+    edit_config(tmp_path, dtype=dtype)
+    assert GPT2.from_pretrained(tmp_path).wte.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"n_embd": 10}', '{"n_embd": 1e400}'])
+def test_a_config_json_of_something_else_is_refused(
+    tmp_path: Path, model: GPT2, content: str
+) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises((CheckpointError, ConfigError), match="config.json"):
+        GPT2.from_pretrained(tmp_path)
+
+
+def test_tensors_that_are_not_all_in_memory_are_refused(tmp_path: Path, model: GPT2) -> None:
+    model.save_pretrained(tmp_path)
+    pickle_weights(tmp_path)
+    path = tmp_path / "pytorch_model.bin"
+    weights = torch.load(path)
+    for other in (torch.Tensor.to_sparse, lambda tensor: tensor.to("meta")):
+        torch.save({name: other(tensor) for name, tensor in weights.items()}, path)
+        with pytest.raises(CheckpointError, match="dense tensors by their names"):
+            GPT2.from_pretrained(tmp_path)
+
+
+def test_an_older_pickle_is_read_whole_and_refused_in_part(tmp_path: Path, model: GPT2) -> None:
+    model.save_pretrained(tmp_path)
+    pickle_weights(tmp_path)
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(torch.load(path), path, _use_new_zipfile_serialization=False)
+    assert torch.equal(GPT2.from_pretrained(tmp_path).wte.weight, model.wte.weight)
+    content = path.read_bytes()
+    for length in range(0, len(content), len(content) // 50):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match="pytorch_model.bin is damaged"):
+            GPT2.from_pretrained(tmp_path)
 
 
 def test_every_setting_of_a_model_survives_its_files(tmp_path: Path) -> None:

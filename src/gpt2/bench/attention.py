@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpt2 import devices
+from gpt2.errors import InputError
 from gpt2.model.gpt import GPT2Network, evaluating
 
 
@@ -46,6 +47,12 @@ def measure(
     Raises:
         InputError: A length is not 1 to n_positions.
     """
+    longest = model.config.n_positions
+    lengths = list(lengths)
+    if outside := [length for length in lengths if not 1 <= length <= longest]:
+        raise InputError(
+            f"lengths must be 1 to {longest}, the positions of this model, got {outside}"
+        )
     every = list(range(model.config.n_layer))
     choices = {"flash": [], "manual": every}
     if per_block:

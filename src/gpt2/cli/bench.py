@@ -53,7 +53,8 @@ class Attention:
         device = devices.select_device(self.device)
         dtype = devices.select_dtype(self.dtype, device)
         devices.make_training_fast()
-        model = open_model(self.model, device=device)
+        # In float32 whatever is stored: autocast chooses the arithmetic from there.
+        model = open_model(self.model, "float32", device)
         if not self.json:
             print(
                 f"# {self.rows} rows, {dtype}, {devices.describe(device)}; medians of {self.rounds}"

@@ -31,7 +31,7 @@ class Export:
     def run(self) -> None:
         """Write the model and print the path."""
         fresh = self.format == "hugging-face" and self.out.is_dir() and not any(self.out.iterdir())
-        if self.out.exists() and not fresh:
+        if (self.out.exists() or self.out.is_symlink()) and not fresh:
             raise CheckpointError(f"{self.out} is there already; choose another --out")
         model = open_model(self.model, self.dtype)
         if self.format == "gguf":

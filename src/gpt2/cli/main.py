@@ -22,6 +22,8 @@ VERBS = {
     "bench": "time and memory of the attention backends",
 }
 
+NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none; install one"
+
 USAGE = "usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)"
 
 
@@ -50,11 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Gpt2Error, TokenizerError, OSError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        no_compiler = "C++ compiler" in str(error)  # torch.compile tells so in a hundred lines
+        if isinstance(error, RuntimeError) and "memory" not in str(error) and not no_compiler:
             raise  # a defect of ours; torch tells of exhausted memory in this way, too
         if verbose:
             traceback.print_exc()
-        told = str(error) or "there is not enough memory for this; ask for less at once"
+        told = (
+            NO_COMPILER
+            if no_compiler
+            else str(error) or "there is not enough memory for this; ask for less at once"
+        )
         print("error:", " ".join(told.split("\n")), file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:

@@ -77,7 +77,7 @@ class _LinearCrossEntropy(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, head_gradient, count = ctx.saved_tensors
-        scale = gradient / count
+        scale = gradient / count.clamp(min=1)  # without a counted token gradients are 0, not nan
         hidden_dtype, weight_dtype = ctx.dtypes
         return (
             (hidden_gradient * scale).to(hidden_dtype),

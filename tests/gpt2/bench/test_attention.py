@@ -4,6 +4,7 @@ from torch import Tensor
 
 from gpt2.bench.attention import measure
 from gpt2.config import GPT2Config
+from gpt2.errors import InputError
 from gpt2.pretrained import GPT2
 
 
@@ -34,6 +35,13 @@ def test_the_difference_is_that_of_the_logits(model: GPT2, monkeypatch: pytest.M
     assert rows["manual in block 0"].largest_difference < 1e-3
     assert rows["manual in block 1"].largest_difference > 1e-2
     assert rows["manual"].largest_difference > 1e-2
+
+
+def test_a_length_beyond_the_positions_is_refused_before_anything_is_measured(
+    model: GPT2,
+) -> None:
+    with pytest.raises(InputError, match=r"lengths must be 1 to 24, .* got \[25, 0\]"):
+        list(measure(model, [8, 25, 0]))
 
 
 def test_the_backends_are_as_before_when_it_is_done(model: GPT2) -> None:

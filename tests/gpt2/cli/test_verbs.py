@@ -172,8 +172,10 @@ def test_export_writes_what_transformers_and_llama_cpp_open(
     assert main([*command, str(tmp_path / "model.gguf"), "--format", "gguf"]) == 0
     assert (tmp_path / "model.gguf").read_bytes().startswith(b"GGUF")
 
-    for taken in ("half", "model.gguf"):
-        assert main([*command, str(tmp_path / taken)]) == 1
+    (tmp_path / "empty").mkdir()
+    for taken in ("half", "model.gguf", "empty"):
+        flags = ["--format", "gguf"] if taken == "empty" else []
+        assert main([*command, str(tmp_path / taken), *flags]) == 1
         assert f"{taken} is there already; choose another --out" in capsys.readouterr().err
 
 

@@ -83,6 +83,15 @@ def test_tokens_with_the_ignored_target_are_not_counted(ignore_index: int) -> No
     assert not hidden.grad[3:9].any()
 
 
+def test_without_a_counted_token_there_is_nothing_to_learn() -> None:
+    hidden, weight, targets = inputs(4, 30)
+    loss = linear_cross_entropy(hidden, weight, torch.full_like(targets, -100))
+    loss.backward()
+    assert loss.isnan()  # as of F.cross_entropy
+    assert not hidden.grad.any()
+    assert not weight.grad.any()
+
+
 def test_a_factor_of_the_loss_is_one_of_the_gradients() -> None:
     hidden, weight, targets = inputs(9, 30)
     (linear_cross_entropy(hidden, weight, targets) / 4).backward()
