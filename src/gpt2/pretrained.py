@@ -122,11 +122,11 @@ class GPT2(GPT2Network):
         """Write a directory that `from_pretrained` and transformers open."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        for file in TOKENIZER_FILES:  # of another model, if this one has none
-            if self.tokenizer is None:
-                (directory / file).unlink(missing_ok=True)
         if self.tokenizer:
             self.tokenizer.save(directory)
+        else:  # what another model left there is no part of this one
+            for file in TOKENIZER_FILES:
+                (directory / file).unlink(missing_ok=True)
         entries = self.config.to_hugging_face() | {
             "dtype": str(self.wte.weight.dtype).removeprefix("torch.")
         }

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from gpt2.cli.model_flags import open_model
 from gpt2.cli.parsing import parse
@@ -21,9 +19,7 @@ class Export:
     """Directory to write, or file with the format gguf; what is there already stays."""
     model: str = "gpt2"
     """A model directory, a run directory, or a name on the Hugging Face hub."""
-    format: Annotated[Literal["hugging-face", "gguf"], tyro.conf.arg(name="format")] = (
-        "hugging-face"
-    )
+    format: Literal["hugging-face", "gguf"] = "hugging-face"
     """gguf: needs the package gguf, which the extra of that name installs."""
     dtype: WeightDtype = "auto"
     """Of the weights; auto: as they are stored."""

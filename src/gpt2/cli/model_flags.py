@@ -1,4 +1,4 @@
-"""The flags of every verb that opens a model."""
+"""Opening a model: for every verb, and by the flags of those that run it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +29,11 @@ class ModelFlags:
     """Compile the blocks with torch.compile: faster after a minute or so."""
 
     def load(self) -> "GPT2":
-        """Open the model."""
+        """Open the model.
+
+        Raises:
+            Gpt2Error: There is no such model, device or block.
+        """
         # Imported after the flags are read, so that --help and a wrong flag need no torch.
         from gpt2 import devices
 

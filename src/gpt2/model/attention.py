@@ -5,7 +5,7 @@ Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,37 +15,6 @@ from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.devices import full_precision
 from gpt2.errors import ConfigError
 from gpt2.model.initialization import ResidualLinear
-
-
-class Attend(Protocol):
-    """What the two backends are."""
-
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: Tensor,
-        *,
-        scale: float,
-        drop_rate: float = 0.0,
-        upcast: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Mix the values of each token's past.
-
-        Args:
-            q: Queries, (B, H, T, D).
-            k: Keys, (B, H, T, D).
-            v: Values, (B, H, T, D).
-            mask: Which tokens (columns) each token (row) may see: the lower triangle,
-                (1, 1, T, T), boolean.
-            scale: Factor of the scores; 1 / sqrt(D) in the paper.
-            drop_rate: Share of the weights to drop, 0 to 1.
-            upcast: Compute the scores in float32.
-        Returns:
-            The weighted sums (B, H, T, D), and the weights before dropout (B, H, T, T), or None
-            where the backend never has them.
-        """
 
 
 def manual_attention(
@@ -58,7 +27,20 @@ def manual_attention(
     drop_rate: float = 0.0,
     upcast: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Attend by the formula: softmax(Q K^T * scale) V, each token over its past alone."""
+    """Attend by the formula: softmax(Q K^T * scale) V, each token over its past alone.
+
+    Args:
+        q: Queries, (B, H, T, D).
+        k: Keys, (B, H, T, D).
+        v: Values, (B, H, T, D).
+        mask: Which tokens (columns) each token (row) may see: the lower triangle, (1, 1, T, T),
+            boolean.
+        scale: Factor of the scores; 1 / sqrt(D) in the paper.
+        drop_rate: Share of the weights to drop, 0 to 1.
+        upcast: Compute the scores in float32.
+    Returns:
+        The weighted sums (B, H, T, D), and the weights before dropout (B, H, T, T).
+    """
     if upcast:
         with full_precision(q.device):
             scores = q.float() @ k.float().transpose(-2, -1)  # (B, H, T, T)
@@ -78,7 +60,7 @@ def flash_attention(
     drop_rate: float = 0.0,
     upcast: bool = False,
 ) -> tuple[Tensor, None]:
-    """Attend as `manual_attention` does, with no (T, T) matrix in memory.
+    """Attend as `manual_attention` does, with no (T, T) matrix in memory, so none to return.
 
     The triangle is known without `mask`, and scores are in float32 without `upcast`.
     Source: Dao et al. 2022, arXiv:2205.14135.
@@ -89,7 +71,10 @@ def flash_attention(
     return mixed, None
 
 
-BACKENDS: dict[AttentionBackend, Attend] = {"manual": manual_attention, "flash": flash_attention}
+BACKENDS: dict[AttentionBackend, Callable[..., tuple[Tensor, Tensor | None]]] = {
+    "manual": manual_attention,
+    "flash": flash_attention,
+}
 
 
 class Attention(nn.Module):

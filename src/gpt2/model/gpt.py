@@ -152,7 +152,7 @@ class GPT2Network(nn.Module):
             self.block(i).attn.backend = backend
 
     def build_masks(self, device: torch.device | str | None = None) -> None:
-        """Make the causal masks, which no file holds, after weights were loaded onto no device."""
+        """Make the causal masks, which no file holds, of a model built on the "meta" device."""
         mask = causal_mask(self.config.n_positions, device)
         for number in range(len(self.h)):
             self.block(number).attn.mask = mask
