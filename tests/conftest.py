@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from gpt2.config import GPT2Config
+from gpt2.config import GPT2Config, PrepareConfig
 from gpt2.data.prepare import prepare
+from gpt2.data.sources import in_memory
 from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
@@ -55,8 +56,8 @@ def ids() -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def shards(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of token shards: some paragraphs of the license, two of them held out."""
+    """A folder of token shards: the paragraphs of the license, one in three held out."""
     directory = tmp_path_factory.mktemp("shards")
-    paragraphs = TEXT.split("\n\n")
-    prepare(paragraphs[1:], paragraphs[:3], tokenizer, directory, source="the license")
+    source = in_memory("the license", TEXT.split("\n\n"))
+    prepare(source, tokenizer, directory, PrepareConfig(hold_out=1 / 3))
     return directory

@@ -54,7 +54,7 @@ def test_the_commands_and_the_example_work(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(workplace.rglob("*.py"))]
-    monkeypatch.setattr("gpt2.data.sources.stdlib_docs", lambda: texts)
+    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: texts)
     monkeypatch.chdir(workplace)
     assert main(["demo"]) == 0
 

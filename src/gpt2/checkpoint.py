@@ -8,7 +8,6 @@ the seed and the step.
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Sequence
@@ -22,9 +21,10 @@ import torch
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
-from gpt2.hub import CONFIG_FILE
+from gpt2.model_hub import CONFIG_FILE
 from gpt2.pretrained import GPT2
 from gpt2.weight_files import WEIGHTS_FILE, write_tensors
+from llm_tokenizer.text_files import sync
 
 MANIFEST_FILE = "manifest.json"
 STATE_TENSORS, STATE_FILE = "training_state.safetensors", "training_state.json"
@@ -71,9 +71,9 @@ def save(
     files = {file.name: _describe(file) for file in sorted(partial.iterdir())}
     (partial / MANIFEST_FILE).write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
     for path in (*partial.iterdir(), partial):
-        _sync(path)
+        sync(path)
     partial.replace(final)
-    _sync(folder)
+    sync(folder)
     for old in steps(run)[:-keep_last]:
         shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))  # never half of it in sight
     return final
@@ -174,11 +174,3 @@ def _describe(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         checksum = hashlib.file_digest(opened, "sha256").hexdigest()
     return {"bytes": file.stat().st_size, "sha256": checksum}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,94 +1,48 @@
-"""Models by name: a directory here, or a repository on the Hugging Face hub, downloaded once."""
+"""The Hugging Face hub: what its client's failures mean, told in words.
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+Cache, token, proxies and offline mode are huggingface_hub's: HF_HOME, HF_ENDPOINT, HF_TOKEN,
+HF_HUB_OFFLINE and its other environment variables.
+"""
 
-import huggingface_hub
-from huggingface_hub import is_offline_mode
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
     EntryNotFoundError,
     GatedRepoError,
     HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
-from gpt2.config import PRESETS
-from gpt2.errors import CheckpointError
-from gpt2.weight_files import FORMS, INDEX, files_of
-from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
+# What a call of the client may raise for a reason that lies outside this program.
+HubFailure = (HTTPError, OSError, EntryNotFoundError, HFValidationError)
 
-CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
-TOKENIZER_FILES = [VOCAB_FILE, MERGES_FILE, ADDED_FILE, TOKENIZER_FILE]
+_MEANINGS: list[tuple[type[Exception], str]] = [  # the first that fits
+    (GatedRepoError, "asks for its terms to be accepted, and for HF_TOKEN"),
+    (
+        RepositoryNotFoundError,
+        "is no repository on the Hugging Face hub, or a private one that needs HF_TOKEN",
+    ),
+    (RevisionNotFoundError, "has no revision {revision!r}"),
+    (
+        LocalEntryNotFoundError,
+        "is not in the cache, or not all of it, and the hub cannot be reached",
+    ),
+    (OfflineModeIsEnabled, "cannot be reached, as HF_HUB_OFFLINE is set"),
+    (EntryNotFoundError, "lacks {wanted}"),
+    (HFValidationError, "is not a name of the form owner/name"),
+    (Exception, "could not be downloaded from the Hugging Face hub ({kind})"),
+]
 
 
-def locate(name_or_path: str | Path, revision: str | None = None) -> Path:
-    """Return the local directory of a model, downloaded if need be.
-
-    Cache, token, proxies and offline mode are huggingface_hub's: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE
-    and its other environment variables.
+def meaning_of(error: Exception, *, revision: str | None, wanted: str) -> str:
+    """Return what a failure says of a repository, to be read after its name.
 
     Args:
-        name_or_path: A local directory, a repository on the hub, or a released model: "gpt2",
-            "gpt2-medium", "gpt2-large", "gpt2-xl".
-        revision: Branch, tag or commit on the hub.
-    Raises:
-        CheckpointError: There is no such model, or it cannot be reached.
+        error: One of `HubFailure`.
+        revision: The branch, tag or commit that was asked for.
+        wanted: What was asked for in the repository.
     """
-    if (directory := Path(name_or_path)).is_dir():
-        return directory
-    name = str(name_or_path)
-    repository = f"openai-community/{name}" if name in PRESETS else name
-    try:
-        return _download(repository, revision)
-    except HFValidationError:
-        raise CheckpointError(
-            f"no model at {name!r}: wanted a local directory or a name on the Hugging Face hub, "
-            "such as gpt2 or owner/model"
-        ) from None
-    except GatedRepoError:
-        told = "asks for its terms to be accepted, and for HF_TOKEN"
-    except RepositoryNotFoundError:
-        told = "is no repository on the Hugging Face hub, or a private one that needs HF_TOKEN"
-    except RevisionNotFoundError:
-        told = f"has no revision {revision!r}"
-    except LocalEntryNotFoundError:
-        told = "is not in the cache, or not all of it, and the hub cannot be reached"
-    except EntryNotFoundError:
-        told = f"lacks weights in a form that is read here, {', '.join(FORMS)}, or a part of them"
-    except (HTTPError, OSError) as error:
-        told = f"could not be downloaded from the Hugging Face hub ({type(error).__name__})"
-    raise CheckpointError(
-        f"no directory {name!r} here, and {repository!r} {told}; check the name and the network, "
-        "or give a local model directory"
-    )
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    """Fetch what a model needs, its weights in the first form there is, all from one commit."""
-    small = [CONFIG_FILE, GENERATION_FILE, *TOKENIZER_FILES, "*" + INDEX]
-    directory = Path(
-        huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=small)
-    )
-    fetch = partial(huggingface_hub.hf_hub_download, repository, revision=directory.name)
-    form = _first_form(fetch)
-    for file in files_of(form):
-        if file != form:
-            fetch(file.name)
-    return directory
-
-
-def _first_form(fetch: Callable[[str], str]) -> Path:
-    """Fetch the weights, or their index, in the first form that the repository has."""
-    for form in FORMS:
-        try:
-            return Path(fetch(form))
-        except EntryNotFoundError as error:
-            reason = error
-            # A network that fails tells nothing of what is there; a cache offline is all there is.
-            if isinstance(error, LocalEntryNotFoundError) and not is_offline_mode():
-                raise
-    raise reason
+    told = next(words for kind, words in _MEANINGS if isinstance(error, kind))
+    return told.format(revision=revision, wanted=wanted, kind=type(error).__name__)

@@ -4,8 +4,7 @@ import ctypes
 import os
 from array import array
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_tokenizer import compiled, unicode_classes
+from llm_tokenizer.documents import in_threads
 from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import Vocabulary
 
@@ -61,7 +61,11 @@ class Codec:
         return self._encode(address, np.array([0, size]))[0]
 
     def encode_documents(
-        self, utf8: Array, bounds: npt.NDArray[np.int64], num_threads: int
+        self,
+        utf8: Array,
+        bounds: npt.NDArray[np.int64],
+        num_threads: int,
+        opener: int | None = None,
     ) -> tuple[Array, npt.NDArray[np.int64]]:
         """Return the ids of several texts, and where those of each begin and end.
 
@@ -69,6 +73,7 @@ class Codec:
             utf8: uint8, the texts one after the other.
             bounds: Text k lies from bounds[k] to bounds[k + 1].
             num_threads: How many threads share the work, at least 1.
+            opener: An id of the vocabulary to put before those of each text.
         """
         num_threads = min(num_threads, len(bounds))
         shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
@@ -77,8 +82,8 @@ class Codec:
         parts = [bounds[a : b + 1] for a, b in pairwise(firsts) if b > a]
         if not parts:
             return np.empty(0, self._dtype), np.zeros(1, np.int64)
-        with ThreadPoolExecutor(len(parts)) as threads:
-            done = list(threads.map(lambda part: self._encode(utf8.ctypes.data, part), parts))
+        encode = partial(self._encode, utf8.ctypes.data, opener=opener)
+        done = in_threads(encode, parts, len(parts))
         starts = np.cumsum([0, *(len(ids) for ids, _ in done)])
         ends = [part_ends + start for (_, part_ends), start in zip(done, starts[:-1], strict=True)]
         ids = done[0][0] if len(done) == 1 else np.concatenate([ids for ids, _ in done])
@@ -98,11 +103,13 @@ class Codec:
         return out[:size].tobytes()
 
     def _encode(
-        self, text: int, bounds: npt.NDArray[np.int64]
+        self, text: int, bounds: npt.NDArray[np.int64], opener: int | None = None
     ) -> tuple[Array, npt.NDArray[np.int64]]:
         """Return the ids of the texts at an address, and where those of each end."""
         number, width = len(bounds) - 1, self._dtype.itemsize
-        ids = np.empty(int(bounds[-1] - bounds[0]) + 16 // width, self._dtype)
+        before = -1 if opener is None else opener
+        openers = 0 if opener is None else number
+        ids = np.empty(int(bounds[-1] - bounds[0]) + openers + 16 // width, self._dtype)
         ends = np.empty(number, np.int64)
         place, out = (0, text + int(bounds[0])), ids.ctypes.data
         try:
@@ -112,7 +119,7 @@ class Codec:
         try:
             while True:
                 place, out = compiled.encode(
-                    text, bounds.ctypes.data, ends.ctypes.data, number, place, out, width,
+                    text, bounds.ctypes.data, ends.ctypes.data, number, before, place, out, width,
                     self._tables.addresses, workspace.addresses,
                 )  # fmt: skip
                 if place[0] == number:

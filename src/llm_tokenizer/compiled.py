@@ -345,14 +345,19 @@ def _write_live(end, out, width, space):
         if end - (b << 6) < 64:
             rest &= _low_bits(end - (b << 6))
         while rest:
-            token = get32(space.ids, (b << 6) + trailing_zeros(rest))
-            if width == 2:
-                put16(out, 0, np.uint16(token))
-            else:
-                put32(out, 0, token)
+            out = _put_id(out, get32(space.ids, (b << 6) + trailing_zeros(rest)), width)
             rest &= rest - ONE
-            out += width
     return out
+
+
+@njit(inline="always")
+def _put_id(out, token, width):
+    """Write an id of `width` bytes to `out`; return where it ends."""
+    if width == 2:
+        put16(out, 0, np.uint16(token))
+    else:
+        put32(out, 0, np.uint32(token))
+    return out + width
 
 
 @njit
@@ -624,7 +629,7 @@ _count_text = for_each_piece(_count_piece)
 
 
 @kept_njit
-def encode(text, bounds, ends, n_texts, place, out, width, tables, space):
+def encode(text, bounds, ends, n_texts, opener, place, out, width, tables, space):
     """Write the ids of the texts that lie one after the other at `text` to `out`.
 
     Args:
@@ -632,8 +637,9 @@ def encode(text, bounds, ends, n_texts, place, out, width, tables, space):
         bounds: Address of int64: text k lies from bounds[k] to bounds[k + 1].
         ends: Address of int64: where to write the address at which the ids of text k end.
         n_texts: How many texts.
+        opener: An id to write before those of each text, or -1 for none.
         place: Where to begin: a text's number, and an address in it.
-        out: Address to write the ids to; one for each byte of text, and 16 bytes, are room enough.
+        out: Address to write the ids to; one for each byte and opener, and 16 bytes, are enough.
         width: Bytes of an id, 2 or 4.
         tables: Tables.
         space: Workspace, which no other thread uses meanwhile.
@@ -645,6 +651,8 @@ def encode(text, bounds, ends, n_texts, place, out, width, tables, space):
     k, address = place
     while k < n_texts:
         end = text + np.int64(get64(bounds, k + 1))
+        if opener >= 0 and address == text + np.int64(get64(bounds, k)):
+            out = _put_id(out, opener, width)
         address, out = _encode_text(address, end, out, width, tables, space)
         if address < end:
             break

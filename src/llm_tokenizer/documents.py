@@ -1,9 +1,9 @@
 """Many texts as one run of UTF-8 and the places where each begins and ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from llm_tokenizer.splitter import well_formed
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 OFFSET_TYPES = {"string": np.int32, "large_string": np.int64}  # of Arrow's two layouts of strings
 
@@ -59,10 +62,9 @@ def _of_arrow(array: Any, num_threads: int) -> tuple[npt.NDArray[np.uint8], npt.
     _, offsets, content = array.buffers()
     share = max(1, -(-len(array) // num_threads))
     parts = [array.slice(first, share) for first in range(0, len(array), share)]
-    with ThreadPoolExecutor(num_threads) as threads:
-        if not all(threads.map(_is_utf8, parts)):
-            wrong = next(k for k in range(len(array)) if not _is_utf8(array.slice(k, 1)))
-            raise TokenizerError(f"document {wrong} is not UTF-8")
+    if not all(in_threads(_is_utf8, parts, num_threads)):
+        wrong = next(k for k in range(len(array)) if not _is_utf8(array.slice(k, 1)))
+        raise TokenizerError(f"document {wrong} is not UTF-8")
     if len(array) == 0:
         return np.empty(0, np.uint8), np.zeros(1, np.int64)
     bounds = np.frombuffer(offsets, OFFSET_TYPES[str(array.type)])
@@ -77,3 +79,11 @@ def _is_utf8(array: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) -> list[Out]:
+    """Return `do` of each item; threads are started only where there are several."""
+    if num_threads == 1:
+        return [do(item) for item in items]
+    with ThreadPoolExecutor(num_threads) as threads:
+        return list(threads.map(do, items))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 from llm_tokenizer.errors import TokenizerError
 from llm_tokenizer.splitter import last_cut
@@ -35,28 +36,42 @@ def text_parts(path: Path | None) -> Iterator[str]:
     """
     if path is None and sys.stdin is None:
         raise TokenizerError("cannot read stdin: it is closed; name a file")
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    name, done, waiting, held = path or "stdin", 0, 0, [""]  # held: text in which is no cut
+    name = path or "stdin"
     try:
         with path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
-            while block := file.read(PART_BYTES):
-                text = decoder.decode(block)
-                done += len(block)
-                waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
-                end = (held[-1][-1:] + text)[-CUT_WITHIN:]
-                if cut := last_cut(end):
-                    rest = len(end) - cut
-                    yield "".join([*held, text[: len(text) - rest]])
-                    held, text = [], text[len(text) - rest :]
-                held.append(text)
-            yield "".join([*held, decoder.decode(b"", final=True)])
-    except UnicodeDecodeError as error:
-        place = done - waiting + error.start
-        raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
+            yield from parts_of(file, str(name))
     except OSError as error:
         raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
     except ValueError as error:  # a path with a NUL in it
         raise TokenizerError(f"cannot read {str(name)!r}: {error}") from None
+
+
+def parts_of(file: BinaryIO, name: str) -> Iterator[str]:
+    """Give the text of an open file in parts, as `text_parts` does.
+
+    Args:
+        file: Opened for reading bytes.
+        name: What to call it in an error.
+    Raises:
+        TokenizerError: The file is not UTF-8; it tells where.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done, waiting, held = 0, 0, [""]  # held: text in which is no cut
+    try:
+        while block := file.read(PART_BYTES):
+            text = decoder.decode(block)
+            done += len(block)
+            waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
+            end = (held[-1][-1:] + text)[-CUT_WITHIN:]
+            if cut := last_cut(end):
+                rest = len(end) - cut
+                yield "".join([*held, text[: len(text) - rest]])
+                held, text = [], text[len(text) - rest :]
+            held.append(text)
+        yield "".join([*held, decoder.decode(b"", final=True)])
+    except UnicodeDecodeError as error:
+        place = done - waiting + error.start
+        raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -68,6 +83,18 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, survive a crash of the machine."""
+    if os.name == "nt" and path.is_dir():  # cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from llm_tokenizer import files, trainer
@@ -52,6 +53,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self._reference = Reference(vocabulary)
         self._codec: Codec | None = None
+        self._loading = Lock()
         self._characters_seen = 0
 
     @classmethod
@@ -198,7 +200,11 @@ class Tokenizer:
         return codec.encode(text) if codec else np.array(self._reference.encode(text), self.dtype)
 
     def encode_documents(
-        self, documents: "pa.StringArray | Sequence[str]", *, num_threads: int = 1
+        self,
+        documents: "pa.StringArray | Sequence[str]",
+        *,
+        num_threads: int = 1,
+        opener: int | None = None,
     ) -> "tuple[Ids, npt.NDArray[np.int64]]":
         """Return the ids of many texts in one array; special tokens are text like any other.
 
@@ -206,12 +212,14 @@ class Tokenizer:
             documents: An Arrow array of type string or large_string, whose bytes are read where
                 they lie, or strings.
             num_threads: How many threads share the work, at least 1.
+            opener: An id to put before those of each document, such as `eot_token`.
         Returns:
             The ids, as in `encode_to_array`, and offsets, one more than documents: those of
             document k are ids[offsets[k] : offsets[k + 1]].
         Raises:
             TokenizerError: A document is null or not UTF-8, the array is of another type or in
                 chunks, a single string was given, or `num_threads` is less than 1.
+            UnknownTokenError: The vocabulary does not hold `opener`.
         """
         import numpy as np
 
@@ -219,11 +227,14 @@ class Tokenizer:
 
         if num_threads < 1:
             raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
+        if opener is not None:
+            self.decode_single_token_bytes(opener)  # raises if there is none
         utf8, bounds = utf8_of(documents, num_threads)
         if codec := self._codec_for(int(bounds[-1] - bounds[0])):
-            return codec.encode_documents(utf8, bounds, num_threads)
+            return codec.encode_documents(utf8, bounds, num_threads, opener)
+        before = [] if opener is None else [opener]
         encoded = [
-            self._reference.encode(utf8[first:last].tobytes().decode())
+            before + self._reference.encode(utf8[first:last].tobytes().decode())
             for first, last in pairwise(bounds)
         ]
         offsets = np.cumsum([0, *map(len, encoded)])
@@ -329,13 +340,17 @@ class Tokenizer:
     def _codec_for(self, characters: int) -> "Codec | None":
         """Return the compiled path if it is loaded or if loading it for so much more text pays."""
         if self._codec is None:
-            self._characters_seen += characters
-            if self._characters_seen >= WORTH_LOADING or "llm_tokenizer.codec" in sys.modules:
-                from llm_tokenizer.codec import Codec, fits
+            with self._loading:  # of several threads at once, one loads it
+                self._characters_seen += characters
+                if self._codec is None and self._is_worth_loading():
+                    from llm_tokenizer.codec import Codec, fits
 
-                if fits(self.vocabulary):
-                    self._codec = Codec(self.vocabulary, self._reference.encode_piece)
+                    if fits(self.vocabulary):
+                        self._codec = Codec(self.vocabulary, self._reference.encode_piece)
         return self._codec
+
+    def _is_worth_loading(self) -> bool:
+        return self._characters_seen >= WORTH_LOADING or "llm_tokenizer.codec" in sys.modules
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Vocabulary]]:
         # What is copied or sent to another process begins anew: the codec holds addresses.

@@ -30,7 +30,7 @@ def show_bytes(token: bytes) -> str:
     >>> show_bytes(b" caf\\xc3\\xa9")
     'ĠcafÃ©'
     """
-    return "".join(_SHOWN_AS[byte] for byte in token)
+    return token.decode("latin-1").translate(_SHOWN_AS)
 
 
 def parse_bytes(shown: str) -> bytes:

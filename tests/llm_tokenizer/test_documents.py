@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm_tokenizer import Tokenizer, TokenizerError
+from llm_tokenizer import Tokenizer, TokenizerError, UnknownTokenError
 from llm_tokenizer.documents import utf8_of
 
 TEXTS = ["Hello, world", "", "naïve 日本語", " a", "'s", "\n\n"]
@@ -20,6 +20,25 @@ def test_documents_have_the_ids_that_each_has_alone(
     assert len(offsets) == len(TEXTS) + 1
     for k, text in enumerate(TEXTS):
         assert ids[offsets[k] : offsets[k + 1]].tolist() == gpt2.encode_ordinary(text)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["list", "large_string"])
+def test_an_opener_stands_before_each_document(
+    tokenizer: Tokenizer, kind: str, num_threads: int
+) -> None:
+    texts = ["", *TEXTS, "x" * 3000, ""]  # the long piece is merged in a way of its own
+    documents = texts if kind == "list" else pa.array(texts, kind)
+    opener = tokenizer.eot_token
+    ids, offsets = tokenizer.encode_documents(documents, num_threads=num_threads, opener=opener)
+    for k, text in enumerate(texts):
+        expected = [opener, *tokenizer.encode_ordinary(text)]
+        assert ids[offsets[k] : offsets[k + 1]].tolist() == expected
+
+
+def test_an_opener_that_is_no_token_is_refused(gpt2: Tokenizer) -> None:
+    with pytest.raises(UnknownTokenError, match="50257"):
+        gpt2.encode_documents(["a"], opener=50257)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 6), (1, 4), (2, 2), (5, 6)])

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt2.cli.parsing import parse
-from gpt2.config import SETTINGS_FILE, DataConfig, GenerationConfig, RunConfig
+from gpt2.config import SETTINGS_FILE, DataConfig, GenerationConfig, PrepareConfig, RunConfig
 from gpt2.errors import ConfigError
 
 PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
-HOLD_OUT_SHARE, HOLD_OUT_SEED = 0.1, 0
+HOLD_OUT = PrepareConfig(hold_out=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,13 @@ def main(args: Sequence[str]) -> None:
 
 def _prepare(config: RunConfig) -> None:
     """Collect the text, learn the vocabulary, and write the shards."""
-    from gpt2.data.prepare import hold_out, prepare
-    from gpt2.data.shards import MANIFEST_FILE
-    from gpt2.data.sources import stdlib_docs
+    import numpy as np
+
+    from gpt2.data.hold_out import held_out
+    from gpt2.data.manifest import MANIFEST_FILE
+    from gpt2.data.prepare import prepare
+    from gpt2.data.sources import STDLIB_DOCS, in_memory
+    from gpt2.data.stdlib_docs import stdlib_docs
     from llm_tokenizer import Tokenizer
 
     directory = config.data.directory
@@ -66,14 +70,17 @@ def _prepare(config: RunConfig) -> None:
         _say(f"Text is prepared in {directory}")
         return
     _say("Collecting the documentation that ships with Python")
-    train, val = hold_out(stdlib_docs(), HOLD_OUT_SHARE, HOLD_OUT_SEED)
+    documents = stdlib_docs()
+    apart = held_out(np.arange(len(documents)), HOLD_OUT.hold_out, HOLD_OUT.seed)
+    train = [text for text, held in zip(documents, apart, strict=True) if not held]
+    val = [text for text, held in zip(documents, apart, strict=True) if held]
     _say(
         f"{len(train)} documents to train on, {sum(map(len, train)) / 1e6:.2f} million characters; "
         f"{len(val)} held out, {sum(map(len, val)) / 1e6:.2f} million"
     )
     _say(f"Learning a vocabulary of {config.model.vocab_size} tokens")
     tokenizer = Tokenizer.train(train, config.model.vocab_size)
-    manifest = prepare(train, val, tokenizer, directory, source="stdlib-docs")
+    manifest = prepare(in_memory(STDLIB_DOCS, documents), tokenizer, directory, HOLD_OUT)
     tokens = sum(shard.tokens for shard in manifest.shards)
     _say(f"Wrote {tokens:,} tokens to {directory}")
 
@@ -96,7 +103,7 @@ def _train(config: RunConfig, run: Path) -> None:
 def _report(config: RunConfig, run: Path) -> None:
     """Measure the held-out text, draw samples, and write and print the outcome."""
     from gpt2 import checkpoint, devices
-    from gpt2.data.shards import open_shards
+    from gpt2.data.token_data import open_shards
     from gpt2.evaluate.baselines import compare
     from gpt2.generation.engine import generate
     from gpt2.pretrained import GPT2

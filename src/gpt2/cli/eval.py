@@ -21,7 +21,7 @@ class Perplexity(ModelFlags):
 
     def run(self) -> None:
         """Load the model, score the text and print the figures."""
-        from gpt2.data.sources import read_text
+        from gpt2.data.readers import read_text
         from gpt2.evaluate.perplexity import text_perplexity
 
         text = read_text(self.data)

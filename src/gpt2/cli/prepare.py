@@ -1,60 +1,174 @@
 """`gpt2 prepare`: text to token shards."""
 
+import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from gpt2.cli.parsing import UsageError, parse
+from gpt2.config import PrepareConfig
+from gpt2.errors import DataError
 
-STDLIB_DOCS = "stdlib-docs"
+if TYPE_CHECKING:
+    from gpt2.data.manifest import Manifest
+    from gpt2.data.prepare import Progress, Show
+
+SECONDS_BETWEEN_LINES = 10.0
+ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare:
-    """Write text as token shards, the seeded hold-out apart."""
+class Prepare(PrepareConfig):
+    """Write text as token shards, the seeded hold-out apart; started again, it goes on."""
 
     source: tyro.conf.Positional[tuple[str, ...]]
-    """stdlib-docs, the text that ships with Python; or .txt files, or folders of them."""
-    out: Path
+    """fineweb-edu; a data set on the Hugging Face hub, as owner/name; stdlib-docs, the text that
+    ships with Python; tinyshakespeare; or files, folders and globs: .parquet, .jsonl, .json, .txt,
+    the last three also as .gz or .zst, and files of any other name as .txt."""
+    out: Path | None = None
     """Folder to write."""
+    verify: Path | None = None
+    """Check every file in a folder that was written before, and do nothing else."""
+    subset: str | None = None
+    """Of fineweb-edu: sample-10BT (if not set), sample-100BT, sample-350BT, a crawl such as
+    CC-MAIN-2024-10, or default, which is all; of another data set: a folder or glob in it."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; main if not set."""
     tokenizer: str = "gpt2"
     """gpt2, or a folder with vocab.json and merges.txt."""
-    separator: str | None = None
-    """Text between two documents of a file; without it a file is one document."""
-    hold_out: float = 0.1
-    """Share of the documents that is held out for evaluation."""
-    seed: int = 0
-    """Seed of the order of the documents, and so of which are held out."""
+    workers: int | None = None
+    """Threads that read and tokenize; one a processor if not set. They do not change the shards."""
+    force: bool = False
+    """Start over: remove what was prepared in the folder before."""
 
     def run(self) -> None:
-        """Read the documents, hold some out, and write the shards."""
-        from gpt2.data.prepare import hold_out, prepare
-        from gpt2.data.sources import stdlib_docs, text_files
+        """Check a folder, or read the documents, hold some out, and write the shards."""
+        if self.verify:
+            return _verify(self.verify)
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+        from gpt2.data import sources
+        from gpt2.data.prepare import prepare, source_before
         from llm_tokenizer import Tokenizer
 
-        if not self.source:
-            raise UsageError(f"wanted a source: {STDLIB_DOCS}, or .txt files or folders")
-        if self.source == (STDLIB_DOCS,):
-            documents = stdlib_docs()
-        else:
-            # A shell passes "\n" on as a backslash and an n.
-            separator = self.separator and self.separator.replace("\\n", "\n")
-            documents = text_files([Path(path) for path in self.source], separator)
-        gpt2 = self.tokenizer == "gpt2"
-        tokenizer = Tokenizer.gpt2() if gpt2 else Tokenizer.load(self.tokenizer)
-        train, val = hold_out(documents, self.hold_out, self.seed)
-        manifest = prepare(train, val, tokenizer, self.out, source=" ".join(self.source))
-        for split in ("train", "val"):
-            shards = manifest.of(split)
-            tokens = sum(shard.tokens for shard in shards)
-            documents_written = sum(shard.documents for shard in shards)
-            print(f"{split:6} {documents_written:,} documents, {tokens:,} tokens", file=sys.stderr)
+        if not self.source or self.out is None:
+            raise UsageError(
+                "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers must be at least 1, got {self.workers}")
+        tokenizer = Tokenizer.gpt2() if self.tokenizer == "gpt2" else Tokenizer.load(self.tokenizer)
+        disable_progress_bars()  # of downloads: they would cross ours
+        source = sources.find(
+            self.source,
+            subset=self.subset,
+            revision=self.revision,
+            before=None if self.force else source_before(self.out),
+        )
+        with _display() as show:
+            manifest = prepare(
+                source,
+                tokenizer,
+                self.out,
+                self._config(),
+                workers=self.workers or _processors(),
+                force=self.force,
+                show=show,
+            )
+        _tell(manifest)
         print(self.out)
+
+    def _config(self) -> PrepareConfig:
+        from gpt2.data.sources import TINYSHAKESPEARE
+
+        separator = self.separator
+        if separator is None and self.source == (TINYSHAKESPEARE,):
+            separator = "\n\n"  # a speech is a document, so that some can be held out
+        for escape, character in ESCAPES.items():  # a shell passes a backslash and a letter on
+            separator = separator and separator.replace(escape, character)
+        config = PrepareConfig(**{f.name: getattr(self, f.name) for f in fields(PrepareConfig)})
+        return replace(config, separator=separator)
 
 
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
-    parse(Prepare, args, verb="prepare").run()
+    try:
+        parse(Prepare, args, verb="prepare").run()
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # at once: a thread may be in a download, and what was committed is safe
+
+
+def _verify(directory: Path) -> None:
+    from gpt2.data.manifest import verify
+
+    if faults := verify(directory):
+        raise DataError(f"{directory} is damaged: {'; '.join(faults)}")
+    print(f"{directory} is complete and as it was written")
+
+
+def _tell(manifest: "Manifest") -> None:
+    """Say on stderr what a folder holds, and what of the source it does not."""
+    for split in ("train", "val"):
+        shards = manifest.of(split)
+        documents, tokens = (sum(getattr(s, of) for s in shards) for of in ("documents", "tokens"))
+        print(f"{split:6} {documents:,} documents, {tokens:,} tokens", file=sys.stderr)
+    if manifest.skipped:
+        rows = ", ".join(f"{count:,} {kind}" for kind, count in manifest.skipped.items())
+        print(f"skipped rows: {rows}", file=sys.stderr)
+    if not manifest.of("val") and manifest.settings["hold_out"]:
+        print(
+            "nothing is held out, as there is one document only; training needs some, so cut the "
+            'text into documents with --separator, such as --separator "\\n\\n"',
+            file=sys.stderr,
+        )
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # those that this process may use, on Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextmanager
+def _display() -> "Iterator[Show]":
+    """Show progress on stderr: a bar on a terminal, and plain lines elsewhere."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    columns: list[Any] = [rich.BarColumn(bar_width=None), rich.TextColumn("{task.description}")]
+    columns += [rich.TimeRemainingColumn(), rich.TextColumn("left")]
+    with rich.Progress(*columns, console=console, expand=True) as bar:
+        task = bar.add_task("waiting for the first file", total=1.0)
+
+        def show(progress: "Progress") -> None:
+            bar.update(task, completed=progress.done, description=_describe(progress))
+
+        yield show
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.shown_at = 0.0  # seconds
+
+    def __call__(self, progress: "Progress") -> None:
+        if progress.seconds - self.shown_at < SECONDS_BETWEEN_LINES:
+            return
+        self.shown_at = progress.seconds
+        done_now = max(progress.done - progress.done_before, 1e-9)
+        left = (1 - progress.done) / done_now * progress.seconds
+        print(f"{progress.done:.0%}  {_describe(progress)}  {left:,.0f} s left", file=sys.stderr)
+
+
+def _describe(progress: "Progress") -> str:
+    pace = progress.text_bytes / 1e6 / max(progress.seconds, 1e-9)
+    return f"{progress.documents:,} documents  {progress.tokens:,} tokens  {pace:.0f} MB/s"

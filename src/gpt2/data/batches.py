@@ -2,15 +2,19 @@
 
 The shards are one stream of tokens. A row is `length` + 1 tokens of it, at a stride of `length`:
 its inputs and, one later, its targets. Every epoch reads every row once, in an order of its own.
+R rows, T tokens a row (`length`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from gpt2.data.shards import Tokens
 from gpt2.errors import DataError
+
+Rows = npt.NDArray[np.integer]
 
 
 class TokenStream:
@@ -33,13 +37,14 @@ class TokenStream:
                 f"one row needs {length + 1} tokens, the {what} text has {self.starts[-1]}; "
                 "give more text, or a smaller n_positions"
             )
+        self._views = [self._rows_within(k) for k in range(len(shards))]
 
     @property
     def rows(self) -> int:
         """Complete rows; what is left at the end is less than one."""
         return (int(self.starts[-1]) - 1) // self.length
 
-    def read(self, row: int) -> npt.NDArray[np.int64]:  # -> (length + 1,)
+    def read(self, row: int) -> npt.NDArray[np.int64]:  # -> (T + 1,)
         """Return the tokens of one row, which may lie in several shards."""
         start, stop = row * self.length, row * self.length + self.length + 1
         first = int(np.searchsorted(self.starts, start, side="right")) - 1
@@ -50,17 +55,39 @@ class TokenStream:
         ]
         return np.concatenate(parts, dtype=np.int64)
 
-    def read_rows(self, rows: Sequence[int]) -> npt.NDArray[np.int64]:  # -> (R, length + 1)
+    def read_rows(self, rows: Rows | Sequence[int]) -> npt.NDArray[np.int64]:  # (R,) -> (R, T + 1)
         """Return several rows."""
-        return np.stack([self.read(row) for row in rows])
+        wanted = np.asarray(rows, np.int64)
+        tokens = np.empty((len(wanted), self.length + 1), np.int64)
+        shard_of = np.searchsorted(self.starts, wanted * self.length, side="right") - 1
+        for k in np.unique(shard_of):
+            first, view = self._views[k]
+            places = np.flatnonzero(shard_of == k)
+            within = wanted[places] - first
+            # Those that lie in one shard are copied at once, each of the others by itself.
+            whole = (within >= 0) & (within < len(view))
+            tokens[places[whole]] = view[within[whole]]
+            for place in places[~whole]:
+                tokens[place] = self.read(int(wanted[place]))
+        return tokens
+
+    def _rows_within(self, k: int) -> tuple[int, Tokens]:
+        """Return the first row that begins in a shard, and a view of all that also end there."""
+        start, shard = int(self.starts[k]), self.shards[k]
+        first = -(-start // self.length)
+        begin = first * self.length - start
+        if len(shard) - begin <= self.length:
+            return first, np.empty((0, self.length + 1), np.uint16)
+        windows = np.lib.stride_tricks.sliding_window_view(shard[begin:], self.length + 1)
+        return first, windows[:: self.length]
 
 
 class RowOrder:
     """The rows of each step: every row of an epoch once, in a seeded permutation.
 
     >>> order = RowOrder(rows=4, batch_rows=3, seed=0)
-    >>> sorted(order.at(0) + order.at(1)[:1])
-    [0, 1, 2, 3]
+    >>> sorted([*order.at(0), *order.at(1)[:1]])
+    [np.int64(0), np.int64(1), np.int64(2), np.int64(3)]
     """
 
     def __init__(self, rows: int, batch_rows: int, seed: int) -> None:
@@ -70,19 +97,56 @@ class RowOrder:
         self._epoch = -1
         self._permutation = np.empty(0, np.int64)
 
-    def at(self, step: int) -> list[int]:
+    def at(self, step: int) -> npt.NDArray[np.int64]:  # -> (batch_rows,)
         """Return the rows of a step, the first being 0; the same whatever was asked before."""
-        return list(self._walk(step * self.batch_rows, self.batch_rows))
-
-    def _walk(self, position: int, count: int) -> Iterator[int]:
-        while count > 0:
+        position, end = step * self.batch_rows, (step + 1) * self.batch_rows
+        taken = []
+        while position < end:
             epoch, offset = divmod(position, self.rows)
-            taken = self._order(epoch)[offset : offset + count]
-            yield from taken.tolist()
-            position, count = position + len(taken), count - len(taken)
+            taken.append(self._order(epoch)[offset : offset + end - position])
+            position += len(taken[-1])
+        return np.concatenate(taken)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        if epoch != self._epoch:  # only the latest is kept: 8 bytes a row
+        if epoch != self._epoch:
+            self._permutation = np.empty(0, np.int64)  # let go first: 8 bytes a row, not 16
             self._permutation = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
             self._epoch = epoch
         return self._permutation
+
+
+class Batches:
+    """The tokens of each step for one process, the next step's read ahead by a thread.
+
+    Args:
+        stream: The tokens.
+        batch_rows: Rows a step, of all processes together.
+        seed: Seed of the order.
+        rank: Which process this is, the first being 0.
+        ranks: How many there are; they divide the rows of a step, in order, whether evenly or not.
+    """
+
+    def __init__(
+        self, stream: TokenStream, batch_rows: int, seed: int, *, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.stream = stream
+        self._order = RowOrder(stream.rows, batch_rows, seed)
+        self._share = slice(batch_rows * rank // ranks, batch_rows * (rank + 1) // ranks)
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead: tuple[int, Future[npt.NDArray[np.int64]]] | None = None
+
+    def at(self, step: int) -> npt.NDArray[np.int64]:  # -> (R, T + 1)
+        """Return the tokens of a step, the first being 0, and begin to read the next."""
+        # Always in the one thread, since the order keeps the epoch that it was asked for last.
+        ahead_of = self._ahead
+        reading = ahead_of[1] if ahead_of and ahead_of[0] == step else self._submit(step)
+        tokens = reading.result()
+        self._ahead = (step + 1, self._submit(step + 1))
+        return tokens
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _submit(self, step: int) -> Future[npt.NDArray[np.int64]]:
+        return self._thread.submit(lambda: self.stream.read_rows(self._order.at(step)[self._share]))

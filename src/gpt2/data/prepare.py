@@ -1,125 +1,333 @@
-"""Documents to a folder of token shards."""
+"""Documents to a folder of token shards: restartable, and the same for any number of workers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 
-from gpt2.data.shards import (
+from gpt2.config import PrepareConfig
+from gpt2.data.hold_out import held_out
+from gpt2.data.in_order import in_order
+from gpt2.data.manifest import (
     MANIFEST_FILE,
     Manifest,
-    Shard,
-    Split,
-    Tokens,
+    Plan,
+    read_manifest,
+    sha256_of,
     write_manifest,
-    write_shard,
 )
+from gpt2.data.readers import BATCH_BYTES, Batch
+from gpt2.data.shard_writer import STATE_FILE, UNFINISHED, ShardWriter, State, remove_unfinished
+from gpt2.data.shards import SPLITS, Tokens
+from gpt2.data.source_reader import Place, SourceReader
+from gpt2.data.sources import Input, Source
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer, well_formed
+from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
+from llm_tokenizer.text_files import write_whole
 
-SHARD_TOKENS = 100_000_000
+TOKENIZER_FILES = (VOCAB_FILE, MERGES_FILE, ADDED_FILE, TOKENIZER_FILE)
+SHARD_NAME = re.compile(r"(train|val)_\d{6,}\.bin")
+PLAN_FILE, LOCK_FILE = "plan.json", "lock"  # in the folder of what is unfinished
+SECONDS_BETWEEN_COMMITS = 0.1  # at least; and commits take a twentieth of the time at most
+COMMIT_REST = 20
 
 
-def hold_out(documents: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Return the documents in a seeded order, split: to train on, and to evaluate on.
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the work has come."""
 
-    Args:
-        documents: At least two; none is divided.
-        share: Share of them to hold out, above 0 and below 1; rounded down, but one at least.
-        seed: Seed of the order, at least 0.
-    Raises:
-        DataError: There are fewer than two documents, or an argument is out of range.
-    """
-    if not 0 < share < 1 or seed < 0:
-        raise DataError(
-            "wanted to hold out a share above 0 and below 1 with a seed of at least 0, "
-            f"got {share} and {seed}"
-        )
-    if len(documents) < 2:
-        raise DataError(
-            f"wanted at least 2 documents, to hold one out, got {len(documents)}; "
-            'cut a file into documents with --separator, such as --separator "\\n\\n"'
-        )
-    order = np.random.default_rng(seed).permutation(len(documents))
-    count = max(1, int(len(documents) * share))
-    return [documents[i] for i in order[count:]], [documents[i] for i in order[:count]]
+    documents: int
+    tokens: int
+    text_bytes: int  # since this start
+    seconds: float  # since this start
+    done: float  # share of the source, 0 to 1
+    done_before: float  # this start
+
+
+Show = Callable[[Progress], None]
 
 
 def prepare(
-    train: Iterable[str],
-    val: Iterable[str],
+    source: Source,
     tokenizer: Tokenizer,
     directory: Path,
+    config: PrepareConfig,
     *,
-    source: str,
-    shard_tokens: int = SHARD_TOKENS,
+    workers: int = 1,
+    force: bool = False,
+    show: Show | None = None,
 ) -> Manifest:
     """Write the shards of both splits, the tokenizer's files and the manifest.
 
+    What an earlier call with the same source, tokenizer and settings has done is not done again,
+    whether it ended or was killed.
+
     Args:
-        train: Documents to train on.
-        val: Documents held out.
+        source: Where the documents are.
         tokenizer: Its vocabulary must fit in uint16 and have <|endoftext|>.
-        directory: Made if need be; it must not hold shards already.
-        source: Where the documents came from, for the manifest.
-        shard_tokens: Most tokens a shard holds, but for one that a single document exceeds.
+        directory: Made if need be.
+        config: What becomes which tokens.
+        workers: Threads that read and tokenize; the shards are the same for any number.
+        force: Whether to remove what was prepared in `directory` before, and start over.
+        show: Called after each batch of documents.
     Raises:
-        DataError: `directory` holds shards, the vocabulary does not fit, or there is no text.
+        DataError: `directory` holds shards made otherwise, or another process is at work there; a
+            file cannot be read, and what comes before it is safe; there is no text, or the
+            vocabulary does not fit.
     """
-    if (directory / MANIFEST_FILE).exists():
-        raise DataError(
-            f"{directory} holds token shards already; choose another folder, or delete it"
-        )
     if tokenizer.dtype is not np.uint16:
         raise DataError(
             f"shards hold ids up to 65535, the vocabulary's go up to {tokenizer.max_token_value}"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    shards = (
-        *_write_split("train", train, tokenizer, directory, shard_tokens),
-        *_write_split("val", val, tokenizer, directory, shard_tokens),
+    plan = Plan(
+        source=source.name,
+        revision=source.revision,
+        inputs=tuple(
+            {"name": one.name, "bytes": one.bytes, "checksum": one.checksum}
+            for one in source.inputs
+        ),
+        settings=asdict(config),
+        tokenizer_fingerprint=tokenizer.fingerprint,
     )
-    if not any(shard.split == "train" for shard in shards):
-        raise DataError(f"{source} has no text to train on")
+    unfinished = directory / UNFINISHED
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(unfinished / LOCK_FILE, timeout=0):
+            if force:
+                _remove(directory)
+            manifest = _finished(directory, plan)
+            if manifest is None:
+                state = _begin(directory, plan, source)
+                _write(source, tokenizer, directory, config, state, workers, show)
+                manifest = _finish(directory, plan, state, tokenizer)
+    except Timeout:
+        raise DataError(f"another process is preparing {directory}; wait for it to end") from None
+    except DataError:
+        if not (unfinished / STATE_FILE).exists():  # nothing was done
+            remove_unfinished(directory)
+            with suppress(OSError):  # there is something else in it
+                directory.rmdir()
+        raise
+    remove_unfinished(directory)
+    return manifest
+
+
+def source_before(directory: Path) -> Source | None:
+    """Return the source of what `directory` holds, finished or not, to compare with; or None."""
+    for path in (directory / MANIFEST_FILE, directory / UNFINISHED / PLAN_FILE):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            modified = entries.get("modified", {})
+            inputs = (
+                Input(**row, modified=modified.get(row["name"]), fetch=lambda: ())
+                for row in entries["inputs"]
+            )
+            return Source(
+                name=entries["source"], inputs=tuple(inputs), revision=entries["revision"]
+            )
+    return None
+
+
+def _finished(directory: Path, plan: Plan) -> Manifest | None:
+    """Return the manifest if the folder is complete; make sure that it was made by this plan."""
+    if (directory / MANIFEST_FILE).exists():
+        manifest = read_manifest(directory)
+        _must_be_the_same(directory, plan, manifest)
+        return manifest
+    begun = (directory / UNFINISHED / PLAN_FILE).exists()
+    strangers = sorted(path.name for path in directory.iterdir() if SHARD_NAME.match(path.name))
+    if strangers and not begun:
+        raise DataError(
+            f"{directory} holds {strangers[0]}, and nothing that tells where it came from; choose "
+            "another folder, or start over with --force"
+        )
+    return None
+
+
+def _begin(directory: Path, plan: Plan, source: Source) -> State:
+    """Return where an earlier start has come to by the same plan, or begin."""
+    state = State.read(directory)
+    path = directory / UNFINISHED / PLAN_FILE
+    if state != State():
+        try:
+            entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            batch_bytes = entries.pop("batch_bytes")
+            del entries["modified"]
+            before = Plan(**entries | {"inputs": tuple(entries["inputs"])})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is damaged ({error!r}); --force starts over") from None
+        _must_be_the_same(directory, plan, before)
+        if batch_bytes != BATCH_BYTES:
+            raise DataError(f"{directory} was begun by another version; --force starts over")
+        return state
+    modified = {one.name: one.modified for one in source.inputs}
+    entries = asdict(plan) | {"batch_bytes": BATCH_BYTES, "modified": modified}
+    write_whole(path, json.dumps(entries, indent=1).encode() + b"\n")
+    return state
+
+
+def _must_be_the_same(directory: Path, plan: Plan, before: Plan) -> None:
+    if changes := plan.changes_since(before):
+        raise DataError(
+            f"{directory} was prepared otherwise: {'; '.join(changes)}. Put that back, choose "
+            "another folder, or start over with --force"
+        )
+
+
+def _write(
+    source: Source,
+    tokenizer: Tokenizer,
+    directory: Path,
+    config: PrepareConfig,
+    state: State,
+    workers: int,
+    show: Show | None,
+) -> None:
+    """Read, tokenize and write all that is left to do; what has been committed stays."""
+    writer = ShardWriter(directory, state, config.shard_tokens, tokenizer.eot_token)
+    started = committed = time.perf_counter()
+    text_bytes, cost = 0, 0.0
+    reader = SourceReader(source, config)
+    done_before = reader.share_done(state.place, 0.0)
+    batches = reader.batches(state.place)
+    try:
+        for encoded in in_order(partial(_encode, tokenizer), batches, workers):
+            _add(encoded, writer, config)
+            text_bytes += int(encoded.sizes.sum())
+            now = time.perf_counter()
+            if now - committed >= max(SECONDS_BETWEEN_COMMITS, COMMIT_REST * cost):
+                writer.commit()
+                committed = time.perf_counter()
+                cost = committed - now
+            if show:
+                show(
+                    Progress(
+                        documents=state.documents,
+                        tokens=sum(state.tokens(split) for split in SPLITS),
+                        text_bytes=text_bytes,
+                        seconds=time.perf_counter() - started,
+                        done=reader.share_done(state.place, encoded.done),
+                        done_before=done_before,
+                    )
+                )
+        writer.finish()
+    except DataError:  # of a file that cannot be read
+        if state != State():
+            writer.commit()
+        raise
+    finally:
+        writer.close()
+
+
+def _finish(directory: Path, plan: Plan, state: State, tokenizer: Tokenizer) -> Manifest:
+    """Make the folder complete."""
+    if not state.of("train") and plan.settings["part"] == "1/1":
+        (directory / UNFINISHED / STATE_FILE).unlink()
+        skipped = ", ".join(f"{count} {kind}" for kind, count in sorted(state.skipped.items()))
+        raise DataError(f"{plan.source} has no text to train on; rows that were skipped: {skipped}")
     tokenizer.save(directory)
+    present = [name for name in TOKENIZER_FILES if (directory / name).exists()]
     manifest = Manifest(
-        source=source, tokenizer_fingerprint=tokenizer.fingerprint, shards=tuple(shards)
+        **vars(plan),
+        tokenizer_files={name: sha256_of(directory / name) for name in present},
+        skipped=dict(sorted(state.skipped.items())),
+        shards=tuple(shard for split in SPLITS for shard in state.of(split)),
     )
     write_manifest(directory, manifest)
     return manifest
 
 
-def _write_split(
-    split: Split, documents: Iterable[str], tokenizer: Tokenizer, directory: Path, limit: int
-) -> Iterator[Shard]:
-    portions = _portions(documents, tokenizer, limit)
-    for number, (parts, text_bytes) in enumerate(portions):
-        file = f"{split}_{number:06d}.bin"
-        tokens = np.concatenate(parts)
-        yield Shard(
-            file=file,
-            split=split,
-            tokens=len(tokens),
-            documents=len(parts),
-            bytes=text_bytes,
-            sha256=write_shard(directory / file, tokens),
-        )
+@dataclass(frozen=True, kw_only=True)
+class _Encoded:
+    """The tokens of a batch."""
+
+    place: Place  # after it
+    tokens: Tokens
+    bounds: npt.NDArray[np.int64]  # those of text k are tokens[bounds[k] : bounds[k + 1]]
+    sizes: npt.NDArray[np.int64]  # bytes of each text
+    skipped: Counter[str]
+    continues: bool
+    done: float
 
 
-def _portions(
-    documents: Iterable[str], tokenizer: Tokenizer, limit: int
-) -> Iterator[tuple[list[Tokens], int]]:
-    """Yield the tokens of as many documents as a shard takes, and the bytes of their text."""
-    opener = np.array([tokenizer.eot_token], np.uint16)
-    parts: list[Tokens] = []
-    held = text_bytes = 0
-    for document in documents:
-        tokens = np.concatenate([opener, tokenizer.encode_to_array(document)], dtype=np.uint16)
-        if parts and held + len(tokens) > limit:
-            yield parts, text_bytes
-            parts, held, text_bytes = [], 0, 0
-        parts.append(tokens)
-        held += len(tokens)
-        text_bytes += len(well_formed(document).encode())
-    if parts:
-        yield parts, text_bytes
+def _encode(tokenizer: Tokenizer, placed: tuple[Place, Batch]) -> _Encoded:
+    place, batch = placed
+    documents = batch.documents
+    tokens, bounds = tokenizer.encode_documents(documents, opener=tokenizer.eot_token)
+    if batch.continues:  # the first text has had its opener
+        tokens, bounds = tokens[1:], np.maximum(bounds - 1, 0)
+    return _Encoded(
+        place=place,
+        tokens=tokens,
+        bounds=bounds,
+        sizes=_sizes(documents),
+        skipped=batch.skipped,
+        continues=batch.continues,
+        done=batch.done,
+    )
+
+
+def _sizes(documents: pa.Array | list[str]) -> npt.NDArray[np.int64]:
+    """Return the bytes of each document."""
+    if isinstance(documents, list):
+        return np.array([len(well_formed(text).encode()) for text in documents], np.int64)
+    return pc.binary_length(documents).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _add(encoded: _Encoded, writer: ShardWriter, config: PrepareConfig) -> None:
+    """Append a batch to the splits that its documents belong to."""
+    state = writer.state
+    if number := len(encoded.sizes):
+        for_val = _for_val(encoded, state, config)
+        lengths = np.diff(encoded.bounds)
+        for split in SPLITS:
+            chosen = for_val if split == "val" else ~for_val
+            if chosen.all():
+                writer.append(split, encoded.tokens, encoded.bounds[:-1], encoded.sizes)
+            elif chosen.any():
+                starts = np.cumsum(np.where(chosen, lengths, 0))[chosen] - lengths[chosen]
+                tokens = encoded.tokens[np.repeat(chosen, lengths)]
+                writer.append(split, tokens, starts, encoded.sizes[chosen])
+        state.documents += number - encoded.continues
+        state.last_split = "val" if for_val[-1] else "train"
+    state.skipped = dict(Counter(state.skipped) + encoded.skipped)
+    state.place = encoded.place
+
+
+def _for_val(encoded: _Encoded, state: State, config: PrepareConfig) -> npt.NDArray[np.bool_]:
+    """Say of each text if it is held out: as drawn, until the next would be more than is wanted."""
+    begun = int(encoded.continues)
+    for_val = np.zeros(len(encoded.sizes), np.bool_)
+    for_val[:begun] = state.last_split == "val"  # a document stays in one split
+    if state.val_full:
+        return for_val
+    numbers = state.documents + np.arange(len(for_val) - begun)
+    drawn = begun + np.flatnonzero(held_out(numbers, config.hold_out, config.seed))
+    had = state.tokens("val")
+    fits = had + np.cumsum(np.diff(encoded.bounds)[drawn]) <= config.most_val_tokens
+    if had == 0 and config.most_val_tokens > 0:
+        fits[:1] = True  # one, however long
+    state.val_full = not fits.all()
+    for_val[drawn[fits]] = True
+    return for_val
+
+
+def _remove(directory: Path) -> None:
+    """Remove what an earlier call has written, the manifest first: it says that all is there."""
+    (directory / MANIFEST_FILE).unlink(missing_ok=True)
+    for path in [*directory.iterdir(), *(directory / UNFINISHED).iterdir()]:
+        if SHARD_NAME.match(path.name) or path.name in (*TOKENIZER_FILES, STATE_FILE, PLAN_FILE):
+            path.unlink()

@@ -1,100 +1,270 @@
-"""Where text comes from: each source is a list of documents."""
+"""Where text comes from: what a user names, to a list of files and how to get each of them."""
 
-import ast
-import pydoc_data.topics
-import sysconfig
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+from glob import glob, has_magic
 from pathlib import Path
 
+import huggingface_hub
+from huggingface_hub import constants, is_offline_mode
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+from gpt2.data.readers import is_text_file
+from gpt2.data.stdlib_docs import stdlib_docs
 from gpt2.errors import DataError
+from gpt2.hub import HubFailure, meaning_of
+from llm_tokenizer.text_files import write_whole
 
-# Not part of the library that its documentation describes: tests, and packages installed beside it.
-NOT_THE_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "pydoc_data"}
+STDLIB_DOCS, TINYSHAKESPEARE, FINEWEB_EDU = "stdlib-docs", "tinyshakespeare", "fineweb-edu"
+FINEWEB_EDU_REPOSITORY, FINEWEB_EDU_SUBSET = "HuggingFaceFW/fineweb-edu", "sample-10BT"
 
-
-def stdlib_docs() -> list[str]:
-    """Return the documentation that ships with every Python, the same for the same Python.
-
-    One document a topic of the language reference and one a module of the standard library, which
-    holds the module's docstrings; modules are parsed, never imported. A paragraph that has come up
-    before is left out: topics contain each other, and modules repeat docstrings. Without that, text
-    held out for evaluation would stand in the training text too.
-    """
-    topics = [text for _, text in sorted(pydoc_data.topics.topics.items())]
-    library = Path(sysconfig.get_path("stdlib"))
-    paths = (path.relative_to(library) for path in library.rglob("*.py"))
-    modules = sorted(path.as_posix() for path in paths if not NOT_THE_LIBRARY & set(path.parts))
-    return without_repeats([*topics, *(docstrings(library / module) for module in modules)])
+TINYSHAKESPEARE_URL = (
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+)
+TINYSHAKESPEARE_BYTES = 1115394
+TINYSHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
 
-def docstrings(path: Path) -> str:
-    """Return the docstrings of a module, its classes and functions, if it parses."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return ""
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    found = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, documented))
-    return "\n\n".join(text for text in found if text)
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A file of documents, here or on the hub, or documents in memory."""
+
+    name: str
+    bytes: int
+    checksum: str  # sha256; of small files on the hub their git id
+    modified: int | None = field(default=None, compare=False)  # of a local file, in nanoseconds
+    fetch: Callable[[], Path | Sequence[str]] = field(compare=False, repr=False)
 
 
-def without_repeats(documents: Iterable[str]) -> list[str]:
-    """Return the documents without paragraphs that came before, and without empty documents.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Inputs in the order in which they are read."""
 
-    >>> without_repeats(["a\\n\\nb", "b", "b\\n\\nc"])
-    ['a\\n\\nb\\n', 'c\\n']
-    """
-    seen: set[str] = set()
-    kept = []
-    for document in documents:
-        paragraphs = []
-        for paragraph in document.split("\n\n"):
-            words = " ".join(paragraph.split())
-            if words and words not in seen:
-                seen.add(words)
-                paragraphs.append(paragraph.strip("\n").rstrip())
-        if paragraphs:
-            kept.append("\n\n".join(paragraphs) + "\n")
-    return kept
+    name: str
+    inputs: tuple[Input, ...]
+    revision: str | None = None  # the commit on the hub
 
 
-def text_files(paths: Sequence[Path], separator: str | None = None) -> list[str]:
-    """Return the texts of UTF-8 files: a document a file, or more where `separator` stands.
+def find(
+    words: Sequence[str],
+    *,
+    subset: str | None = None,
+    revision: str | None = None,
+    before: Source | None = None,
+) -> Source:
+    """Return what a user names.
 
     Args:
-        paths: Files, or folders, of which every .txt file is taken.
-        separator: Text between two documents of a file; it belongs to neither.
+        words: "stdlib-docs", "tinyshakespeare", "fineweb-edu" or a data set on the hub, alone; or
+            paths and globs of files and folders.
+        subset: Of fineweb-edu its subset, of another data set on the hub a folder or a glob.
+        revision: Branch, tag or commit on the hub.
+        before: What an earlier call returned: of a data set on the hub the same commit is taken,
+            and files that have not been touched since are not read for their checksum again.
     Raises:
-        DataError: A path does not exist, a folder has no .txt file, or a file is empty or not text.
+        DataError: There is no such file, folder or data set, or it has no text.
     """
-    documents: list[str] = []
-    for path in paths:
-        files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"{path} holds no .txt file")
-        for file in files:
-            text = read_text(file)
-            parts = text.split(separator) if separator else [text]
-            documents.extend(part for part in parts if part.strip())
-    return documents
+    name = " ".join(words)
+    if name == STDLIB_DOCS:
+        return in_memory(name, stdlib_docs())
+    if name == TINYSHAKESPEARE:
+        return Source(name=name, inputs=(_tinyshakespeare(),))
+    if name == FINEWEB_EDU:
+        return _on_hub(FINEWEB_EDU_REPOSITORY, _fineweb_edu_glob(subset), revision, before)
+    if len(words) == 1 and _may_be_on_hub(name):
+        return _on_hub(name, subset, revision, before)
+    known = {one.name: one for one in before.inputs} if before else {}
+    paths = [path for word in words for path in _paths(word)]
+    with ThreadPoolExecutor() as threads:
+        inputs = threads.map(partial(_local, known=known), dict.fromkeys(paths))
+        return Source(name=name, inputs=tuple(inputs))
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file.
+def in_memory(name: str, documents: Sequence[str]) -> Source:
+    """Return documents that are in memory as a source of one input."""
+    checksum, size = hashlib.sha256(), 0
+    for document in documents:
+        content = document.encode("utf-8", "surrogatepass")
+        checksum.update(len(content).to_bytes(8, "little") + content)
+        size += len(content)
+    one = Input(name=name, bytes=size, checksum=checksum.hexdigest(), fetch=lambda: documents)
+    return Source(name=name, inputs=(one,))
 
-    Raises:
-        DataError: The file does not exist, is empty, or is not text.
-    """
+
+def _paths(word: str) -> list[Path]:
+    """Return the files that a path or glob stands for, sorted."""
+    found = [Path(word)]
+    if has_magic(word) and not found[0].exists():
+        found = [Path(path) for path in sorted(glob(word, recursive=True))]  # noqa: PTH207
+        if not found:
+            raise DataError(f"no file matches {word!r}")
+    files: list[Path] = []
+    for path in found:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and is_text_file(p.name))
+        if not inside and not has_magic(word):
+            raise DataError(f"{path} holds no .txt, .jsonl, .json or .parquet file")
+        files += inside
+    return files
+
+
+def _local(path: Path, known: Mapping[str, Input]) -> Input:
     try:
-        content = path.read_bytes()
+        described = path.stat()
+        size, modified = described.st_size, described.st_mtime_ns
+        before = known.get(path.as_posix())
+        if before and (before.bytes, before.modified) == (size, modified):
+            checksum = before.checksum
+        else:
+            with path.open("rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
+    return Input(
+        name=path.as_posix(),
+        bytes=size,
+        checksum=checksum,
+        modified=modified,
+        fetch=lambda: path,
+    )
+
+
+def _tinyshakespeare() -> Input:
+    return Input(
+        name=TINYSHAKESPEARE,
+        bytes=TINYSHAKESPEARE_BYTES,
+        checksum=TINYSHAKESPEARE_SHA256,
+        fetch=_fetch_tinyshakespeare,
+    )
+
+
+def _fetch_tinyshakespeare() -> Path:
+    """Return the file, downloaded once, beside what the hub's client keeps."""
+    path = Path(constants.HF_HOME) / "gpt2-from-scratch" / "tinyshakespeare.txt"
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == TINYSHAKESPEARE_SHA256:
+        return path
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text: byte {error.start} is not") from None
-    if "\0" in text:
-        raise DataError(f"{path} must be text: byte {content.index(0)} is NUL, as in binary files")
-    if not text.strip():
-        raise DataError(f"{path} is empty: wanted some text")
-    return text
+        answer = get_session().get(TINYSHAKESPEARE_URL, follow_redirects=True)
+        answer.raise_for_status()
+    except HubFailure as error:
+        raise DataError(
+            f"tinyshakespeare could not be downloaded ({type(error).__name__}); with no network, "
+            f"give a file that you have: gpt2 prepare FILE --separator '\\n\\n' --out DIR"
+        ) from None
+    checksum = hashlib.sha256(answer.content).hexdigest()
+    if checksum != TINYSHAKESPEARE_SHA256:
+        raise DataError(
+            f"tinyshakespeare must have the sha256 {TINYSHAKESPEARE_SHA256}, "
+            f"{TINYSHAKESPEARE_URL} gave {len(answer.content)} bytes with {checksum}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, answer.content)
+    return path
+
+
+def _may_be_on_hub(name: str) -> bool:
+    """Say if a name that is no path here is one of the form owner/name."""
+    owner, _, repository = name.partition("/")
+    names_a_file = is_text_file(name) or has_magic(name) or Path(owner).is_dir()
+    return bool(owner and repository) and not (names_a_file or Path(name).exists())
+
+
+def _fineweb_edu_glob(subset: str | None) -> str:
+    """Return where the files of a subset lie, as the data set's card tells."""
+    subset = subset or FINEWEB_EDU_SUBSET
+    if subset == "default":
+        return "data"
+    return (
+        subset.replace("sample-", "sample/") if subset.startswith("sample-") else f"data/{subset}"
+    )
+
+
+def _on_hub(
+    repository: str, subset: str | None, revision: str | None, before: Source | None
+) -> Source:
+    """List the parquet files of a data set on the hub, all of one commit."""
+    if revision is None and before and before.name == repository:
+        revision = before.revision
+    try:
+        list_files = _cached_files if is_offline_mode() else _hub_files
+        commit, files = list_files(repository, revision)
+    except HubFailure as error:
+        told = meaning_of(error, revision=revision, wanted="a list of its files")
+        raise DataError(
+            f"the data set {repository!r} {told}; check the name and the network, or give files "
+            "or folders that are here"
+        ) from None
+    chosen = _choose(sorted(files, key=lambda file: file.name), subset)
+    if not chosen:
+        inside = f" in {subset!r}" if subset else ""
+        raise DataError(f"the data set {repository!r} has no parquet file{inside}; try --subset")
+    return Source(name=repository, inputs=tuple(chosen), revision=commit)
+
+
+def _choose(files: Sequence[Input], subset: str | None) -> list[Input]:
+    """Return the files of a folder or glob; without one those for training, if any are named so."""
+    if subset is None:
+        return [file for file in files if "train" in file.name] or list(files)
+    within = subset.rstrip("/") + "/*"
+    return [f for f in files if fnmatchcase(f.name, within) or fnmatchcase(f.name, subset)]
+
+
+def _hub_files(repository: str, revision: str | None) -> tuple[str, list[Input]]:
+    # Its card comes too: with it, the cache remembers which commit the name stands for.
+    commit = _snapshot(repository, revision, "README.md").name
+    listed = huggingface_hub.HfApi().list_repo_tree(
+        repository, recursive=True, revision=commit, repo_type="dataset"
+    )
+    return commit, [
+        Input(
+            name=file.path,
+            bytes=file.size,
+            checksum=file.lfs.sha256 if file.lfs else file.blob_id,
+            fetch=partial(_download, repository, file.path, commit),
+        )
+        for file in listed
+        if isinstance(file, RepoFile) and file.path.endswith(".parquet")
+    ]
+
+
+def _cached_files(repository: str, revision: str | None) -> tuple[str, list[Input]]:
+    """List what is in the cache, which names a file's content by its checksum."""
+    directory = _snapshot(repository, revision, "*.parquet")
+    return directory.name, [
+        Input(
+            name=path.relative_to(directory).as_posix(),
+            bytes=path.stat().st_size,
+            checksum=path.resolve().name,
+            fetch=partial(Path, path),
+        )
+        for path in directory.rglob("*.parquet")
+    ]
+
+
+def _snapshot(repository: str, revision: str | None, files: str) -> Path:
+    """Return the cache's folder of a commit, in which there are some of its files."""
+    return Path(
+        huggingface_hub.snapshot_download(
+            repository, repo_type="dataset", revision=revision, allow_patterns=files
+        )
+    )
+
+
+def _download(repository: str, file: str, commit: str) -> Path:
+    """Fetch a file into the cache; what an earlier start has had of it is not fetched again."""
+    try:
+        return Path(
+            huggingface_hub.hf_hub_download(repository, file, repo_type="dataset", revision=commit)
+        )
+    except HubFailure as error:
+        told = meaning_of(error, revision=commit, wanted=file)
+        raise DataError(
+            f"{file}: the data set {repository!r} {told}; start again to go on from here"
+        ) from None

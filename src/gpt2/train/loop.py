@@ -9,8 +9,8 @@ import torch
 
 from gpt2 import checkpoint, devices
 from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.data.batches import RowOrder, TokenStream
-from gpt2.data.shards import open_shards
+from gpt2.data.batches import Batches, TokenStream
+from gpt2.data.token_data import open_shards
 from gpt2.errors import CheckpointError, DataError
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
@@ -80,9 +80,10 @@ class Trainer:
         self.config = config
         self.run = run
         self.data = open_shards(config.data.directory)
+        self.data.check_ids(config.model.vocab_size)
         self.train_rows = TokenStream(self.data.train, config.model.n_positions)
         self.val_rows = TokenStream(self.data.val, config.model.n_positions, "held-out")
-        self.order = RowOrder(self.train_rows.rows, config.batch_rows, config.data.seed)
+        self.batches = Batches(self.train_rows, config.batch_rows, config.data.seed)
         self.device = devices.select_device(config.training.device)
         self.dtype = devices.select_dtype(config.training.dtype, self.device)
         self.peak_flops = devices.peak_flops(self.device, self.dtype)
@@ -103,7 +104,7 @@ class Trainer:
     def restore(self, directory: Path) -> None:
         """Continue after a checkpoint."""
         state = checkpoint.restore(directory, self.model, self.optimizers)
-        if state.data_fingerprint != self.data.manifest.fingerprint:
+        if state.data_fingerprint != self.data.fingerprint:
             raise DataError(
                 f"{self.config.data.directory} holds other tokens than {self.run} was trained on; "
                 "put those back to resume it"
@@ -143,7 +144,7 @@ class Trainer:
         rate = learning_rate(self.step, config.steps, self.config.optimizer)
         # Dropout draws from the global generator: seeded anew each step, it needs no saving.
         torch.manual_seed(mix_seeds(config.seed, self.step))
-        rows = torch.from_numpy(self.train_rows.read_rows(self.order.at(self.step)))
+        rows = torch.from_numpy(self.batches.at(self.step))
         micro_batches = rows.to(self.device).split(config.micro_batch)  # each (B, T + 1)
         loss = 0.0
         for micro_batch in micro_batches:
@@ -195,7 +196,7 @@ class Trainer:
         state = checkpoint.TrainingState(
             step=self.step,
             seconds=self.seconds,
-            data_fingerprint=self.data.manifest.fingerprint,
+            data_fingerprint=self.data.fingerprint,
         )
         keep = self.config.checkpoint.keep_last
         checkpoint.save(self.run, self.model, self.optimizers, state, keep)

@@ -58,7 +58,10 @@ def test_a_verbs_help_is_told_without_torch() -> None:
         (["train", "--training.steps", "0"], "training.steps must be at least 1, got 0"),
         (["generate", "a", "--temperature", "-1"], "temperature must be at least 0, got -1.0"),
         (["eval", "fame"], "gpt2 eval takes one of perplexity, got fame"),
-        (["prepare", "--out", "x"], "wanted a source: stdlib-docs, or .txt files or folders"),
+        (
+            ["prepare", "--out", "x"],
+            "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR",
+        ),
         (["train", "--model.n-embd", "10"], "n_embd must be a multiple of n_head"),
         (["bench", "attention", "--lengths", "8,x"], "lengths must be whole numbers separated by"),
         (["bench", "attention", "--rounds", "0"], "rows and rounds must be at least 1"),
@@ -109,7 +112,7 @@ def test_a_failure_is_one_line(
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", "is empty"), (b"\x89PNG\r\n\x1a\n\0", "must be UTF-8 text"), (b"a\0", "is NUL")],
+    [(b"", "empty"), (b"\x89PNG\r\n\x1a\n\0", "must be UTF-8 text"), (b"a\0", "is NUL")],
 )
 def test_a_file_that_is_no_text_is_one_line(
     content: bytes, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path

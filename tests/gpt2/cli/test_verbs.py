@@ -40,7 +40,7 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
-    monkeypatch.setattr("gpt2.data.sources.stdlib_docs", lambda: some)
+    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: some)
     monkeypatch.chdir(tmp_path)
     demo = ["demo", "--recipe", str(small_recipe)]
 

@@ -1,33 +1,27 @@
-import dataclasses
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpt2.data.shards import open_shards, read_manifest, read_shard, write_shard
+from gpt2.data.shards import header_of, read_foreign_shard, read_shard
 from gpt2.errors import DataError
-from llm_tokenizer import Tokenizer
 
 
-@pytest.fixture
-def copied(shards: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(shards, tmp_path / "copy"))
+def write_shard(path: Path, tokens: list[int]) -> None:
+    path.write_bytes(header_of(len(tokens)) + np.array(tokens, "<u2").tobytes())
 
 
-def test_a_shard_is_llm_cs_header_and_then_the_tokens(tmp_path: Path) -> None:
-    write_shard(tmp_path / "x.bin", np.array([1, 2, 65535], np.uint16))
-    content = (tmp_path / "x.bin").read_bytes()
-    assert len(content) == 1024 + 6
-    assert np.frombuffer(content[:16], "<i4").tolist() == [20240520, 1, 3, 0]
-    assert content[16:1024] == bytes(1008)
-    assert content[1024:] == b"\x01\x00\x02\x00\xff\xff"
+def test_a_header_is_llm_cs() -> None:
+    header = header_of(3)
+    assert len(header) == 1024
+    assert np.frombuffer(header[:16], "<i4").tolist() == [20240520, 1, 3, 0]
+    assert header[16:] == bytes(1008)
 
 
 def test_tokens_come_back(tmp_path: Path) -> None:
-    write_shard(tmp_path / "x.bin", np.arange(1000, dtype=np.uint16))
-    assert np.array_equal(read_shard(tmp_path / "x.bin"), np.arange(1000))
+    write_shard(tmp_path / "x.bin", [1, 2, 65535])
+    for read in (read_shard, read_foreign_shard):
+        assert read(tmp_path / "x.bin").tolist() == [1, 2, 65535]
 
 
 @pytest.mark.parametrize(
@@ -35,48 +29,37 @@ def test_tokens_come_back(tmp_path: Path) -> None:
     [
         (b"", "is not a token shard"),
         (bytes(1024), "is not a token shard: wanted magic 20240520"),
-        (np.array([20240520, 1, 3] + [0] * 253, "<i4").tobytes() + b"\0" * 4, "is damaged"),
+        (header_of(3) + b"\0" * 4, "is damaged"),
+        (header_of(0), "is damaged"),
+        # llm.c's shards of Llama 3's ids, which are uint32
+        (np.array([20240801, 7, 1] + [0] * 254, "<i4").tobytes(), "is not a token shard"),
     ],
 )
 def test_a_file_that_is_no_whole_shard_is_named(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "x.bin").write_bytes(content)
-    with pytest.raises(DataError, match=f"x.bin {told}"):
+    for read in (read_shard, read_foreign_shard):
+        with pytest.raises(DataError, match=f"x.bin {told}"):
+            read(tmp_path / "x.bin")
+
+
+def test_nanogpts_file_is_ids_and_nothing_else(tmp_path: Path) -> None:
+    for tokens in ([5, 50256, 7], [9] * 3000):
+        np.array(tokens, np.uint16).tofile(tmp_path / "train.bin")
+        assert read_foreign_shard(tmp_path / "train.bin").tolist() == tokens
+
+
+def test_build_nanogpts_file_is_an_array(tmp_path: Path) -> None:
+    path = tmp_path / "edufineweb_train_000001.npy"
+    np.save(path, np.array([50256, 4], np.uint16))
+    assert read_foreign_shard(path).tolist() == [50256, 4]
+    np.save(path, np.array([50256, 4], np.int64))
+    with pytest.raises(DataError, match=r"must hold uint16 ids, got int64 of \(2,\)"):
+        read_foreign_shard(path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(DataError, match="is damaged"):
+        read_foreign_shard(path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read the shard .*x.bin: No such file"):
         read_shard(tmp_path / "x.bin")
-
-
-def test_the_manifest_survives_its_file(shards: Path) -> None:
-    manifest = read_manifest(shards)
-    assert manifest.source == "the license"
-    entries = json.loads((shards / "manifest.json").read_text())
-    assert json.loads(json.dumps(dataclasses.asdict(manifest))) == entries
-
-
-def test_a_folder_without_shards_is_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no token shards .* gpt2 prepare SOURCE --out"):
-        open_shards(tmp_path)
-
-
-def test_a_damaged_manifest_is_named(copied: Path) -> None:
-    (copied / "manifest.json").write_text("[]")
-    with pytest.raises(DataError, match="manifest.json is not a manifest"):
-        open_shards(copied)
-
-
-def test_a_shard_that_is_not_the_listed_one_is_named(copied: Path) -> None:
-    write_shard(copied / "val_000000.bin", np.array([1, 2, 3], np.uint16))
-    with pytest.raises(DataError, match="val_000000.bin must hold the .* checksum is another"):
-        open_shards(copied)
-
-
-def test_one_flipped_bit_in_a_shard_is_found(copied: Path) -> None:
-    content = bytearray((copied / "train_000000.bin").read_bytes())
-    content[-1] ^= 1
-    (copied / "train_000000.bin").write_bytes(content)
-    with pytest.raises(DataError, match="train_000000.bin must hold"):
-        open_shards(copied)
-
-
-def test_another_tokenizer_beside_the_shards_is_refused(copied: Path) -> None:
-    Tokenizer.train(["another text, another vocabulary"], 280).save(copied)
-    with pytest.raises(DataError, match="made with another tokenizer"):
-        open_shards(copied)

@@ -1,63 +1,202 @@
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gpt2.data.sources import docstrings, read_text, stdlib_docs, text_files
+from gpt2.data import sources
+from gpt2.data.sources import find, in_memory
 from gpt2.errors import DataError
 
-
-def test_docstrings_are_parsed_and_never_run(tmp_path: Path) -> None:
-    module = tmp_path / "module.py"
-    module.write_text(
-        '"""Module."""\nraise SystemExit\nclass A:\n    """Class.\n\n    More."""\n'
-        '    def f(self):\n        """Method."""\n    x = """no docstring"""\n'
-    )
-    assert docstrings(module) == "Module.\n\nClass.\n\nMore.\n\nMethod."
+Hub = Any  # of conftest.py
 
 
-@pytest.mark.parametrize("content", [b"print 'Python 2'", b"\xff", b"x = '\0'", b""])
-def test_a_file_that_does_not_parse_has_no_docstrings(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "module.py").write_bytes(content)
-    assert docstrings(tmp_path / "module.py") == ""
-
-
-def test_the_text_that_ships_with_python_is_prose_in_many_documents_without_repeats() -> None:
-    documents = stdlib_docs()
-    assert len(documents) > 300
-    assert sum(map(len, documents)) > 1_000_000
-    paragraphs = [p for document in documents for p in document.rstrip("\n").split("\n\n")]
-    assert len({" ".join(p.split()) for p in paragraphs}) == len(paragraphs)
-    assert any('The "if" statement is used for conditional execution' in d for d in documents)
-    assert any("Parse a file into an ElementTree" in d or "argparse" in d for d in documents)
-
-
-def test_a_folder_gives_its_text_files_and_a_separator_cuts_them(tmp_path: Path) -> None:
-    (tmp_path / "b.txt").write_text("three", encoding="utf-8")
-    (tmp_path / "a.txt").write_text("one\n%\ntwo\n%\n \n", encoding="utf-8")
-    (tmp_path / "c.md").write_text("four", encoding="utf-8")
-    assert text_files([tmp_path], "\n%\n") == ["one", "two", "three"]
-    assert text_files([tmp_path / "c.md"]) == ["four"]
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with files in it."""
+    for name in ("b.txt", "a.txt", "c.md", "deep/d.jsonl", "deep/e.parquet", "deep/f.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("words", "names"),
     [
-        (None, "cannot read .*: No such file"),
-        (b"", "is empty"),
-        (b" \n", "is empty"),
-        (b"abc\xff", "must be UTF-8 text: byte 3 is not"),
-        (b"ab\0c", "byte 2 is NUL, as in binary files"),
+        (["c.md", "a.txt"], ["c.md", "a.txt"]),
+        (["deep"], ["deep/d.jsonl", "deep/e.parquet"]),
+        (["*.txt", "deep/*.py"], ["a.txt", "b.txt", "deep/f.py"]),
+        (["."], ["a.txt", "b.txt", "deep/d.jsonl", "deep/e.parquet"]),
+        (["**/*.parquet"], ["deep/e.parquet"]),
+        (["a.txt", "*.txt"], ["a.txt", "b.txt"]),
     ],
 )
-def test_a_file_that_is_no_text_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
-    path = tmp_path / "text.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=told) as raised:
-        read_text(path)
-    assert "text.txt" in str(raised.value)
+def test_files_folders_and_globs_give_files_in_order(
+    place: Path, words: list[str], names: list[str]
+) -> None:
+    found = find(words)
+    assert [one.name for one in found.inputs] == names
+    for one in found.inputs:
+        assert (one.bytes, one.fetch()) == (len(one.name), Path(one.name))
+        assert one.checksum == hashlib.sha256(one.name.encode()).hexdigest()
 
 
-def test_a_folder_without_text_files_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no .txt file"):
-        text_files([tmp_path])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["missing.txt"], "cannot read missing.txt: No such file"),
+        (["deep/missing"], "cannot read deep/missing: No such file"),
+        (["x*.txt"], "no file matches 'x\\*.txt'"),
+        (["empty"], "empty holds no .txt, .jsonl, .json or .parquet file"),
+        (["a.txt", "owner/name"], "cannot read owner/name: No such file"),
+    ],
+)
+def test_what_is_not_there_is_told(place: Path, words: list[str], told: str) -> None:
+    (place / "empty").mkdir()
+    with pytest.raises(DataError, match=told):
+        find(words)
+
+
+def test_a_file_that_was_not_touched_is_not_read_for_its_checksum_again(place: Path) -> None:
+    before = find(["a.txt"])
+    (place / "a.txt").chmod(0)
+    assert find(["a.txt"], before=before) == before
+    (place / "a.txt").chmod(0o600)
+    (place / "a.txt").write_text("other")
+    assert find(["a.txt"], before=before) != before
+
+
+def test_documents_in_memory_are_told_apart_by_their_borders() -> None:
+    one, other = in_memory("x", ["ab", "c"]), in_memory("x", ["a", "bc"])
+    assert one.inputs[0].checksum != other.inputs[0].checksum
+    assert in_memory("x", ["ab", "c"]) == one
+
+
+@pytest.mark.parametrize(
+    ("subset", "files"),
+    [
+        (None, ["sample/10BT/000.parquet", "sample/10BT/001.parquet"]),
+        ("sample-100BT", ["sample/100BT/000.parquet"]),
+        ("CC-MAIN-2024-10", ["data/CC-MAIN-2024-10/a.parquet"]),
+        ("default", ["data/CC-MAIN-2013-20/a.parquet", "data/CC-MAIN-2024-10/a.parquet"]),
+    ],
+)
+def test_the_subsets_of_fineweb_edu_lie_in_folders_of_their_own(
+    hub_server: Hub, subset: str | None, files: list[str]
+) -> None:
+    everything = (
+        "README.md", "sample/10BT/001.parquet", "sample/10BT/000.parquet",
+        "sample/100BT/000.parquet", "data/CC-MAIN-2013-20/a.parquet",
+        "data/CC-MAIN-2024-10/a.parquet",
+    )  # fmt: skip
+    publish(hub_server, "HuggingFaceFW/fineweb-edu", *everything)
+    found = find(["fineweb-edu"], subset=subset)
+    assert [one.name for one in found.inputs] == files
+    assert found.revision == hub_server.commit
+    for one in found.inputs:
+        path = one.fetch()
+        assert isinstance(path, Path)
+        assert path.read_text() == one.name
+    assert hub_server.asked == ["README.md", *(Path(name).name for name in files)]
+
+
+def test_another_data_set_gives_its_files_for_training_or_a_folder_or_glob(
+    hub_server: Hub,
+) -> None:
+    publish(
+        hub_server, "someone/texts",
+        "data/test-0.parquet", "data/train-0.parquet", "data/train-1.parquet", "de/x.parquet",
+    )  # fmt: skip
+    for subset, files in (
+        (None, ["data/train-0.parquet", "data/train-1.parquet"]),
+        ("de", ["de/x.parquet"]),
+        ("data/*-0.parquet", ["data/test-0.parquet", "data/train-0.parquet"]),
+    ):
+        found = find(["someone/texts"], subset=subset)
+        assert [one.name for one in found.inputs] == files
+    with pytest.raises(DataError, match="'someone/texts' has no parquet file in 'fr'; try"):
+        find(["someone/texts"], subset="fr")
+
+
+def publish(server: Hub, repository: str, *files: str) -> None:
+    for name in files:
+        path = server.folder / "datasets" / repository / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+def test_what_was_downloaded_is_there_offline(
+    hub_server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(hub_server, "someone/texts", "train/0.parquet", "train/1.parquet")
+    online = find(["someone/texts"])
+    contents = [one.fetch().read_text() for one in online.inputs]  # type: ignore[union-attr]
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    offline = find(["someone/texts"])
+    assert offline == online
+    assert [one.fetch().read_text() for one in offline.inputs] == contents  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "told"),
+    [
+        ("someone/else", None, "the data set 'someone/else' is no repository on the Hugging Face"),
+        ("someone/texts", "v9", "the data set 'someone/texts' has no revision 'v9'"),
+        ("some one/x", None, "is not a name of the form owner/name"),
+    ],
+)
+def test_a_data_set_that_is_not_there_is_told_in_one_line(
+    hub_server: Hub, name: str, revision: str | None, told: str
+) -> None:
+    publish(hub_server, "someone/texts", "train/0.parquet")
+    with pytest.raises(DataError) as raised:
+        find([name], revision=revision)
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_data_set_that_was_never_downloaded_is_told_offline(
+    hub_server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="'HuggingFaceFW/fineweb-edu' is not in the cache"):
+        find(["fineweb-edu"])
+
+
+SPEECHES = b"First Citizen:\nSpeak.\n\nAll:\nSpeak, speak.\n"
+
+
+@pytest.fixture
+def served_shakespeare(hub_server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A text of another length in place of tinyshakespeare; returns where it is served from."""
+    path: Path = hub_server.folder / "datasets/a/b/input.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(SPEECHES)
+    url = f"{hub_server.url}/datasets/a/b/resolve/main/input.txt"
+    monkeypatch.setattr(sources, "TINYSHAKESPEARE_URL", url)
+    monkeypatch.setattr(sources, "TINYSHAKESPEARE_SHA256", hashlib.sha256(SPEECHES).hexdigest())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    return path
+
+
+def test_tinyshakespeare_is_downloaded_once(hub_server: Hub, served_shakespeare: Path) -> None:
+    for _ in range(2):
+        path = find(["tinyshakespeare"]).inputs[0].fetch()
+        assert isinstance(path, Path)
+        assert path.read_bytes() == SPEECHES
+    assert hub_server.asked == ["input.txt"]
+
+
+def test_another_text_than_tinyshakespeare_is_refused(served_shakespeare: Path) -> None:
+    served_shakespeare.write_bytes(SPEECHES + b"!")
+    with pytest.raises(DataError, match="must have the sha256 .* gave 43 bytes with"):
+        find(["tinyshakespeare"]).inputs[0].fetch()
+
+
+def test_tinyshakespeare_without_a_network_is_told_in_one_line(
+    served_shakespeare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="could not be downloaded .*; with no network, give a file"):
+        find(["tinyshakespeare"]).inputs[0].fetch()

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from gpt2.config import PrepareConfig
 from gpt2.data.prepare import prepare
-from gpt2.data.shards import open_shards
+from gpt2.data.sources import in_memory
+from gpt2.data.token_data import open_shards
 from gpt2.evaluate.baselines import Comparison, compare, text_of, unigram_nats
 from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
@@ -29,7 +31,8 @@ def test_xz_finds_in_the_training_text_what_was_held_out(
 ) -> None:
     letters = np.random.default_rng(0).integers(97, 123, 3000).astype(np.uint8).tobytes().decode()
     for name, val in (("seen", letters[:1000]), ("new", letters[2000:])):
-        prepare([letters[:2000]], [val], tokenizer, tmp_path / name, source="letters")
+        source = in_memory("letters", [letters[:2000], val])  # of two the second is held out
+        prepare(source, tokenizer, tmp_path / name, PrepareConfig())
     seen, new = (
         compare(model, open_shards(tmp_path / name), dtype=torch.float32)
         for name in ("seen", "new")

@@ -18,13 +18,15 @@ from gpt2.config import (
     EvaluationConfig,
     GPT2Config,
     OptimizerConfig,
+    PrepareConfig,
     RunConfig,
     TrainingConfig,
 )
 from gpt2.data.batches import TokenStream
 from gpt2.data.prepare import prepare
-from gpt2.data.shards import open_shards
-from gpt2.errors import CheckpointError, ConfigError, DataError
+from gpt2.data.sources import in_memory
+from gpt2.data.token_data import open_shards
+from gpt2.errors import CheckpointError, DataError
 from gpt2.model.gpt import GPT2Network
 from gpt2.pretrained import GPT2
 from gpt2.train import loop
@@ -113,7 +115,7 @@ def test_training_learns(config: RunConfig, tmp_path: Path) -> None:
     loop.start(replace(longer, evaluation=EvaluationConfig(every=60)), tmp_path)
     rows = read_metrics(tmp_path)
     assert rows[0]["loss"] == pytest.approx(np.log(300), abs=0.1)
-    assert rows[-1]["val_loss"] < 0.85 * rows[0]["loss"]
+    assert np.mean([row["loss"] for row in rows[-11:-1]]) < 0.7 * rows[0]["loss"]
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
@@ -214,7 +216,7 @@ def test_losses_equal_those_of_transformers_trained_alike(
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
     for step in range(5):
-        batch = torch.from_numpy(trainer.train_rows.read_rows(trainer.order.at(step)))
+        batch = torch.from_numpy(trainer.batches.at(step))
         row = trainer.take_step()
         logits = theirs(batch[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
@@ -240,12 +242,12 @@ def test_a_run_on_other_tokens_is_not_resumed(
     config: RunConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    prepare(["one text " * 60], ["held out " * 20], tokenizer, data, source="first")
+    first = in_memory("first", ["one text " * 60, "held out " * 20])
+    prepare(first, tokenizer, data, PrepareConfig())
     config = replace(config, data=DataConfig(directory=data))
     loop.start(config, tmp_path / "run")
-    for file in data.iterdir():
-        file.unlink()
-    prepare(["another text " * 60], ["held out " * 20], tokenizer, data, source="second")
+    second = in_memory("second", ["another text " * 60, "held out " * 20])
+    prepare(second, tokenizer, data, PrepareConfig(), force=True)
     with pytest.raises(DataError, match="holds other tokens than"):
         loop.resume(tmp_path / "run")
 
@@ -268,9 +270,8 @@ def test_a_model_too_small_for_the_vocabulary_leaves_no_run_behind(
     config: RunConfig, tmp_path: Path
 ) -> None:
     small = replace(config, model=replace(config.model, vocab_size=299))
-    with pytest.raises(
-        ConfigError, match="vocab_size must be at least the tokenizer's 300, got 299"
-    ):
+    told = r"train_000000.bin holds the id 299, the model has 299 embeddings"
+    with pytest.raises(DataError, match=told):
         loop.start(small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -286,6 +287,6 @@ def test_the_training_state_is_what_the_settings_do_not_say(
     loop.start(config, tmp_path)
     entries = json.loads((checkpoint.newest(tmp_path) / "training_state.json").read_text())
     assert entries["step"] == 6
-    assert entries["data_fingerprint"] == open_shards(config.data.directory).manifest.fingerprint
+    assert entries["data_fingerprint"] == open_shards(config.data.directory).fingerprint
     assert {field.name for field in dataclasses.fields(checkpoint.TrainingState)} <= set(entries)
     assert entries["versions"]["torch"] == torch.__version__

@@ -1,0 +1,286 @@
+"""A file of text to documents, in batches that the same file always gives.
+
+A batch is what is read, tokenized and, after a restart, skipped at once. Formats are told by the
+file's name: parquet, JSON lines, or plain text, the last two also compressed by gzip or zstd.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gpt2.config import PrepareConfig
+from gpt2.errors import DataError
+from llm_tokenizer import TokenizerError
+from llm_tokenizer.splitter import last_cut
+from llm_tokenizer.text_files import CUT_WITHIN, parts_of
+
+BATCH_BYTES = 2**23  # of text, about; more where one row or line is longer
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
+PARQUET_SUFFIX, TEXT_SUFFIX = ".parquet", ".txt"
+
+# Says if the n-th of so many pieces of equal weight of a file is to be read.
+Mine = Callable[[int, int], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Documents that follow one another in a file."""
+
+    documents: pa.Array | list[str]  # the array is of type string or large_string
+    skipped: Counter[str] = field(default_factory=Counter)  # rows by what they are: "empty", ...
+    continues: bool = False  # the first text goes on with the last document of the batch before
+    done: float  # share of the file that has been read with this batch, 0 to 1
+
+
+def is_text_file(name: str) -> bool:
+    """Say if a file in a folder is one of those that are read, by its name."""
+    return name.endswith(PARQUET_SUFFIX) or _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES))
+
+
+def read(path: Path, config: PrepareConfig, *, skip: int, mine: Mine) -> Iterator[Batch]:
+    """Give the documents of a file.
+
+    Args:
+        path: The file.
+        config: Which column holds the text, and what separates documents.
+        skip: How many batches not to give, counted from the first.
+        mine: Which parts of the file to read: row groups of parquet, of other formats the whole.
+    Raises:
+        DataError: The file cannot be read, is damaged, is no text, or has no such column.
+    """
+    with _named(path):
+        if path.name.endswith(PARQUET_SUFFIX):
+            yield from _parquet(path, config.text_column, skip, mine)
+        elif mine(0, 1):
+            lines = _stem(path.name).endswith(JSON_SUFFIXES)
+            reader = _json_lines if lines else _plain_text
+            yield from (b for i, b in enumerate(reader(path, config)) if i >= skip)
+
+
+def read_texts(texts: Sequence[str], *, skip: int, mine: Mine) -> Iterator[Batch]:
+    """Give documents that are in memory, as those of a file."""
+    if mine(0, 1) and skip == 0:
+        yield _batch_of(texts, done=1.0)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        DataError: The file cannot be read, is empty, or is not text.
+    """
+    with _named(path), closing(_Opened(path)) as file:
+        text = "".join(_text_parts(file, path))
+    if not text.strip():
+        raise DataError(f"{path} is empty: wanted some text")
+    return text
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what goes wrong with it."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        told = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise DataError(f"cannot read {path}: {told}") from None
+
+
+def _parquet(path: Path, column: str, skip: int, mine: Mine) -> Iterator[Batch]:
+    # Buffered and not read ahead: a row group of gigabytes takes no more memory than a batch.
+    with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+        schema = file.schema_arrow
+        if column not in schema.names:
+            raise _no_column(path, column, schema.names)
+        text_type = _text_type(path, schema.field(column))
+        index = [file.schema.column(k).path for k in range(len(file.schema))].index(column)
+        groups = file.metadata.num_row_groups
+        for group in range(groups):
+            described = file.metadata.row_group(group)
+            text_bytes = described.column(index).total_uncompressed_size
+            rows = max(1, BATCH_BYTES * described.num_rows // max(text_bytes, 1))
+            batches = -(-described.num_rows // rows)
+            if not mine(group, groups):
+                continue
+            if skip >= batches:
+                skip -= batches
+                continue
+            given = file.iter_batches(rows, [group], [column], use_threads=False)
+            for number, batch in enumerate(given):
+                if number >= skip:
+                    texts = batch.column(0)
+                    texts = texts if texts.type == text_type else texts.cast(text_type)
+                    done = (group + (number + 1) / batches) / groups
+                    yield _without_empty(texts, done)
+            skip = 0
+
+
+def _text_type(path: Path, column: pa.Field) -> pa.DataType:
+    """Return the type to read a column of text as."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return kind
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    raise DataError(f"{path}: the column {column.name!r} must hold text, it holds {column.type}")
+
+
+def _without_empty(texts: pa.Array, done: float) -> Batch:
+    """Return a batch of the rows that have text, and count the others."""
+    skipped = Counter({"null": texts.null_count})
+    texts = texts.drop_null() if texts.null_count else texts
+    filled = pc.greater(pc.binary_length(texts), 0)
+    if empty := len(texts) - (filled.true_count or 0):
+        skipped["empty"] = empty
+        texts = texts.filter(filled)
+    if not _is_utf8(texts):
+        good = pa.array([_is_utf8(texts.slice(k, 1)) for k in range(len(texts))])
+        skipped["not text"] = len(texts) - (good.true_count or 0)
+        texts = texts.filter(good)
+    return Batch(documents=texts, skipped=+skipped, done=done)
+
+
+def _is_utf8(texts: pa.Array) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _json_lines(path: Path, config: PrepareConfig) -> Iterator[Batch]:
+    key = config.text_column
+    for number, (lines, done) in enumerate(_line_blocks(path)):
+        rows = [_json_object(line) for line in lines if line.strip()]
+        objects = [row for row in rows if row is not None]
+        if number == 0 and rows and not any(key in row for row in objects):
+            if not objects:
+                raise DataError(f"{path} must hold a JSON object a line; its first lines are none")
+            raise _no_column(path, key, list(objects[0]))
+        values = [row.get(key) for row in objects]
+        texts = [value for value in values if isinstance(value, str)]
+        null = values.count(None)
+        odd = len(rows) - len(texts) - null  # lines that are no object, and values that are no text
+        yield _batch_of(texts, done=done, skipped=Counter({"null": null, "not text": odd}))
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):  # no JSON or no UTF-8, or nested without end
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
+    """Give the lines of a file, many at a time, and the share of it that has been read."""
+    with closing(_Opened(path)) as file:
+        rest: list[bytes] = []  # of a line that is not complete
+        while block := file.read(BATCH_BYTES):
+            *lines, last = block.split(b"\n")
+            if lines:
+                yield [b"".join([*rest, lines[0]]), *lines[1:]], file.done()
+                rest = []
+            rest.append(last)
+        yield [b"".join(rest)], 1.0
+
+
+def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
+    separator = config.separator
+    held = ""  # text of a document that is not complete
+    begun = False  # its beginning has been given
+    given = False  # anything has
+    with closing(_Opened(path)) as file:
+        for part in _text_parts(file, path):
+            text = held + part
+            *texts, held = text.split(separator) if separator else [text]
+            if begun and texts and not texts[0]:  # all of the document has been given
+                del texts[0]
+                begun = False
+            # A document may be longer than memory: what is sure to stay as it is goes on.
+            if cut := _safe_cut(held, separator) if len(held) >= BATCH_BYTES else 0:
+                texts.append(held[:cut])
+                held = held[cut:]
+            if texts:
+                yield _batch_of(texts, done=file.done(), continues=begun)
+                begun, given = cut > 0, True
+        if held or not given:
+            yield _batch_of([held], done=1.0, continues=begun)
+
+
+def _text_parts(file: "_Opened", path: Path) -> Iterator[str]:
+    done = 0  # bytes
+    try:
+        for part in parts_of(file, str(path)):  # type: ignore[arg-type] # all it needs is read
+            if (place := part.find("\0")) >= 0:
+                place = done + len(part[:place].encode())
+                raise DataError(f"{path} must be text: byte {place} is NUL, as in binary files")
+            done += len(part.encode())
+            yield part
+    except TokenizerError as error:
+        raise DataError(str(error)) from None
+
+
+def _safe_cut(text: str, separator: str | None) -> int:
+    """Return where a text may be cut whatever follows it: not within a piece or a separator."""
+    sure = len(text) - len(separator or " ") + 1
+    first = max(0, sure - CUT_WITHIN)
+    cut = last_cut(text[first:sure])
+    return first + cut if cut else 0
+
+
+def _batch_of(
+    texts: Sequence[str],
+    *,
+    done: float,
+    skipped: Counter[str] | None = None,
+    continues: bool = False,
+) -> Batch:
+    filled = [text for text in texts if text]
+    counts = Counter({"empty": len(texts) - len(filled)}) + (skipped or Counter())
+    return Batch(documents=filled, skipped=counts, continues=continues, done=done)
+
+
+def _no_column(path: Path, column: str, names: Sequence[str]) -> DataError:
+    return DataError(
+        f"{path} has no column {column!r}; choose with --text-column one of {', '.join(names)}"
+    )
+
+
+def _stem(name: str) -> str:
+    """Return a file's name without the ending of a compression."""
+    for suffix in COMPRESSIONS:
+        name = name.removesuffix(suffix)
+    return name
+
+
+class _Opened:
+    """The bytes of a file, decompressed, and how much of it has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._size = path.stat().st_size
+        self._raw = pa.OSFile(str(path))
+        compression = COMPRESSIONS.get(path.suffix)
+        self._stream = (
+            pa.CompressedInputStream(self._raw, compression) if compression else self._raw
+        )
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(size)
+
+    def done(self) -> float:
+        return min(1.0, self._raw.tell() / max(self._size, 1))
+
+    def close(self) -> None:
+        self._stream.close()
+        self._raw.close()

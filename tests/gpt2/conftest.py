@@ -1,0 +1,123 @@
+"""A server on the loopback in place of the Hugging Face hub, for huggingface_hub's own client."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(ThreadingHTTPServer):
+    """The few endpoints of the hub that a download needs, over a folder.
+
+    Models lie in folder/owner/name, data sets in folder/datasets/owner/name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder = folder
+        self.commit = COMMIT
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.asked: list[str] = []  # files that were downloaded
+        self.ranges: list[str] = []  # parts of files that were asked for
+        self.tokens: list[str | None] = []  # of each request
+        self.drops = 0  # downloads that end in the middle, before they work again
+
+    def handle_error(self, *args: object) -> None:
+        """Say nothing of a client that has gone."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.server.tokens.append(self.headers["Authorization"])
+        path = self.path.partition("?")[0].strip("/").split("/")
+        # api/models|datasets/owner/name/revision|tree/REVISION
+        # [datasets/]owner/name/resolve/REVISION/FILE
+        api = path[0] == "api" and path.pop(0)
+        root = self.server.folder
+        if path[0] in ("models", "datasets"):
+            root = root / "datasets" if path.pop(0) == "datasets" else root
+        owner, name, kind, revision, *file_parts = path
+        folder = root / owner / name
+        if not folder.is_dir():
+            return self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
+        if revision not in ("main", COMMIT):
+            return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        if api and kind == "revision":
+            return self.answer_json({"id": f"{owner}/{name}", "sha": COMMIT, "siblings": []})
+        if api and kind == "tree":
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            return self.answer_json([described(file, folder) for file in files])
+        if not (file := folder.joinpath(*file_parts)).is_file():
+            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        return self.answer_file(file)
+
+    def answer_file(self, file: Path) -> None:
+        content = file.read_bytes()
+        headers = {"ETag": f'"{tag(file)}"', "X-Repo-Commit": COMMIT}
+        if self.command == "HEAD":
+            return self.answer(200, content, headers)
+        wanted = self.headers["Range"]
+        start = int(re.findall(r"bytes=(\d+)-", wanted)[0]) if wanted else 0
+        if wanted:
+            self.server.ranges.append(wanted)
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        else:
+            self.server.asked.append(file.name)
+        if self.server.drops:
+            self.server.drops -= 1
+            self.close_connection = True
+            headers["Content-Length"] = str(len(content) - start)
+            half = content[start : start + (len(content) - start) // 2]
+            return self.answer(206 if wanted else 200, half, headers)
+        return self.answer(206 if wanted else 200, content[start:], headers)
+
+    def answer_json(self, content: object) -> None:
+        self.answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def described(file: Path, folder: Path) -> dict[str, object]:
+    path, size = file.relative_to(folder).as_posix(), file.stat().st_size
+    return {"type": "file", "path": path, "size": size, "oid": tag(file)}
+
+
+def tag(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub(tmp_path / "hub") as server:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

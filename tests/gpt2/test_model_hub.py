@@ -1,0 +1,106 @@
+"""Models by name, through huggingface_hub's own client, from a server on the loopback."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpt2 import model_hub
+from gpt2.errors import CheckpointError
+from gpt2.pretrained import GPT2
+
+Hub = Any  # of conftest.py
+
+
+def publish(hub_server: Hub, model: GPT2, repository: str) -> Path:
+    directory = hub_server.folder / repository
+    model.save_pretrained(directory)
+    (directory / "README.md").write_text("not needed")
+    return directory
+
+
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def test_a_model_is_downloaded_once_and_opens_offline_then(
+    hub_server: Hub, model: GPT2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(hub_server, model, "someone/fine-tune")
+    first = GPT2.from_pretrained("someone/fine-tune")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(first.state_dict()[name], tensor), name
+    assert first.tokenizer.fingerprint == model.tokenizer.fingerprint
+    wanted = ["config.json", "generation_config.json", "merges.txt", "model.safetensors"]
+    assert sorted(hub_server.asked) == [*wanted, "vocab.json"]
+
+    GPT2.from_pretrained("someone/fine-tune", revision="main")
+    assert len(hub_server.asked) == 5
+    offline(monkeypatch)
+    assert GPT2.from_pretrained("someone/fine-tune").config == model.config
+    assert (
+        GPT2.from_pretrained("someone/fine-tune", revision=hub_server.commit).config == model.config
+    )
+
+
+def test_the_short_names_are_those_of_the_released_models(hub_server: Hub, model: GPT2) -> None:
+    publish(hub_server, model, "openai-community/gpt2-medium")
+    assert GPT2.from_pretrained("gpt2-medium").config == model.config
+
+
+def test_of_several_forms_of_the_weights_one_is_downloaded(hub_server: Hub, model: GPT2) -> None:
+    directory = publish(hub_server, model, "someone/both")
+    (directory / "pytorch_model.bin").write_bytes(b"never read")
+    assert GPT2.from_pretrained("someone/both").config == model.config
+    assert "pytorch_model.bin" not in hub_server.asked
+
+    (directory / "model.safetensors").rename(directory / "model-00001-of-00001.safetensors")
+    index = {"weight_map": {"any": "model-00001-of-00001.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    directory.rename(directory.with_name("sharded"))
+    assert GPT2.from_pretrained("someone/sharded").config == model.config
+    assert hub_server.asked.count("model-00001-of-00001.safetensors") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "told"),
+    [
+        ("someone/else", None, "'someone/else' is no repository on the Hugging Face hub"),
+        ("someone/known", "v9", "'someone/known' has no revision 'v9'"),
+        ("someone/empty", None, "'someone/empty' lacks weights in a form that is read here"),
+        ("a/b/c", None, "wanted a local directory or a name on the Hugging Face hub"),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_line(
+    hub_server: Hub, model: GPT2, name: str, revision: str | None, told: str
+) -> None:
+    publish(hub_server, model, "someone/known")
+    publish(hub_server, model, "someone/empty").joinpath("model.safetensors").unlink()
+    with pytest.raises(CheckpointError) as raised:
+        GPT2.from_pretrained(name, revision=revision)
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_name_that_was_never_downloaded_is_told_offline(
+    hub_server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline(monkeypatch)
+    with pytest.raises(CheckpointError) as raised:
+        model_hub.locate("gpt2")
+    assert "'openai-community/gpt2' is not in the cache" in str(raised.value)
+    assert "give a local model directory" in str(raised.value)
+
+
+def test_a_cache_without_the_weights_is_told_offline(
+    hub_server: Hub, model: GPT2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(hub_server, model, "someone/known")
+    cached = model_hub.locate("someone/known")
+    (cached / "model.safetensors").resolve().unlink()
+    (cached / "model.safetensors").unlink()
+    offline(monkeypatch)
+    with pytest.raises(CheckpointError, match="is not in the cache, or not all of it"):
+        model_hub.locate("someone/known")
