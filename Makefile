@@ -28,6 +28,7 @@ format: .venv/installed-dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix
 
 bench: bench-tokenizer ## measure against peers, side by side
+	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/training.py
 
 bench-tokenizer: .venv/installed-bench ## encoding, decoding and training a tokenizer, beside peers

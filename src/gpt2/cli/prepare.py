@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -62,14 +63,18 @@ class Prepare(PrepareConfig):
             )
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be at least 1, got {self.workers}")
-        tokenizer = Tokenizer.gpt2() if self.tokenizer == "gpt2" else Tokenizer.load(self.tokenizer)
         disable_progress_bars()  # of downloads: they would cross ours
-        source = sources.find(
-            self.source,
-            subset=self.subset,
-            revision=self.revision,
-            before=None if self.force else source_before(self.out),
-        )
+        with ThreadPoolExecutor(1) as thread:  # checksums of files, while the vocabulary is read
+            finding = thread.submit(
+                sources.find,
+                self.source,
+                subset=self.subset,
+                revision=self.revision,
+                before=None if self.force else source_before(self.out),
+            )
+            gpt2 = self.tokenizer == "gpt2"
+            tokenizer = Tokenizer.gpt2() if gpt2 else Tokenizer.load(self.tokenizer)
+            source = finding.result()
         with _display() as show:
             manifest = prepare(
                 source,

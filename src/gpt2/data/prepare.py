@@ -197,7 +197,7 @@ def _write(
     show: Show | None,
 ) -> None:
     """Read, tokenize and write all that is left to do; what has been committed stays."""
-    writer = ShardWriter(directory, state, config.shard_tokens, tokenizer.eot_token)
+    writer = ShardWriter(directory, state, config.shard_tokens)
     started = committed = time.perf_counter()
     text_bytes, cost = 0, 0.0
     reader = SourceReader(source, config)
@@ -292,19 +292,26 @@ def _add(encoded: _Encoded, writer: ShardWriter, config: PrepareConfig) -> None:
     state = writer.state
     if number := len(encoded.sizes):
         for_val = _for_val(encoded, state, config)
+        opens = np.arange(number) >= encoded.continues
         lengths = np.diff(encoded.bounds)
         for split in SPLITS:
             chosen = for_val if split == "val" else ~for_val
-            if chosen.all():
-                writer.append(split, encoded.tokens, encoded.bounds[:-1], encoded.sizes)
-            elif chosen.any():
-                starts = np.cumsum(np.where(chosen, lengths, 0))[chosen] - lengths[chosen]
-                tokens = encoded.tokens[np.repeat(chosen, lengths)]
-                writer.append(split, tokens, starts, encoded.sizes[chosen])
+            if chosen.any():
+                starts = np.cumsum(lengths[chosen]) - lengths[chosen]
+                tokens = _of_texts(encoded, chosen)
+                writer.append(split, tokens, starts, encoded.sizes[chosen], opens[chosen])
         state.documents += number - encoded.continues
         state.last_split = "val" if for_val[-1] else "train"
     state.skipped = dict(Counter(state.skipped) + encoded.skipped)
     state.place = encoded.place
+
+
+def _of_texts(encoded: _Encoded, chosen: npt.NDArray[np.bool_]) -> Tokens:
+    """Return the tokens of some of the texts, one at least."""
+    runs = np.flatnonzero(np.diff(chosen, prepend=False, append=False)).reshape(-1, 2)
+    places = encoded.bounds[runs]
+    parts = [encoded.tokens[first:last] for first, last in places]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _for_val(encoded: _Encoded, state: State, config: PrepareConfig) -> npt.NDArray[np.bool_]:

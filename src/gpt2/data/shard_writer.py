@@ -83,16 +83,14 @@ class ShardWriter:
         directory: Folder of the shards; its folder `unfinished` must exist.
         state: Where to go on; it is changed by appending.
         shard_tokens: Tokens that fill a shard.
-        opener: The id that opens a document.
     Raises:
         DataError: A file lacks tokens that the state counts.
     """
 
-    def __init__(self, directory: Path, state: State, shard_tokens: int, opener: int) -> None:
+    def __init__(self, directory: Path, state: State, shard_tokens: int) -> None:
         self.directory = directory
         self.state = state
         self.shard_tokens = shard_tokens
-        self.opener = opener
         self._move_full()
         self._files = {split: self._open(split) for split in SPLITS}
 
@@ -102,6 +100,7 @@ class ShardWriter:
         tokens: Tokens,
         starts: npt.NDArray[np.int64],
         sizes: npt.NDArray[np.int64],
+        opens: npt.NDArray[np.bool_],
     ) -> None:
         """Append the tokens of one or more texts to a split.
 
@@ -110,6 +109,7 @@ class ShardWriter:
             tokens: Those of all texts.
             starts: Where in `tokens` each text begins.
             sizes: Bytes of each text.
+            opens: Whether it begins a document, or goes on with one.
         """
         done = 0
         while done < len(tokens):
@@ -118,7 +118,7 @@ class ShardWriter:
             first, last = np.searchsorted(starts, [done, done + len(part)])
             self._files[split].write(part)
             begun.tokens += len(part)
-            begun.documents += int(np.count_nonzero(part == self.opener))
+            begun.documents += int(np.count_nonzero(opens[first:last]))
             begun.bytes += int(sizes[first:last].sum())
             done += len(part)
             if begun.tokens == self.shard_tokens:
