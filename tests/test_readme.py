@@ -21,17 +21,18 @@ SMALLER = {
     "n_layer = 4": "n_layer = 1",
     "steps = 900": "steps = 30",
 }
-NEEDS_NETWORK = "--model gpt2 "
+DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+NEEDS_NETWORK = re.compile("--model gpt2 |fineweb-edu|tinyshakespeare")
 
 
-def code_blocks(language: str) -> list[str]:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def code_blocks(language: str, page: str = README) -> list[str]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [text for found, text in blocks if found == language]
 
 
-def commands() -> list[str]:
-    """Return the commands of the README's code blocks, continued lines joined."""
-    lines = "".join(code_blocks("")).replace("\\\n", " ").splitlines()
+def commands(page: str = README) -> list[str]:
+    """Return the commands of a page's code blocks, continued lines joined."""
+    lines = "".join(code_blocks("", page)).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.split(" ")[0] in PROGRAMS]
 
 
@@ -58,15 +59,7 @@ def test_the_commands_and_the_example_work(
     monkeypatch.chdir(workplace)
     assert main(["demo"]) == 0
 
-    ran = 0
-    for command in commands():
-        if NEEDS_NETWORK in command:
-            continue
-        program, *args = shlex.split(command)
-        expanded = [path for arg in args for path in (sorted(glob.glob(arg)) or [arg])]  # noqa: PTH207
-        assert PROGRAMS[program](expanded) == 0, command
-        ran += 1
-    assert ran >= 10
+    assert run(commands()) >= 10
 
     of_model, of_tokenizer = code_blocks("python")
     capsys.readouterr()
@@ -76,9 +69,27 @@ def test_the_commands_and_the_example_work(
     assert capsys.readouterr().out == code_blocks("text")[-1]
 
 
+def run(lines: list[str]) -> int:
+    """Run commands, those that need no network, and return how many."""
+    here = [line for line in lines if not NEEDS_NETWORK.search(line)]
+    for command in here:
+        program, *args = shlex.split(command)
+        expanded = [path for arg in args for path in (sorted(glob.glob(arg)) or [arg])]  # noqa: PTH207
+        assert PROGRAMS[program](expanded) == 0, command
+    return len(here)
+
+
+def test_the_commands_about_data_work(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    assert run(commands(DATA)) >= 7
+
+
 def test_only_commands_that_download_are_left_out() -> None:
-    assert [c for c in commands() if NEEDS_NETWORK in c] == [
-        """gpt2 generate "Hello, I'm a language model," --model gpt2 --num-samples 5"""
+    assert [c for c in commands() + commands(DATA) if NEEDS_NETWORK.search(c)] == [
+        """gpt2 generate "Hello, I'm a language model," --model gpt2 --num-samples 5""",
+        "gpt2 prepare fineweb-edu --out data/fineweb-edu-10B",
+        "gpt2 prepare fineweb-edu --out data/parts/03 --part 3/16",
+        "gpt2 prepare tinyshakespeare --out data/shakespeare",
     ]
 
 
