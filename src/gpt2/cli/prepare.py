@@ -127,7 +127,8 @@ def _tell(manifest: "Manifest") -> None:
     if manifest.skipped:
         rows = ", ".join(f"{count:,} {kind}" for kind, count in manifest.skipped.items())
         print(f"skipped rows: {rows}", file=sys.stderr)
-    if not manifest.of("val") and manifest.settings["hold_out"]:
+    settings = manifest.settings
+    if not manifest.of("val") and settings["hold_out"] and settings["val_tokens"] != 0:
         print(
             "nothing is held out, as there is one document only; training needs some, so cut the "
             'text into documents with --separator, such as --separator "\\n\\n"',

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
@@ -34,7 +33,7 @@ from gpt2.data.shards import SPLITS, Tokens
 from gpt2.data.source_reader import Place, SourceReader
 from gpt2.data.sources import Input, Source
 from gpt2.errors import DataError
-from llm_tokenizer import Tokenizer, well_formed
+from llm_tokenizer import Tokenizer
 from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
 from llm_tokenizer.text_files import write_whole
 
@@ -85,8 +84,8 @@ def prepare(
         show: Called after each batch of documents.
     Raises:
         DataError: `directory` holds shards made otherwise, or another process is at work there; a
-            file cannot be read, and what comes before it is safe; there is no text, or the
-            vocabulary does not fit.
+            file cannot be read or written, and what comes before it is safe; there is no text, or
+            the vocabulary does not fit.
     """
     if tokenizer.dtype is not np.uint16:
         raise DataError(
@@ -228,6 +227,11 @@ def _write(
         if state != State():
             writer.commit()
         raise
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {directory}: {error.strerror}; what is committed is safe, and the "
+            "same command goes on from there"
+        ) from None
     finally:
         writer.close()
 
@@ -236,8 +240,11 @@ def _finish(directory: Path, plan: Plan, state: State, tokenizer: Tokenizer) -> 
     """Make the folder complete."""
     if not state.of("train") and plan.settings["part"] == "1/1":
         (directory / UNFINISHED / STATE_FILE).unlink()
-        skipped = ", ".join(f"{count} {kind}" for kind, count in sorted(state.skipped.items()))
-        raise DataError(f"{plan.source} has no text to train on; rows that were skipped: {skipped}")
+        rows = ", ".join(f"{count} {kind}" for kind, count in sorted(state.skipped.items()))
+        raise DataError(
+            f"{plan.source} must have some text to train on, it has none; "
+            f"rows that were skipped: {rows or 'none, there are no rows'}"
+        )
     tokenizer.save(directory)
     present = [name for name in TOKENIZER_FILES if (directory / name).exists()]
     manifest = Manifest(
@@ -273,18 +280,11 @@ def _encode(tokenizer: Tokenizer, placed: tuple[Place, Batch]) -> _Encoded:
         place=place,
         tokens=tokens,
         bounds=bounds,
-        sizes=_sizes(documents),
+        sizes=pc.binary_length(documents).to_numpy().astype(np.int64),
         skipped=batch.skipped,
         continues=batch.continues,
         done=batch.done,
     )
-
-
-def _sizes(documents: pa.Array | list[str]) -> npt.NDArray[np.int64]:
-    """Return the bytes of each document."""
-    if isinstance(documents, list):
-        return np.array([len(well_formed(text).encode()) for text in documents], np.int64)
-    return pc.binary_length(documents).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _add(encoded: _Encoded, writer: ShardWriter, config: PrepareConfig) -> None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gpt2.config import PrepareConfig
 from gpt2.errors import DataError
-from llm_tokenizer import TokenizerError
+from llm_tokenizer import TokenizerError, well_formed
 from llm_tokenizer.splitter import last_cut
 from llm_tokenizer.text_files import CUT_WITHIN, parts_of
 
@@ -36,7 +36,7 @@ Mine = Callable[[int, int], bool]
 class Batch:
     """Documents that follow one another in a file."""
 
-    documents: pa.Array | list[str]  # the array is of type string or large_string
+    documents: pa.Array  # of type string or large_string, none null, empty or malformed
     skipped: Counter[str] = field(default_factory=Counter)  # rows by what they are: "empty", ...
     continues: bool = False  # the first text goes on with the last document of the batch before
     done: float  # share of the file that has been read with this batch, 0 to 1
@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: The file cannot be read, is empty, or is not text.
     """
-    with _named(path), closing(_Opened(path)) as file:
+    with _named(path), closing(_OpenedText(path)) as file:
         text = "".join(_text_parts(file, path))
     if not text.strip():
         raise DataError(f"{path} is empty: wanted some text")
@@ -102,6 +102,8 @@ def _parquet(path: Path, column: str, skip: int, mine: Mine) -> Iterator[Batch]:
         schema = file.schema_arrow
         if column not in schema.names:
             raise _no_column(path, column, schema.names)
+        if schema.names.count(column) > 1:
+            raise DataError(f"{path} must have one column {column!r}, it has several")
         text_type = _text_type(path, schema.field(column))
         index = [file.schema.column(k).path for k in range(len(file.schema))].index(column)
         groups = file.metadata.num_row_groups
@@ -200,7 +202,7 @@ def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
     held = ""  # text of a document that is not complete
     begun = False  # its beginning has been given
     given = False  # anything has
-    with closing(_Opened(path)) as file:
+    with closing(_OpenedText(path)) as file:
         for part in _text_parts(file, path):
             text = held + part
             *texts, held = text.split(separator) if separator else [text]
@@ -208,7 +210,7 @@ def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
                 del texts[0]
                 begun = False
             # A document may be longer than memory: what is sure to stay as it is goes on.
-            if cut := _safe_cut(held, separator) if len(held) >= BATCH_BYTES else 0:
+            if cut := _safe_cut(held, separator):
                 texts.append(held[:cut])
                 held = held[cut:]
             if texts:
@@ -219,21 +221,20 @@ def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
 
 
 def _text_parts(file: "_Opened", path: Path) -> Iterator[str]:
-    done = 0  # bytes
+    """Give the text of a file in parts that have the ids of the whole."""
     try:
-        for part in parts_of(file, str(path)):  # type: ignore[arg-type] # all it needs is read
-            if (place := part.find("\0")) >= 0:
-                place = done + len(part[:place].encode())
-                raise DataError(f"{path} must be text: byte {place} is NUL, as in binary files")
-            done += len(part.encode())
-            yield part
+        yield from parts_of(file, str(path))  # type: ignore[arg-type] # all it needs is read
     except TokenizerError as error:
         raise DataError(str(error)) from None
 
 
 def _safe_cut(text: str, separator: str | None) -> int:
-    """Return where a text may be cut whatever follows it: not within a piece or a separator."""
-    sure = len(text) - len(separator or " ") + 1
+    """Return where to cut a text that is long enough: whatever follows, it has the same ids."""
+    if separator is None:  # it is as `parts_of` gave it
+        return len(text)
+    if len(text) < BATCH_BYTES:
+        return 0
+    sure = len(text) - len(separator) + 1  # from there on, a separator may have begun
     first = max(0, sure - CUT_WITHIN)
     cut = last_cut(text[first:sure])
     return first + cut if cut else 0
@@ -248,7 +249,11 @@ def _batch_of(
 ) -> Batch:
     filled = [text for text in texts if text]
     counts = Counter({"empty": len(texts) - len(filled)}) + (skipped or Counter())
-    return Batch(documents=filled, skipped=counts, continues=continues, done=done)
+    try:
+        array = pa.array(filled, pa.large_string())
+    except UnicodeEncodeError:  # of a lone surrogate, as JSON may have it
+        array = pa.array(map(well_formed, filled), pa.large_string())
+    return Batch(documents=array, skipped=counts, continues=continues, done=done)
 
 
 def _no_column(path: Path, column: str, names: Sequence[str]) -> DataError:
@@ -284,3 +289,21 @@ class _Opened:
     def close(self) -> None:
         self._stream.close()
         self._raw.close()
+
+
+class _OpenedText(_Opened):
+    """The bytes of a file that must be text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+        self._given = 0  # bytes
+
+    def read(self, size: int) -> bytes:
+        block = super().read(size)
+        if (place := block.find(0)) >= 0:
+            raise DataError(
+                f"{self._path} must be text: byte {self._given + place} is NUL, as in binary files"
+            )
+        self._given += len(block)
+        return block

@@ -1,6 +1,7 @@
 """Where text comes from: what a user names, to a list of files and how to get each of them."""
 
 import hashlib
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Source:
 
 
 def find(
-    words: Sequence[str],
+    words: str | Sequence[str],
     *,
     subset: str | None = None,
     revision: str | None = None,
@@ -61,7 +62,7 @@ def find(
 
     Args:
         words: "stdlib-docs", "tinyshakespeare", "fineweb-edu" or a data set on the hub, alone; or
-            paths and globs of files and folders.
+            paths and globs of files and folders, one or more.
         subset: Of fineweb-edu its subset, of another data set on the hub a folder or a glob.
         revision: Branch, tag or commit on the hub.
         before: What an earlier call returned: of a data set on the hub the same commit is taken,
@@ -69,6 +70,7 @@ def find(
     Raises:
         DataError: There is no such file, folder or data set, or it has no text.
     """
+    words = [words] if isinstance(words, str) else words
     name = " ".join(words)
     if name == STDLIB_DOCS:
         return in_memory(name, stdlib_docs())
@@ -98,6 +100,8 @@ def in_memory(name: str, documents: Sequence[str]) -> Source:
 
 def _paths(word: str) -> list[Path]:
     """Return the files that a path or glob stands for, sorted."""
+    if not word:
+        raise DataError("a path must have a name, got an empty one; the folder here is .")
     found = [Path(word)]
     if has_magic(word) and not found[0].exists():
         found = [Path(path) for path in sorted(glob(word, recursive=True))]  # noqa: PTH207
@@ -118,6 +122,8 @@ def _paths(word: str) -> list[Path]:
 def _local(path: Path, known: Mapping[str, Input]) -> Input:
     try:
         described = path.stat()
+        if not stat.S_ISREG(described.st_mode):
+            raise DataError(f"{path} must be a file or a folder, it is neither")
         size, modified = described.st_size, described.st_mtime_ns
         before = known.get(path.as_posix())
         if before and (before.bytes, before.modified) == (size, modified):

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,29 @@ def test_a_reader_that_stops_reading_is_no_failure_to_shout_about(
     done = subprocess.run(args, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert done.stderr == ""
+
+
+def test_a_preparation_that_is_interrupted_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    codes: list[int] = []
+    monkeypatch.setattr("gpt2.data.prepare.prepare", interrupted)
+    monkeypatch.setattr("os._exit", codes.append)
+    (tmp_path / "a.txt").write_text("text")
+    main(["prepare", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out")])
+    assert codes == [130]
+    assert "the same command goes on from here" in capsys.readouterr().err
+
+
+def test_verify_tells_what_is_damaged(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prepare", "--verify", str(shards)]) == 0
+    assert "is complete and as it was written" in capsys.readouterr().out
+    copied = Path(shutil.copytree(shards, tmp_path / "copy"))
+    (copied / "val_000000.bin").unlink()
+    code, line = failure(["prepare", "--verify", str(copied)], capsys)
+    assert (code, "val_000000.bin is missing" in line) == (1, True)

@@ -25,8 +25,7 @@ def documents_of(batches: list[Batch]) -> list[str]:
     """Return the documents, each put together from its parts."""
     documents: list[str] = []
     for batch in batches:
-        given = batch.documents
-        texts = list(given) if isinstance(given, list) else given.to_pylist()
+        texts = batch.documents.to_pylist()
         if batch.continues:
             documents[-1] += texts.pop(0)
         documents += texts
@@ -89,6 +88,13 @@ def test_a_column_that_holds_no_text_is_refused(
         read_all(tmp_path / "x.parquet")
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="must have one column 'text', it has several"):
+        read_all(tmp_path / "x.parquet")
+
+
 def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     write_parquet(tmp_path / "x.parquet", pa.array(["a"]))
     (tmp_path / "x.jsonl").write_text('{"url": "a", "body": "b"}\n')
@@ -128,7 +134,7 @@ def test_json_lines_give_the_texts_of_a_key(tmp_path: Path, name: str, small_bat
     lines = [*map(json.dumps, LINES), "no JSON", "", '{"text": "c"}']
     write(tmp_path / name, "\n".join(lines).encode())
     batches = read_all(tmp_path / name)
-    assert documents_of(batches) == ["a", "ü\ud800\n", "b", "c"]
+    assert documents_of(batches) == ["a", "ü\ufffd\n", "b", "c"]
     assert skipped_of(batches) == {"empty": 1, "null": 2, "not text": 3}
 
 
@@ -180,7 +186,7 @@ def test_a_long_document_comes_in_parts_that_have_the_ids_of_the_whole(
     assert len(batches) > 5
     assert documents_of(batches) == [text]
     tokenizer = Tokenizer.gpt2()
-    ids = [i for batch in batches for part in batch.documents for i in tokenizer.encode(part)]
+    ids = [i for b in batches for part in b.documents.to_pylist() for i in tokenizer.encode(part)]
     assert ids == tokenizer.encode(text)
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def test_files_folders_and_globs_give_files_in_order(
         (["deep/missing"], "cannot read deep/missing: No such file"),
         (["x*.txt"], "no file matches 'x\\*.txt'"),
         (["empty"], "empty holds no .txt, .jsonl, .json or .parquet file"),
+        ([""], "must have a name"),
+        ([os.devnull], "must be a file or a folder, it is neither"),
         (["a.txt", "owner/name"], "cannot read owner/name: No such file"),
     ],
 )
