@@ -113,7 +113,7 @@ def test_a_failure_is_one_line(
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", "empty"), (b"\x89PNG\r\n\x1a\n\0", "must be UTF-8 text"), (b"a\0", "is NUL")],
+    [(b"", "empty"), (b"\x89PNG\r\n\x1a\n", "must be UTF-8 text"), (b"a\0", "is NUL")],
 )
 def test_a_file_that_is_no_text_is_one_line(
     content: bytes, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
