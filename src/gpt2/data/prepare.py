@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from gpt2.config import PrepareConfig
-from gpt2.data.hold_out import held_out
 from gpt2.data.in_order import in_order
 from gpt2.data.manifest import (
     MANIFEST_FILE,
@@ -27,11 +23,12 @@ from gpt2.data.manifest import (
     sha256_of,
     write_manifest,
 )
-from gpt2.data.readers import BATCH_BYTES, Batch
+from gpt2.data.readers import BATCH_BYTES
 from gpt2.data.shard_writer import STATE_FILE, UNFINISHED, ShardWriter, State, remove_unfinished
-from gpt2.data.shards import SPLITS, Tokens
-from gpt2.data.source_reader import Place, SourceReader
+from gpt2.data.shards import SPLITS
+from gpt2.data.source_reader import SourceReader
 from gpt2.data.sources import Input, Source
+from gpt2.data.tokenized import append, tokenize
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
@@ -86,11 +83,13 @@ def prepare(
         DataError: `directory` holds shards made otherwise, or another process is at work there; a
             file cannot be read or written, and what comes before it is safe; there is no text, or
             the vocabulary does not fit.
+        UnknownTokenError: The vocabulary has no <|endoftext|>.
     """
     if tokenizer.dtype is not np.uint16:
         raise DataError(
             f"shards hold ids up to 65535, the vocabulary's go up to {tokenizer.max_token_value}"
         )
+    _ = tokenizer.eot_token  # raises if there is none
     plan = Plan(
         source=source.name,
         revision=source.revision,
@@ -203,9 +202,9 @@ def _write(
     done_before = reader.share_done(state.place, 0.0)
     batches = reader.batches(state.place)
     try:
-        for encoded in in_order(partial(_encode, tokenizer), batches, workers):
-            _add(encoded, writer, config)
-            text_bytes += int(encoded.sizes.sum())
+        for batch in in_order(partial(tokenize, tokenizer), batches, workers):
+            append(batch, writer, config)
+            text_bytes += int(batch.sizes.sum())
             now = time.perf_counter()
             if now - committed >= max(SECONDS_BETWEEN_COMMITS, COMMIT_REST * cost):
                 writer.commit()
@@ -218,7 +217,7 @@ def _write(
                         tokens=sum(state.tokens(split) for split in SPLITS),
                         text_bytes=text_bytes,
                         seconds=time.perf_counter() - started,
-                        done=reader.share_done(state.place, encoded.done),
+                        done=reader.share_done(state.place, batch.done),
                         done_before=done_before,
                     )
                 )
@@ -255,81 +254,6 @@ def _finish(directory: Path, plan: Plan, state: State, tokenizer: Tokenizer) -> 
     )
     write_manifest(directory, manifest)
     return manifest
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Encoded:
-    """The tokens of a batch."""
-
-    place: Place  # after it
-    tokens: Tokens
-    bounds: npt.NDArray[np.int64]  # those of text k are tokens[bounds[k] : bounds[k + 1]]
-    sizes: npt.NDArray[np.int64]  # bytes of each text
-    skipped: Counter[str]
-    continues: bool
-    done: float
-
-
-def _encode(tokenizer: Tokenizer, placed: tuple[Place, Batch]) -> _Encoded:
-    place, batch = placed
-    documents = batch.documents
-    tokens, bounds = tokenizer.encode_documents(documents, opener=tokenizer.eot_token)
-    if batch.continues:  # the first text has had its opener
-        tokens, bounds = tokens[1:], np.maximum(bounds - 1, 0)
-    return _Encoded(
-        place=place,
-        tokens=tokens,
-        bounds=bounds,
-        sizes=pc.binary_length(documents).to_numpy().astype(np.int64),
-        skipped=batch.skipped,
-        continues=batch.continues,
-        done=batch.done,
-    )
-
-
-def _add(encoded: _Encoded, writer: ShardWriter, config: PrepareConfig) -> None:
-    """Append a batch to the splits that its documents belong to."""
-    state = writer.state
-    if number := len(encoded.sizes):
-        for_val = _for_val(encoded, state, config)
-        opens = np.arange(number) >= encoded.continues
-        lengths = np.diff(encoded.bounds)
-        for split in SPLITS:
-            chosen = for_val if split == "val" else ~for_val
-            if chosen.any():
-                starts = np.cumsum(lengths[chosen]) - lengths[chosen]
-                tokens = _of_texts(encoded, chosen)
-                writer.append(split, tokens, starts, encoded.sizes[chosen], opens[chosen])
-        state.documents += number - encoded.continues
-        state.last_split = "val" if for_val[-1] else "train"
-    state.skipped = dict(Counter(state.skipped) + encoded.skipped)
-    state.place = encoded.place
-
-
-def _of_texts(encoded: _Encoded, chosen: npt.NDArray[np.bool_]) -> Tokens:
-    """Return the tokens of some of the texts, one at least."""
-    runs = np.flatnonzero(np.diff(chosen, prepend=False, append=False)).reshape(-1, 2)
-    places = encoded.bounds[runs]
-    parts = [encoded.tokens[first:last] for first, last in places]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _for_val(encoded: _Encoded, state: State, config: PrepareConfig) -> npt.NDArray[np.bool_]:
-    """Say of each text if it is held out: as drawn, until the next would be more than is wanted."""
-    begun = int(encoded.continues)
-    for_val = np.zeros(len(encoded.sizes), np.bool_)
-    for_val[:begun] = state.last_split == "val"  # a document stays in one split
-    if state.val_full:
-        return for_val
-    numbers = state.documents + np.arange(len(for_val) - begun)
-    drawn = begun + np.flatnonzero(held_out(numbers, config.hold_out, config.seed))
-    had = state.tokens("val")
-    fits = had + np.cumsum(np.diff(encoded.bounds)[drawn]) <= config.most_val_tokens
-    if had == 0 and config.most_val_tokens > 0:
-        fits[:1] = True  # one, however long
-    state.val_full = not fits.all()
-    for_val[drawn[fits]] = True
-    return for_val
 
 
 def _remove(directory: Path) -> None:

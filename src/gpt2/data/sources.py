@@ -38,7 +38,7 @@ class Input:
     name: str
     bytes: int
     checksum: str  # sha256; of small files on the hub their git id
-    modified: int | None = field(default=None, compare=False)  # of a local file, in nanoseconds
+    modified: str | None = field(default=None, compare=False)  # when a local file last was
     fetch: Callable[[], Path | Sequence[str]] = field(compare=False, repr=False)
 
 
@@ -124,7 +124,7 @@ def _local(path: Path, known: Mapping[str, Input]) -> Input:
         described = path.stat()
         if not stat.S_ISREG(described.st_mode):
             raise DataError(f"{path} must be a file or a folder, it is neither")
-        size, modified = described.st_size, described.st_mtime_ns
+        size, modified = described.st_size, f"{described.st_mtime_ns} {described.st_ctime_ns}"
         before = known.get(path.as_posix())
         if before and (before.bytes, before.modified) == (size, modified):
             checksum = before.checksum
