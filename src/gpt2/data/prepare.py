@@ -25,7 +25,7 @@ from gpt2.data.manifest import (
 )
 from gpt2.data.readers import BATCH_BYTES
 from gpt2.data.shard_writer import STATE_FILE, UNFINISHED, ShardWriter, State, remove_unfinished
-from gpt2.data.shards import SPLITS
+from gpt2.data.shards import SPLITS, read_shard
 from gpt2.data.source_reader import SourceReader
 from gpt2.data.sources import Input, Source
 from gpt2.data.tokenized import append, tokenize
@@ -140,10 +140,12 @@ def source_before(directory: Path) -> Source | None:
 
 
 def _finished(directory: Path, plan: Plan) -> Manifest | None:
-    """Return the manifest if the folder is complete; make sure that it was made by this plan."""
+    """Return the manifest of a complete folder, if it is one; make sure that this plan made it."""
     if (directory / MANIFEST_FILE).exists():
         manifest = read_manifest(directory)
         _must_be_the_same(directory, plan, manifest)
+        for shard in manifest.shards:
+            read_shard(directory / shard.file)  # raises if it is missing or cut
         return manifest
     begun = (directory / UNFINISHED / PLAN_FILE).exists()
     strangers = sorted(path.name for path in directory.iterdir() if SHARD_NAME.match(path.name))

@@ -156,6 +156,14 @@ def test_what_is_complete_is_not_done_again(
     assert seen == []
 
 
+def test_a_shard_that_is_gone_is_told(source: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    files = prepared(source, tmp_path / "out", tokenizer)
+    (tmp_path / "out/train_000003.bin").unlink()
+    with pytest.raises(DataError, match=r"cannot read the shard .*train_000003.bin"):
+        prepared(source, tmp_path / "out", tokenizer)
+    assert prepared(source, tmp_path / "out", tokenizer, force=True) == files
+
+
 def test_progress_is_told(source: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
     seen: list[Progress] = []
     prepared(source, tmp_path / "out", tokenizer, show=seen.append)
