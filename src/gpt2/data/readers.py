@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from llm_tokenizer.splitter import last_cut
 from llm_tokenizer.text_files import CUT_WITHIN, parts_of
 
 BATCH_BYTES = 2**23  # of text, about; more where one row or line is longer
+# Rows of parquet that are decoded at once: what they come to is not known before, as a text that
+# recurs may be stored once.
+DECODED_ROWS = 64
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
@@ -40,6 +43,7 @@ class Batch:
     skipped: Counter[str] = field(default_factory=Counter)  # rows by what they are: "empty", ...
     continues: bool = False  # the first text goes on with the last document of the batch before
     done: float  # share of the file that has been read with this batch, 0 to 1
+    end: int = 0  # where the next begins: rows of parquet before it, of other formats batches
 
 
 def is_text_file(name: str) -> bool:
@@ -47,30 +51,32 @@ def is_text_file(name: str) -> bool:
     return name.endswith(PARQUET_SUFFIX) or _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES))
 
 
-def read(path: Path, config: PrepareConfig, *, skip: int, mine: Mine) -> Iterator[Batch]:
+def read(path: Path, config: PrepareConfig, *, start: int, mine: Mine) -> Iterator[Batch]:
     """Give the documents of a file.
 
     Args:
         path: The file.
         config: Which column holds the text, and what separates documents.
-        skip: How many batches not to give, counted from the first.
+        start: Where to begin, the `end` of a batch; 0 for the whole file.
         mine: Which parts of the file to read: row groups of parquet, of other formats the whole.
     Raises:
         DataError: The file cannot be read, is damaged, is no text, or has no such column.
     """
     with _named(path):
         if path.name.endswith(PARQUET_SUFFIX):
-            yield from _parquet(path, config.text_column, skip, mine)
+            yield from _parquet(path, config.text_column, start, mine)
         elif mine(0, 1):
             lines = _stem(path.name).endswith(JSON_SUFFIXES)
             reader = _json_lines if lines else _plain_text
-            yield from (b for i, b in enumerate(reader(path, config)) if i >= skip)
+            for end, batch in enumerate(reader(path, config), 1):
+                if end > start:
+                    yield replace(batch, end=end)
 
 
-def read_texts(texts: Sequence[str], *, skip: int, mine: Mine) -> Iterator[Batch]:
+def read_texts(texts: Sequence[str], *, start: int, mine: Mine) -> Iterator[Batch]:
     """Give documents that are in memory, as those of a file."""
-    if mine(0, 1) and skip == 0:
-        yield _batch_of(texts, done=1.0)
+    if mine(0, 1) and start == 0:
+        yield replace(_batch_of(texts, done=1.0), end=1)
 
 
 def read_text(path: Path) -> str:
@@ -96,7 +102,7 @@ def _named(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}: {told}") from None
 
 
-def _parquet(path: Path, column: str, skip: int, mine: Mine) -> Iterator[Batch]:
+def _parquet(path: Path, column: str, start: int, mine: Mine) -> Iterator[Batch]:
     # Buffered and not read ahead: a row group of gigabytes takes no more memory than a batch.
     with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
         schema = file.schema_arrow
@@ -105,26 +111,24 @@ def _parquet(path: Path, column: str, skip: int, mine: Mine) -> Iterator[Batch]:
         if schema.names.count(column) > 1:
             raise DataError(f"{path} must have one column {column!r}, it has several")
         text_type = _text_type(path, schema.field(column))
-        index = [file.schema.column(k).path for k in range(len(file.schema))].index(column)
         groups = file.metadata.num_row_groups
+        end = 0  # rows
         for group in range(groups):
-            described = file.metadata.row_group(group)
-            text_bytes = described.column(index).total_uncompressed_size
-            rows = max(1, BATCH_BYTES * described.num_rows // max(text_bytes, 1))
-            batches = -(-described.num_rows // rows)
-            if not mine(group, groups):
+            first, after = end, end + file.metadata.row_group(group).num_rows
+            if not mine(group, groups) or after <= start:
+                end = after
                 continue
-            if skip >= batches:
-                skip -= batches
-                continue
-            given = file.iter_batches(rows, [group], [column], use_threads=False)
-            for number, batch in enumerate(given):
-                if number >= skip:
-                    texts = batch.column(0)
-                    texts = texts if texts.type == text_type else texts.cast(text_type)
-                    done = (group + (number + 1) / batches) / groups
-                    yield _without_empty(texts, done)
-            skip = 0
+            parts: list[pa.Array] = []
+            for decoded in file.iter_batches(DECODED_ROWS, [group], [column], use_threads=False):
+                end += len(decoded)
+                if end <= start:
+                    continue
+                texts = decoded.column(0)
+                parts.append(texts if texts.type == text_type else texts.cast(text_type))
+                if end == after or sum(part.nbytes for part in parts) >= BATCH_BYTES:
+                    done = (group + (end - first) / (after - first)) / groups
+                    yield replace(_without_empty(pa.concat_arrays(parts), done), end=end)
+                    parts = []
 
 
 def _text_type(path: Path, column: pa.Field) -> pa.DataType:

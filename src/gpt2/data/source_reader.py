@@ -14,10 +14,10 @@ from gpt2.data.sources import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """How much of a source has been read: some inputs, and of the next some batches."""
+    """How much of a source has been read: some inputs, and of the next up to a position."""
 
     input: int = 0
-    batch: int = 0
+    position: int = 0  # in a file, `readers.Batch.end`
 
 
 class SourceReader:
@@ -51,14 +51,14 @@ class SourceReader:
                 fetched = fetching.pop().result()
                 if following is not None:
                     fetching.append(ahead.submit(self.source.inputs[following].fetch))
-                skip = place.batch if k == place.input else 0
+                start = place.position if k == place.input else 0
                 mine = partial(self._is_mine, k)
                 if isinstance(fetched, Path):
-                    batches = read(fetched, self.config, skip=skip, mine=mine)
+                    batches = read(fetched, self.config, start=start, mine=mine)
                 else:
-                    batches = read_texts(fetched, skip=skip, mine=mine)
-                for number, batch in enumerate(batches, skip):
-                    yield Place(input=k, batch=number + 1), batch
+                    batches = read_texts(fetched, start=start, mine=mine)
+                for batch in batches:
+                    yield Place(input=k, position=batch.end), batch
         finally:  # not waiting for a download, when Ctrl-C ends this
             ahead.shutdown(wait=False, cancel_futures=True)
 

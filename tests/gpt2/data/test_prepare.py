@@ -28,6 +28,7 @@ DOCUMENTS = [f"document {i}, naïve 日本 " + "and more " * (i % 13) for i in r
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt2.data.readers.BATCH_BYTES", 1000)
+    monkeypatch.setattr("gpt2.data.readers.DECODED_ROWS", 7)
     monkeypatch.setattr("gpt2.data.prepare.BATCH_BYTES", 1000)
 
 
@@ -255,6 +256,7 @@ from gpt2.config import PrepareConfig
 from gpt2.data.sources import find
 from llm_tokenizer import Tokenizer
 p.BATCH_BYTES = r.BATCH_BYTES = 1000
+r.DECODED_ROWS = 7
 p.SECONDS_BETWEEN_COMMITS = p.COMMIT_REST = 0
 source, out, tokenizer, config = find([sys.argv[1]]), Path(sys.argv[2]), None, None
 tokenizer = Tokenizer.load(sys.argv[3])
@@ -540,6 +542,7 @@ from gpt2.errors import DataError
 from gpt2.data.sources import find
 from llm_tokenizer import Tokenizer
 p.BATCH_BYTES = r.BATCH_BYTES = 1000
+r.DECODED_ROWS = 7
 p.SECONDS_BETWEEN_COMMITS = p.COMMIT_REST = 0
 source, tokenizer = find([sys.argv[1]]), Tokenizer.load(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))

@@ -17,8 +17,8 @@ from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
 
 
-def read_all(path: Path, *, skip: int = 0, **settings: Any) -> list[Batch]:
-    return list(read(path, PrepareConfig(**settings), skip=skip, mine=lambda piece, pieces: True))
+def read_all(path: Path, *, start: int = 0, **settings: Any) -> list[Batch]:
+    return list(read(path, PrepareConfig(**settings), start=start, mine=lambda piece, pieces: True))
 
 
 def documents_of(batches: list[Batch]) -> list[str]:
@@ -39,6 +39,7 @@ def skipped_of(batches: list[Batch]) -> Counter[str]:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt2.data.readers.BATCH_BYTES", 200)
+    monkeypatch.setattr("gpt2.data.readers.DECODED_ROWS", 3)
     monkeypatch.setattr("llm_tokenizer.text_files.PART_BYTES", 64)
 
 
@@ -219,9 +220,10 @@ def test_the_batches_after_some_are_the_same_as_before(
         path.write_text("\n".join(lines) + "\n")
     whole = read_all(path, separator="\n")
     assert len(whole) > 5
-    for skip in range(len(whole) + 1):
-        rest = read_all(path, separator="\n", skip=skip)
-        assert [list(b.documents) for b in rest] == [list(b.documents) for b in whole[skip:]]
+    for number in range(1, len(whole) + 1):
+        rest = read_all(path, separator="\n", start=whole[number - 1].end)
+        assert [b.documents for b in rest] == [b.documents for b in whole[number:]]
+        assert [b.end for b in rest] == [b.end for b in whole[number:]]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,20 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path, content: bytes | None, 
     with pytest.raises(DataError, match=told) as raised:
         read_text(path)
     assert "text.txt" in str(raised.value)
+
+
+def test_a_text_that_is_stored_once_takes_no_more_memory_for_each_time(tmp_path: Path) -> None:
+    text = "word " * (readers.BATCH_BYTES // 20)
+    column = pa.array([text]).dictionary_encode().take(pa.array([0] * 1000))
+    write_parquet(tmp_path / "x.parquet", column.cast("string"))
+    assert (tmp_path / "x.parquet").stat().st_size < 2 * len(text)
+    rows = 0
+    for batch in read(
+        tmp_path / "x.parquet", PrepareConfig(), start=0, mine=lambda piece, pieces: True
+    ):
+        assert len(batch.documents) == min(readers.DECODED_ROWS, 1000 - rows)
+        rows += len(batch.documents)
+    assert rows == 1000
 
 
 def test_a_long_row_or_line_is_a_batch_of_its_own(tmp_path: Path) -> None:
