@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -192,7 +193,8 @@ class PrepareConfig:
     hold_out: float = 0.1
     """Share of the documents that is held out for evaluation, while there are val_tokens."""
     val_tokens: int | None = None
-    """Held-out tokens at most, over all parts; shard_tokens if not set. The rest is trained on."""
+    """Held-out tokens at most, over all parts, but for the end of a document of megabytes;
+    shard_tokens if not set. The rest is trained on."""
     shard_tokens: int = 100_000_000
     """Tokens a shard."""
     seed: int = 0
@@ -203,14 +205,15 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         _check(bool(self.text_column), "text_column must be a name", self.text_column)
         _check(self.separator != "", "separator must be some text", self.separator)
-        _check(0 <= self.hold_out < 1, "hold_out must be at least 0 and below 1", self.hold_out)
+        fits = self.hold_out == 0 or 1e-9 <= self.hold_out < 1
+        _check(fits, "hold_out must be 0, or at least 1e-9 and below 1", self.hold_out)
         fits = self.val_tokens is None or self.val_tokens >= 0
         _check(fits, "val_tokens must be at least 0", self.val_tokens)
         fits = 1 <= self.shard_tokens < 2**31  # which the header of a shard holds
         _check(fits, "shard_tokens must be at least 1 and below 2**31", self.shard_tokens)
         check_seed("seed", self.seed)
-        number, _, parts = self.part.partition("/")
-        fits = number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)
+        match = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", self.part)
+        fits = match is not None and int(match[1]) <= int(match[2])
         _check(fits, "part must be a number and how many there are, such as 3/16", self.part)
 
     @property

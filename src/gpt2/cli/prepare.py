@@ -61,6 +61,9 @@ class Prepare(PrepareConfig):
             raise UsageError(
                 "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR"
             )
+        for folder in map(Path, self.source):
+            if folder.is_dir() and self.out.resolve().is_relative_to(folder.resolve()):
+                raise UsageError(f"--out must lie outside the source {folder}, got {self.out}")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be at least 1, got {self.workers}")
         disable_progress_bars()  # of downloads: they would cross ours

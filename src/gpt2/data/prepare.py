@@ -30,7 +30,7 @@ from gpt2.data.source_reader import SourceReader
 from gpt2.data.sources import Input, Source
 from gpt2.data.tokenized import append, tokenize
 from gpt2.errors import DataError
-from llm_tokenizer import Tokenizer
+from llm_tokenizer import Tokenizer, TokenizerError
 from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
 from llm_tokenizer.text_files import write_whole
 
@@ -101,8 +101,9 @@ def prepare(
         tokenizer_fingerprint=tokenizer.fingerprint,
     )
     unfinished = directory / UNFINISHED
-    unfinished.mkdir(parents=True, exist_ok=True)
+    _must_be_ours(unfinished)
     try:
+        unfinished.mkdir(parents=True, exist_ok=True)
         with FileLock(unfinished / LOCK_FILE, timeout=0):
             if force:
                 _remove(directory)
@@ -113,6 +114,11 @@ def prepare(
                 manifest = _finish(directory, plan, state, tokenizer)
     except Timeout:
         raise DataError(f"another process is preparing {directory}; wait for it to end") from None
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {directory}: {error.strerror}; what is committed is safe, and the "
+            "same command goes on from there"
+        ) from None
     except DataError:
         if not (unfinished / STATE_FILE).exists():  # nothing was done
             remove_unfinished(directory)
@@ -149,12 +155,28 @@ def _finished(directory: Path, plan: Plan) -> Manifest | None:
         return manifest
     begun = (directory / UNFINISHED / PLAN_FILE).exists()
     strangers = sorted(path.name for path in directory.iterdir() if SHARD_NAME.match(path.name))
+    if not begun and not strangers and (directory / VOCAB_FILE).exists():
+        with suppress(TokenizerError):
+            if Tokenizer.load(directory).fingerprint == plan.tokenizer_fingerprint:
+                return None
+        strangers = [VOCAB_FILE]
     if strangers and not begun:
         raise DataError(
             f"{directory} holds {strangers[0]}, and nothing that tells where it came from; choose "
             "another folder, or start over with --force"
         )
     return None
+
+
+def _must_be_ours(unfinished: Path) -> None:
+    """Make sure that a folder named so is not somebody's own."""
+    names = sorted(path.name for path in unfinished.iterdir()) if unfinished.is_dir() else []
+    known = (LOCK_FILE, PLAN_FILE, STATE_FILE)
+    for name in names:
+        if name.removesuffix(".partial") not in known and not SHARD_NAME.match(name):
+            raise DataError(
+                f"{unfinished} holds {name}, which is not of a preparation; choose another --out"
+            )
 
 
 def _begin(directory: Path, plan: Plan, source: Source) -> State:
@@ -228,11 +250,6 @@ def _write(
         if state != State():
             writer.commit()
         raise
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {directory}: {error.strerror}; what is committed is safe, and the "
-            "same command goes on from there"
-        ) from None
     finally:
         writer.close()
 
@@ -259,8 +276,10 @@ def _finish(directory: Path, plan: Plan, state: State, tokenizer: Tokenizer) -> 
 
 
 def _remove(directory: Path) -> None:
-    """Remove what an earlier call has written, the manifest first: it says that all is there."""
-    (directory / MANIFEST_FILE).unlink(missing_ok=True)
-    for path in [*directory.iterdir(), *(directory / UNFINISHED).iterdir()]:
-        if SHARD_NAME.match(path.name) or path.name in (*TOKENIZER_FILES, STATE_FILE, PLAN_FILE):
+    """Remove what an earlier call has written, first what says that the rest is there."""
+    unfinished = directory / UNFINISHED
+    for path in (directory / MANIFEST_FILE, unfinished / STATE_FILE, unfinished / PLAN_FILE):
+        path.unlink(missing_ok=True)
+    for path in [*directory.iterdir(), *unfinished.iterdir()]:
+        if SHARD_NAME.match(path.name) or path.name in TOKENIZER_FILES:
             path.unlink()

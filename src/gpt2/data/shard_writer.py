@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2.data.manifest import Shard
-from gpt2.data.shards import HEADER_BYTES, SPLITS, Split, Tokens, header_of
+from gpt2.data.shards import HEADER_BYTES, SPLITS, Split, Tokens, header_of, read_shard
 from gpt2.data.source_reader import Place
 from gpt2.errors import DataError
 from llm_tokenizer.text_files import sync, write_whole
@@ -34,6 +34,7 @@ class Begun:
     tokens: int = 0
     documents: int = 0
     bytes: int = 0
+    sha256: str = ""  # of the file up to here, when it was committed
 
 
 @dataclass(kw_only=True)
@@ -84,7 +85,7 @@ class ShardWriter:
         state: Where to go on; it is changed by appending.
         shard_tokens: Tokens that fill a shard.
     Raises:
-        DataError: A file lacks tokens that the state counts.
+        DataError: A file lacks tokens that the state counts, or is damaged.
     """
 
     def __init__(self, directory: Path, state: State, shard_tokens: int) -> None:
@@ -92,6 +93,8 @@ class ShardWriter:
         self.state = state
         self.shard_tokens = shard_tokens
         self._move_full()
+        for shard in state.shards:
+            read_shard(directory / shard.file)  # raises if it is missing or cut
         self._files = {split: self._open(split) for split in SPLITS}
 
     def append(
@@ -126,8 +129,9 @@ class ShardWriter:
 
     def commit(self) -> None:
         """Make everything that was appended so far survive a crash."""
-        for file in self._files.values():
+        for split, file in self._files.items():
             file.sync()
+            self.state.begun[split].sha256 = file.checksum()
         write_whole(self._path(STATE_FILE), json.dumps(asdict(self.state)).encode())
         self._move_full()
 
@@ -148,17 +152,15 @@ class ShardWriter:
     def _fill(self, split: Split) -> None:
         """End the shard of a split that is being written, and begin the next."""
         begun, file = self.state.begun[split], self._files[split]
-        checksum = file.end(begun.tokens)
-        self.state.shards.append(
-            Shard(file=file.path.name, split=split, sha256=checksum, **asdict(begun))
-        )
+        begun.sha256 = file.end(begun.tokens)
+        self.state.shards.append(Shard(file=file.path.name, split=split, **asdict(begun)))
         self.state.begun[split] = Begun()
         self._files[split] = self._open(split)
 
     def _open(self, split: Split) -> "_GrowingFile":
         number = len(self.state.of(split))
         path = self._path(f"{split}_{number:06d}.bin")
-        return _GrowingFile(path, self.shard_tokens, self.state.begun[split].tokens)
+        return _GrowingFile(path, self.shard_tokens, self.state.begun[split])
 
     def _move_full(self) -> None:
         """Move the shards that the state lists to their place, those that are not there yet."""
@@ -175,9 +177,10 @@ class ShardWriter:
 class _GrowingFile:
     """A shard that is being written, and the checksum of it so far."""
 
-    def __init__(self, path: Path, shard_tokens: int, tokens: int) -> None:
-        """Begin a shard, or go on with one that has so many tokens that count."""
+    def __init__(self, path: Path, shard_tokens: int, begun: Begun) -> None:
+        """Begin a shard, or go on with one that was begun."""
         self.path = path
+        tokens = begun.tokens
         self._header = header_of(shard_tokens)
         self._checksum = hashlib.sha256(self._header)
         size = HEADER_BYTES + 2 * tokens
@@ -187,6 +190,9 @@ class _GrowingFile:
         self._file.write(self._header)
         for place in range(0, 2 * tokens, 2**24):
             self._checksum.update(self._file.read(min(2**24, 2 * tokens - place)))
+        if tokens and self.checksum() != begun.sha256:
+            self._file.close()
+            raise DataError(f"{path} is damaged: its checksum is another; --force starts over")
         self._file.seek(size)
         self._file.truncate()
 
@@ -194,6 +200,10 @@ class _GrowingFile:
         content = np.ascontiguousarray(tokens, "<u2").data
         self._file.write(content)
         self._checksum.update(content)
+
+    def checksum(self) -> str:
+        """Return the checksum of what was written."""
+        return self._checksum.hexdigest()
 
     def end(self, tokens: int) -> str:
         """Complete a shard of so many tokens, sync and close it, and return its checksum."""
@@ -207,7 +217,7 @@ class _GrowingFile:
                 self._checksum.update(block)
         self.sync()
         self.close()
-        return self._checksum.hexdigest()
+        return self.checksum()
 
     def sync(self) -> None:
         self._file.flush()

@@ -61,7 +61,7 @@ def read_foreign_shard(path: Path) -> Tokens:
     if path.suffix == ".npy":
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise DataError(f"{path} is damaged: {error}") from None
         if array.dtype != np.uint16 or array.ndim != 1 or len(array) == 0:
             raise DataError(f"{path} must hold uint16 ids, got {array.dtype} of {array.shape}")

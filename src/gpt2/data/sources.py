@@ -80,6 +80,8 @@ def find(
         return _on_hub(FINEWEB_EDU_REPOSITORY, _fineweb_edu_glob(subset), revision, before)
     if len(words) == 1 and _may_be_on_hub(name):
         return _on_hub(name, subset, revision, before)
+    if subset or revision:
+        raise DataError("a subset or revision is of a data set on the hub; the source is files")
     known = {one.name: one for one in before.inputs} if before else {}
     paths = [path for word in words for path in _paths(word)]
     with ThreadPoolExecutor() as threads:
@@ -121,6 +123,7 @@ def _paths(word: str) -> list[Path]:
 
 def _local(path: Path, known: Mapping[str, Input]) -> Input:
     try:
+        path.as_posix().encode()
         described = path.stat()
         if not stat.S_ISREG(described.st_mode):
             raise DataError(f"{path} must be a file or a folder, it is neither")
@@ -133,6 +136,8 @@ def _local(path: Path, known: Mapping[str, Input]) -> Input:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise DataError(f"{path!r} must have a name in UTF-8; rename it") from None
     return Input(
         name=path.as_posix(),
         bytes=size,

@@ -135,6 +135,6 @@ def _open_foreign(directory: Path, files: list[Path]) -> TokenData:
     shards = {path: read_foreign_shard(path) for path in files}
     with ThreadPoolExecutor() as threads:
         checksums = [checksum or "" for checksum in threads.map(sha256_of, files)]
-    val = [tokens for path, tokens in shards.items() if "val" in path.name]
-    train = [tokens for path, tokens in shards.items() if "val" not in path.name]
+    train = [tokens for path, tokens in shards.items() if "train" in path.name]
+    val = [tokens for path, tokens in shards.items() if "train" not in path.name]
     return TokenData(fingerprint_of(checksums), tokenizer, train, val, checked=False)

@@ -408,6 +408,50 @@ def test_an_interrupted_preparation_goes_on(
     assert seen[0].documents > 180
 
 
+def test_an_unfinished_shard_that_was_damaged_since_is_told(
+    interrupted: Path, source: Path, tokenizer: Tokenizer
+) -> None:
+    path = next((interrupted / "unfinished").glob("train_*.bin"))
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path.name} is damaged: its checksum is another"):
+        prepared(source, interrupted, tokenizer)
+
+
+def test_a_full_shard_that_has_gone_since_is_told(
+    interrupted: Path, source: Path, tokenizer: Tokenizer
+) -> None:
+    (interrupted / "train_000001.bin").unlink()
+    with pytest.raises(DataError, match=r"cannot read the shard .*train_000001.bin"):
+        prepared(source, interrupted, tokenizer)
+
+
+@pytest.mark.parametrize("calls", range(12))
+def test_a_start_over_that_is_killed_leaves_nothing_that_counts(
+    interrupted: Path, source: Path, tokenizer: Tokenizer, tmp_path: Path, calls: int
+) -> None:
+    whole = prepared(source, tmp_path / "whole", tokenizer)
+    left = [calls]
+    unlink = Path.unlink
+
+    def dying(path: Path, missing_ok: bool = False) -> None:
+        if path.name != "lock":
+            left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", dying)
+        prepared(source, interrupted, tokenizer, force=True)
+    try:
+        prepared(source, interrupted, tokenizer)
+    except DataError:  # there are shards that nobody knows any more
+        prepared(source, interrupted, tokenizer, force=True)
+    assert files_in(interrupted) == whole
+
+
 def otherwise(source: Path, what: str) -> PrepareConfig:
     """Change the source, or return other settings."""
     if what == "a setting":
@@ -479,6 +523,26 @@ def test_shards_that_nobody_knows_are_not_written_over(
     with pytest.raises(DataError, match=r"holds train_000000.bin, and nothing that tells"):
         prepared(source, tmp_path, tokenizer)
     assert (tmp_path / "train_000000.bin").read_bytes() == b"precious"
+
+
+def test_a_folder_and_a_vocabulary_of_somebodys_own_are_left_alone(
+    source: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    for name, content in (("unfinished/chapter.md", "draft"), ("vocab.json", "{}")):
+        out = tmp_path / name.replace("/", "-")
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text(content)
+        with pytest.raises(DataError, match=f"holds {Path(name).name}"):
+            prepared(source, out, tokenizer)
+        assert (out / name).read_text() == content
+
+
+def test_the_vocabulary_may_lie_in_the_folder_already(
+    source: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    tokenizer.save(tmp_path / "out")
+    files = prepared(source, tmp_path / "out", tokenizer)
+    assert files == prepared(source, tmp_path / "fresh", tokenizer)
 
 
 def test_a_file_that_cannot_be_read_stops_the_run_and_all_before_it_is_safe(

@@ -58,6 +58,9 @@ def test_build_nanogpts_file_is_an_array(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match="is damaged"):
         read_foreign_shard(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="is damaged"):
+        read_foreign_shard(path)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -61,6 +61,21 @@ def test_what_is_not_there_is_told(place: Path, words: list[str], told: str) -> 
         find(words)
 
 
+def test_a_name_that_is_not_utf8_is_told(place: Path) -> None:
+    name = os.fsdecode(b"bad\xff.txt")
+    try:
+        (place / name).write_text("x")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    with pytest.raises(DataError, match="must have a name in UTF-8"):
+        find(["."])
+
+
+def test_a_subset_of_files_is_refused(place: Path) -> None:
+    with pytest.raises(DataError, match="a subset or revision is of a data set on the hub"):
+        find(["a.txt"], subset="x")
+
+
 def test_a_file_that_was_not_touched_is_not_read_for_its_checksum_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
