@@ -108,7 +108,7 @@ def main(args: Sequence[str]) -> None:
     try:
         parse(Prepare, args, verb="prepare").run()
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command without --force goes on from here", file=sys.stderr)
         sys.stderr.flush()
         os._exit(130)  # at once: a thread may be in a download, and what was committed is safe
 

@@ -158,7 +158,8 @@ def verify(directory: Path) -> list[str]:
         faults.append("the tokenizer is another than the shards were made with")
     with ThreadPoolExecutor() as threads:
         told = threads.map(
-            lambda shard: _faults(directory, shard, opener, tokenizer.n_vocab), manifest.shards
+            lambda shard: list(_faults(directory, shard, opener, tokenizer.n_vocab)),
+            manifest.shards,
         )
         faults += chain.from_iterable(told)
     listed = {shard.file for shard in manifest.shards}

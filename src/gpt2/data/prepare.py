@@ -23,7 +23,7 @@ from gpt2.data.manifest import (
     sha256_of,
     write_manifest,
 )
-from gpt2.data.readers import BATCH_BYTES
+from gpt2.data.readers import batching
 from gpt2.data.shard_writer import STATE_FILE, UNFINISHED, ShardWriter, State, remove_unfinished
 from gpt2.data.shards import SPLITS, read_shard
 from gpt2.data.source_reader import SourceReader
@@ -101,7 +101,7 @@ def prepare(
         tokenizer_fingerprint=tokenizer.fingerprint,
     )
     unfinished = directory / UNFINISHED
-    _must_be_ours(unfinished)
+    _must_be_ours(unfinished)  # before what follows removes it
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
         with FileLock(unfinished / LOCK_FILE, timeout=0):
@@ -154,7 +154,7 @@ def _finished(directory: Path, plan: Plan) -> Manifest | None:
             read_shard(directory / shard.file)  # raises if it is missing or cut
         return manifest
     begun = (directory / UNFINISHED / PLAN_FILE).exists()
-    strangers = sorted(path.name for path in directory.iterdir() if SHARD_NAME.match(path.name))
+    strangers = sorted(path.name for path in directory.iterdir() if SHARD_NAME.fullmatch(path.name))
     if not begun and not strangers and (directory / VOCAB_FILE).exists():
         with suppress(TokenizerError):
             if Tokenizer.load(directory).fingerprint == plan.tokenizer_fingerprint:
@@ -173,7 +173,7 @@ def _must_be_ours(unfinished: Path) -> None:
     names = sorted(path.name for path in unfinished.iterdir()) if unfinished.is_dir() else []
     known = (LOCK_FILE, PLAN_FILE, STATE_FILE)
     for name in names:
-        if name.removesuffix(".partial") not in known and not SHARD_NAME.match(name):
+        if name.removesuffix(".partial") not in known and not SHARD_NAME.fullmatch(name):
             raise DataError(
                 f"{unfinished} holds {name}, which is not of a preparation; choose another --out"
             )
@@ -186,17 +186,17 @@ def _begin(directory: Path, plan: Plan, source: Source) -> State:
     if state != State():
         try:
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            batch_bytes = entries.pop("batch_bytes")
+            borders = entries.pop("batching")
             del entries["modified"]
             before = Plan(**entries | {"inputs": tuple(entries["inputs"])})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is damaged ({error!r}); --force starts over") from None
         _must_be_the_same(directory, plan, before)
-        if batch_bytes != BATCH_BYTES:
+        if borders != batching():
             raise DataError(f"{directory} was begun by another version; --force starts over")
         return state
     modified = {one.name: one.modified for one in source.inputs}
-    entries = asdict(plan) | {"batch_bytes": BATCH_BYTES, "modified": modified}
+    entries = asdict(plan) | {"batching": batching(), "modified": modified}
     write_whole(path, json.dumps(entries, indent=1).encode() + b"\n")
     return state
 
@@ -278,8 +278,12 @@ def _finish(directory: Path, plan: Plan, state: State, tokenizer: Tokenizer) -> 
 def _remove(directory: Path) -> None:
     """Remove what an earlier call has written, first what says that the rest is there."""
     unfinished = directory / UNFINISHED
+    if (directory / MANIFEST_FILE).exists() and source_before(directory) is None:
+        raise DataError(
+            f"{directory / MANIFEST_FILE} is not of a preparation; choose another --out"
+        )
     for path in (directory / MANIFEST_FILE, unfinished / STATE_FILE, unfinished / PLAN_FILE):
         path.unlink(missing_ok=True)
     for path in [*directory.iterdir(), *unfinished.iterdir()]:
-        if SHARD_NAME.match(path.name) or path.name in TOKENIZER_FILES:
+        if SHARD_NAME.fullmatch(path.name) or path.name in TOKENIZER_FILES:
             path.unlink()

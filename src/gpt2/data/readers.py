@@ -20,13 +20,13 @@ from gpt2.config import PrepareConfig
 from gpt2.errors import DataError
 from llm_tokenizer import TokenizerError, well_formed
 from llm_tokenizer.splitter import last_cut
-from llm_tokenizer.text_files import CUT_WITHIN, parts_of
+from llm_tokenizer.text_files import CUT_WITHIN, PART_BYTES, parts_of
 
 BATCH_BYTES = 2**23  # of text, about; more where one row or line is longer
 # Rows of parquet that are decoded at once. What they come to is not known before, as a text that
 # recurs may be stored once; so few that long ones fit in memory, and so many that usual ones are
 # a batch as they are, since putting parts together costs a third of the pace of two threads.
-DECODED_ROWS = 512
+DECODED_ROWS = 256
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
@@ -34,6 +34,11 @@ PARQUET_SUFFIX, TEXT_SUFFIX = ".parquet", ".txt"
 
 # Says if the n-th of so many pieces of equal weight of a file is to be read.
 Mine = Callable[[int, int], bool]
+
+
+def batching() -> list[int]:
+    """Return what decides the borders of batches: by others, a place in a file means another."""
+    return [BATCH_BYTES, DECODED_ROWS, PART_BYTES, CUT_WITHIN]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,17 +124,18 @@ def _parquet(path: Path, column: str, start: int, mine: Mine) -> Iterator[Batch]
             if not mine(group, groups) or after <= start:
                 end = after
                 continue
-            parts: list[pa.Array] = []
+            parts, held = [], 0  # bytes
             for texts in _decoded(file, group, column):
                 end += len(texts)
                 if end <= start:
                     continue
                 parts.append(texts if texts.type == text_type else texts.cast(text_type))
-                if end == after or sum(part.nbytes for part in parts) >= BATCH_BYTES // 4:
+                held += parts[-1].nbytes
+                if end == after or held >= BATCH_BYTES // 8:
                     whole = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
                     done = (group + (end - first) / (after - first)) / groups
                     yield replace(_without_empty(whole, done), end=end)
-                    parts = []
+                    parts, held = [], 0
 
 
 def _decoded(file: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:

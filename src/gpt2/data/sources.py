@@ -72,6 +72,8 @@ def find(
     """
     words = [words] if isinstance(words, str) else words
     name = " ".join(words)
+    if name in (STDLIB_DOCS, TINYSHAKESPEARE) and (subset or revision):
+        raise DataError(f"a subset or revision is of a data set on the hub; {name} has none")
     if name == STDLIB_DOCS:
         return in_memory(name, stdlib_docs())
     if name == TINYSHAKESPEARE:

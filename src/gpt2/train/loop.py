@@ -1,6 +1,7 @@
 """The training loop: from a configuration to a run directory with checkpoints and metrics."""
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,7 @@ class Trainer:
             MetricsLog(self.run, last_step=self.step) as log,
             noted_interruption() as interruption,
             display(self.step, steps) as show,
+            closing(self.batches),
         ):
             while self.step < steps:
                 last = self.step + 1 == steps

@@ -29,7 +29,6 @@ DOCUMENTS = [f"document {i}, naïve 日本 " + "and more " * (i % 13) for i in r
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt2.data.readers.BATCH_BYTES", 1000)
     monkeypatch.setattr("gpt2.data.readers.DECODED_ROWS", 7)
-    monkeypatch.setattr("gpt2.data.prepare.BATCH_BYTES", 1000)
 
 
 @pytest.fixture
@@ -255,7 +254,7 @@ import gpt2.data.prepare as p, gpt2.data.readers as r
 from gpt2.config import PrepareConfig
 from gpt2.data.sources import find
 from llm_tokenizer import Tokenizer
-p.BATCH_BYTES = r.BATCH_BYTES = 1000
+r.BATCH_BYTES = 1000
 r.DECODED_ROWS = 7
 p.SECONDS_BETWEEN_COMMITS = p.COMMIT_REST = 0
 source, out, tokenizer, config = find([sys.argv[1]]), Path(sys.argv[2]), None, None
@@ -516,6 +515,17 @@ def test_force_removes_only_what_was_prepared(
     assert files == prepared(source, tmp_path / "fresh", tokenizer, config)
 
 
+def test_force_leaves_a_folder_of_somebody_elses_alone(
+    source: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("manifest.json", "vocab.json", "train_000000.bin.backup"):
+        (tmp_path / "out" / name).write_text("{}")
+    with pytest.raises(DataError, match="manifest.json is not of a preparation"):
+        prepared(source, tmp_path / "out", tokenizer, force=True)
+    assert len(files_in(tmp_path / "out")) == 3
+
+
 def test_shards_that_nobody_knows_are_not_written_over(
     source: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
@@ -605,7 +615,7 @@ from gpt2.config import PrepareConfig
 from gpt2.errors import DataError
 from gpt2.data.sources import find
 from llm_tokenizer import Tokenizer
-p.BATCH_BYTES = r.BATCH_BYTES = 1000
+r.BATCH_BYTES = 1000
 r.DECODED_ROWS = 7
 p.SECONDS_BETWEEN_COMMITS = p.COMMIT_REST = 0
 source, tokenizer = find([sys.argv[1]]), Tokenizer.load(sys.argv[3])
