@@ -9,8 +9,8 @@ Numbers = npt.NDArray[np.int64]
 def held_out(numbers: Numbers, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """Say of each document if it is held out: one, drawn by the seed, of every 1 / share in a row.
 
-    So any stretch of the source has its share, no document has to be counted beforehand, and of
-    two documents at least, which always are the first two, one is held out and one is not.
+    So any stretch of the source has its share, and no document has to be counted beforehand. The
+    first document never is held out and the second always is, so two suffice for both splits.
 
     Args:
         numbers: Of the documents, the first of the source being 0.
