@@ -12,10 +12,9 @@ from gpt2.config import PRESETS
 from gpt2.errors import CheckpointError
 from gpt2.hub import HubFailure, meaning_of
 from gpt2.weight_files import FORMS, INDEX, files_of
-from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
+from llm_tokenizer.files import TOKENIZER_FILES
 
 CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
-TOKENIZER_FILES = [VOCAB_FILE, MERGES_FILE, ADDED_FILE, TOKENIZER_FILE]
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> Path:

@@ -11,9 +11,10 @@ from torch import Tensor
 from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.errors import CheckpointError, ConfigError, InputError
 from gpt2.model.gpt import GPT2Network
-from gpt2.model_hub import CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILES, locate
+from gpt2.model_hub import CONFIG_FILE, GENERATION_FILE, locate
 from gpt2.weight_files import WEIGHTS_FILE, read_json, read_tensors, write_tensors
 from llm_tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
+from llm_tokenizer.files import TOKENIZER_FILES
 from llm_tokenizer.text_files import write_whole
 
 # Our name and Hugging Face's of every tensor, N being the number of a block. There the matrices of

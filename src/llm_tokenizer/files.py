@@ -19,6 +19,12 @@ from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
 ADDED_FILE = "added_tokens.json"  # where older versions of transformers put special tokens
+TOKENIZER_FILES = (
+    VOCAB_FILE,
+    MERGES_FILE,
+    ADDED_FILE,
+    TOKENIZER_FILE,
+)  # all that a folder may have
 TIKTOKEN_SUFFIX = ".tiktoken"
 GPT2_SETTINGS = {
     "model": "BPE",

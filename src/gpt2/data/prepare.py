@@ -31,10 +31,9 @@ from gpt2.data.sources import Input, Source
 from gpt2.data.tokenized import append, tokenize
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer, TokenizerError
-from llm_tokenizer.files import ADDED_FILE, MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE
+from llm_tokenizer.files import TOKENIZER_FILES, VOCAB_FILE
 from llm_tokenizer.text_files import write_whole
 
-TOKENIZER_FILES = (VOCAB_FILE, MERGES_FILE, ADDED_FILE, TOKENIZER_FILE)
 SHARD_NAME = re.compile(r"(train|val)_\d{6,}\.bin")
 PLAN_FILE, LOCK_FILE = "plan.json", "lock"  # in the folder of what is unfinished
 SECONDS_BETWEEN_COMMITS = 0.1  # at least; and commits take a twentieth of the time at most
