@@ -2,23 +2,24 @@
 
 A checkpoint is a Hugging Face model directory with the training state beside the weights, and
 `manifest.json` with size and checksum of every file. It is written under a temporary name, synced
-to disk, and then renamed. There is no generator state in it: the draws of a step are a function of
-the seed and the step.
+to disk, and then renamed. There is no generator state in it: what a step draws is a function of the
+seed and the step, as is what it reads.
 """
 
 import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gpt2.errors import CheckpointError
 from gpt2.model_hub import CONFIG_FILE
@@ -29,7 +30,7 @@ from llm_tokenizer.text_files import sync
 MANIFEST_FILE = "manifest.json"
 STATE_TENSORS, STATE_FILE = "training_state.safetensors", "training_state.json"
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
-PARTIAL = ".partial"
+PARTIAL, DAMAGED = ".partial", ".damaged"
 
 Optimizers = Sequence[torch.optim.Optimizer]
 
@@ -39,66 +40,146 @@ class TrainingState:
     """What a run needs besides weights and optimizer to go on as if it had not stopped."""
 
     step: int  # steps done
-    seconds: float  # of training so far
-    data_fingerprint: str
+    tokens: int  # read so far: the place in the data
+    seconds: float  # in training steps so far
+    evaluation_seconds: float = 0.0
+    skipped: int = 0  # steps in a row, up to this one, that were not finite
+    best_step: int | None = None  # of the lowest held-out loss so far
+    best_val_loss: float | None = None
+    scaler: dict[str, Any] = field(default_factory=dict)  # of float16
+    settings: dict[str, Any] = field(default_factory=dict)  # RunConfig.to_sections
+    data_fingerprint: str = ""
+    tokenizer_fingerprint: str = ""
 
 
-def save(
-    run: Path, model: GPT2, optimizers: Optimizers, state: TrainingState, keep_last: int
-) -> Path:
-    """Write the checkpoint of a step into a run directory, and delete the oldest ones.
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of a run at one step, on the CPU, which training does not change any more."""
+
+    model: GPT2
+    optimizer_tensors: dict[str, Tensor]
+    optimizer_kinds: list[str]
+    state: TrainingState
+
+
+def take_snapshot(
+    model: GPT2, optimizers: Optimizers, state: TrainingState, *, keep: bool = True
+) -> Snapshot | None:
+    """Copy a run.
+
+    Args:
+        model: Where several processes share its parameters, all of them must call this.
+        optimizers: Those of the model.
+        state: How far the run is.
+        keep: Whether this process wants the copy; None is returned where it does not.
+    """
+    weights, tensors = (
+        {name: whole.to("cpu", copy=True) for name, whole in _whole(named) if keep}
+        for named in (model.state_dict().items(), _named_states(model, optimizers))
+    )
+    if not keep:
+        return None
+    with torch.device("meta"):  # shapes alone
+        copied = GPT2(model.config)
+    copied.tokenizer, copied.special_ids = model.tokenizer, model.special_ids
+    copied.load_state_dict(weights, assign=True)
+    return Snapshot(copied, tensors, _kinds(optimizers), state)
+
+
+def write(run: Path, snapshot: Snapshot, keep_last: int) -> Path:
+    """Write a snapshot into a run directory, and delete all but the newest and the best.
 
     Returns:
         Its directory, `checkpoints/step_00000100` for step 100.
+    Raises:
+        CheckpointError: It cannot be written; what was there before is untouched.
     """
     folder = run / CHECKPOINTS
-    final = folder / f"step_{state.step:08d}"
+    final = folder / step_name(snapshot.state.step)
     partial = final.with_name(final.name + PARTIAL)
-    for stale in folder.glob("*" + PARTIAL):  # of a start that was cut short
-        shutil.rmtree(stale)
-    model.save_pretrained(partial)
-    tensors, settings = _flatten(optimizers)
-    write_tensors(partial / STATE_TENSORS, tensors)
-    versions = {name: version(name) for name in ("torch", "numpy", "gpt2-from-scratch")}
-    versions["python"] = platform.python_version()
-    entries = {
-        **asdict(state),
-        "optimizer_kinds": _kinds(optimizers),
-        "optimizers": settings,
-        "versions": versions,
-    }
-    (partial / STATE_FILE).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    files = {file.name: _describe(file) for file in sorted(partial.iterdir())}
-    (partial / MANIFEST_FILE).write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
-    for path in (*partial.iterdir(), partial):
-        sync(path)
-    partial.replace(final)
-    sync(folder)
-    for old in steps(run)[:-keep_last]:
-        shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))  # never half of it in sight
+    try:
+        for stale in folder.glob("*" + PARTIAL):  # of a start that was cut short
+            shutil.rmtree(stale)
+        _write_files(partial, snapshot)
+        partial.replace(final)
+        sync(folder)
+        kept = {path.name for path in steps(run)[-keep_last:]}
+        kept.add(step_name(snapshot.state.best_step or 0))
+        for old in steps(run):
+            if old.name not in kept:  # renamed first: never half of it in sight
+                shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))
+    except (OSError, CheckpointError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"could not save {final}: {error}") from None
     return final
 
 
-def restore(directory: Path, model: GPT2, optimizers: Optimizers) -> TrainingState:
-    """Load a checkpoint into a model and optimizers of the same settings.
+def _write_files(directory: Path, snapshot: Snapshot) -> None:
+    """Write all files of a checkpoint, and wait until they are on the disk."""
+    snapshot.model.save_pretrained(directory)
+    write_tensors(directory / STATE_TENSORS, snapshot.optimizer_tensors)
+    versions = {name: version(name) for name in ("torch", "numpy", "gpt2-from-scratch")}
+    versions["python"] = platform.python_version()
+    entries = {
+        **asdict(snapshot.state),
+        "optimizer_kinds": snapshot.optimizer_kinds,
+        "versions": versions,
+    }
+    (directory / STATE_FILE).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    files = {file.name: _describe(file) for file in sorted(directory.iterdir())}
+    (directory / MANIFEST_FILE).write_text(_manifest(files), encoding="utf-8")
+    for path in (*directory.iterdir(), directory):
+        sync(path)
+
+
+def read_state(directory: Path) -> TrainingState:
+    """Read what a checkpoint, which must be intact, says of the run.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or was saved with other settings.
+        CheckpointError: It is of another version of this program.
     """
-    verify(directory)
-    loaded = GPT2.from_pretrained(directory)
     entries: dict[str, Any] = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
-    kinds = _kinds(optimizers)
-    if (loaded.config, entries["optimizer_kinds"]) != (model.config, kinds):
-        raise CheckpointError(
-            f"{directory} was saved with {loaded.config} and {entries['optimizer_kinds']}, "
-            f"the run's settings are {model.config} and {kinds}; put those back to resume"
-        )
-    model.load_state_dict(loaded.state_dict())
-    tensors = safetensors.torch.load_file(directory / STATE_TENSORS)
-    _unflatten(tensors, entries["optimizers"], optimizers)
     names = TrainingState.__dataclass_fields__
+    if missing := names.keys() - entries.keys():
+        made_by = entries.get("versions", {}).get("gpt2-from-scratch")
+        raise CheckpointError(
+            f"{directory / STATE_FILE} lacks {', '.join(sorted(missing))}: it was written by "
+            f"another version of this program, {made_by}, which can go on with it"
+        )
     return TrainingState(**{name: entries[name] for name in names})
+
+
+def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> None:
+    """Load the optimizers' tensors from a checkpoint, which must be intact.
+
+    Rates and decays stay as the optimizers have them.
+
+    Raises:
+        CheckpointError: It was saved with optimizers of another kind.
+    """
+    entries = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+    if (saved := entries["optimizer_kinds"]) != (kinds := _kinds(optimizers)):
+        raise CheckpointError(
+            f"{directory} was saved with the optimizers {saved}, whose state does not fit "
+            f"{kinds}; to change them, start a run with --init-from {directory}"
+        )
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in safetensors.torch.load_file(directory / STATE_TENSORS).items():
+        name, _, entry = key.rpartition(".")
+        states.setdefault(name, {})[entry] = tensor
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state = {
+            number: {
+                entry: _spread_like(parameter, tensor)
+                for entry, tensor in states[names[parameter]].items()
+            }
+            for number, parameter in enumerate(parameters)
+            if names[parameter] in states
+        }
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def verify(directory: Path) -> None:
@@ -107,20 +188,65 @@ def verify(directory: Path) -> None:
     Raises:
         CheckpointError: A file is missing or differs.
     """
+    path = directory / MANIFEST_FILE
     try:
-        listed = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        listed = json.loads(text)
     except (OSError, ValueError):
-        listed = None
+        text, listed = "", None
     needed = {CONFIG_FILE, WEIGHTS_FILE, STATE_FILE, STATE_TENSORS}
     if not isinstance(listed, dict) or not needed <= listed.keys():
         raise CheckpointError(
             f"{directory} is not a checkpoint: it has no {MANIFEST_FILE} that lists its files"
         )
+    if text != _manifest(listed):
+        raise CheckpointError(f"{path} is damaged: it is not as it was written")
     for name, described in listed.items():
         if not (file := directory / name).is_file():
-            raise CheckpointError(f"{directory} is incomplete: {name} is missing")
+            raise CheckpointError(f"{file} is missing, which {MANIFEST_FILE} lists")
         if _describe(file) != described:
-            raise CheckpointError(f"{file} is damaged: its checksum is not the one saved")
+            raise CheckpointError(f"{file} is damaged: it is not what {MANIFEST_FILE} lists")
+
+
+def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest checkpoint of a run that is as it was written.
+
+    Returns:
+        Its directory, None where there is no checkpoint at all; and a line for each newer one,
+        telling what is wrong with it.
+    Raises:
+        CheckpointError: There are checkpoints, and all are damaged.
+    """
+    faults: list[str] = []
+    for directory in reversed(steps(run)):
+        try:
+            verify(directory)
+        except CheckpointError as error:
+            faults.append(str(error))
+        else:
+            return directory, faults
+    if faults:
+        raise CheckpointError(f"no checkpoint of {run} is intact: {'; '.join(faults)}")
+    return None, []
+
+
+def set_aside_after(run: Path, step: int) -> None:
+    """Rename the checkpoints of later steps, which are damaged, so that they are not in the way."""
+    for directory in steps(run):
+        if directory.name > step_name(step):
+            aside = directory.with_name(directory.name + DAMAGED)
+            shutil.rmtree(aside, ignore_errors=True)
+            directory.rename(aside)
+
+
+def step_name(step: int) -> str:
+    """Return the name of the checkpoint of a step."""
+    return f"step_{step:08d}"
+
+
+def step_of(directory: Path) -> int:
+    """Return the step of a checkpoint, as its name has it."""
+    return int(directory.name.removeprefix("step_"))
 
 
 def steps(run: Path) -> list[Path]:
@@ -151,23 +277,31 @@ def _kinds(optimizers: Optimizers) -> list[str]:
     return [type(optimizer).__name__ for optimizer in optimizers]
 
 
-def _flatten(optimizers: Optimizers) -> tuple[dict[str, Tensor], list[Any]]:
-    """Return the optimizers' tensors, as "optimizer.parameter.name", and settings for JSON."""
-    tensors: dict[str, Tensor] = {}
-    for number, optimizer in enumerate(optimizers):
-        for parameter, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"{number}.{parameter}.{name}": t for name, t in state.items()}
-    return tensors, [optimizer.state_dict()["param_groups"] for optimizer in optimizers]
+def _named_states(model: nn.Module, optimizers: Optimizers) -> Iterator[tuple[str, Tensor]]:
+    """Yield the optimizers' tensors, named such as "h.0.mlp.c_fc.weight.exp_avg"."""
+    for name, parameter in model.named_parameters():
+        for optimizer in optimizers:
+            for entry, tensor in optimizer.state.get(parameter, {}).items():
+                yield f"{name}.{entry}", tensor
 
 
-def _unflatten(tensors: dict[str, Tensor], settings: list[Any], optimizers: Optimizers) -> None:
-    """Load what `_flatten` returned into the optimizers."""
-    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
-    for key, tensor in tensors.items():
-        number, parameter, name = key.split(".")
-        states[int(number)].setdefault(int(parameter), {})[name] = tensor
-    for optimizer, state, groups in zip(optimizers, states, settings, strict=True):
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+def _whole(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors, put together where processes share them."""
+    for name, tensor in named:
+        yield name, tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def _spread_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Return this process's share of a tensor where the parameter is shared; a scalar is not."""
+    if not isinstance(parameter, DTensor) or tensor.ndim == 0:
+        return tensor
+    tensor = tensor.to(parameter.device)
+    mesh, placements = parameter.device_mesh, parameter.placements
+    return distribute_tensor(tensor, mesh, placements, src_data_rank=None)
+
+
+def _manifest(files: dict[str, Any]) -> str:
+    return json.dumps(files, indent=1) + "\n"
 
 
 def _describe(file: Path) -> dict[str, Any]:

@@ -8,20 +8,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 from gpt2.errors import ConfigError
 
 SETTINGS_FILE = "config.toml"  # of a run directory
 
 AttentionBackend = Literal["manual", "flash"]
-Dtype = Literal["auto", "float32", "bfloat16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 WeightDtype = Literal["auto", "float32", "bfloat16", "float16"]
 Activation = Literal[
     "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"
 ]  # the first three are one function
 OptimizerKind = Literal["adamw", "muon"]
-
+Parallelism = Literal["ddp", "fsdp"]
+Tracker = Literal["tensorboard", "wandb"]
 
 LARGEST_SIZE = 2**24  # of any dimension: far beyond every model, and products stay below 2**63
 
@@ -241,9 +242,14 @@ class DataConfig:
     """Folder of token shards, as `gpt2 prepare` writes it."""
     seed: int = 0
     """Seed of the order of the rows."""
+    train_tokens: int | None = None
+    """Train on the first so many tokens only; as many as batch_tokens: on one batch, again and
+    again, which a sound model learns by heart."""
 
     def __post_init__(self) -> None:
         check_seed("data.seed", self.seed)
+        fits = self.train_tokens is None or self.train_tokens >= 1
+        _check(fits, "data.train_tokens must be at least 1", self.train_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,11 +259,17 @@ class TrainingConfig:
     steps: int = 1000
     """Optimizer steps."""
     batch_tokens: int = 32768
-    """Tokens a step; a multiple of micro_batch * n_positions."""
+    """Tokens a step, of all processes; a multiple of micro_batch * n_positions * processes."""
     micro_batch: int = 8
-    """Rows a forward pass; gradients are accumulated over the step's batch_tokens."""
+    """Rows a forward pass of a process; gradients are accumulated over the step's batch_tokens."""
+    init_from: str | None = None
+    """Model whose weights to begin with: gpt2, gpt2-medium, gpt2-large, gpt2-xl, another name on
+    the hub, a run, or a Hugging Face directory. The shape is its own; of [model] count the dropout
+    rates, and an n_positions below its own."""
     seed: int = 0
     """Seed of the initial weights and of dropout."""
+    max_hours: float | None = None
+    """Hours after which this start of the run saves a checkpoint and stops."""
     dtype: Dtype = "auto"
     """Arithmetic of the matrix products; weights stay float32. auto: bfloat16 where it is fast."""
     device: str = "auto"
@@ -270,6 +282,10 @@ class TrainingConfig:
     """Blocks that get this backend, the first being 0; all if not set, the others flash."""
     gradient_checkpointing: bool = False
     """Recompute each block in the backward pass: less memory, more time."""
+    parallel: Parallelism = "ddp"
+    """With several processes: ddp, each holds the whole model; fsdp, each holds its share."""
+    track: Tracker | None = None
+    """Send the metrics to TensorBoard, into the run directory, or to Weights & Biases, too."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_tokens", "micro_batch"):
@@ -278,6 +294,11 @@ class TrainingConfig:
         check_seed("training.seed", self.seed)
         _check_choice("training.dtype", self.dtype, Dtype)
         _check_choice("training.attention", self.attention, AttentionBackend)
+        _check_choice("training.parallel", self.parallel, Parallelism)
+        if self.track is not None:
+            _check_choice("training.track", self.track, Tracker)
+        fits = self.max_hours is None or self.max_hours > 0
+        _check(fits, "training.max_hours must be above 0", self.max_hours)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,10 +350,17 @@ class EvaluationConfig:
     """Steps between evaluations; the last step always evaluates."""
     val_tokens: int = 131072
     """Held-out tokens an evaluation reads, from the first on; fewer where there are fewer."""
+    sample_prompts: tuple[str, ...] = ()
+    """Prompts that each evaluation continues, into metrics.jsonl and onto the screen."""
+    sample_tokens: int = 40
+    """Tokens a sample."""
+    reference: str | None = None
+    """Model, such as gpt2, whose loss on the same tokens the report draws as a line."""
 
     def __post_init__(self) -> None:
-        _check(self.every >= 1, "evaluation.every must be at least 1", self.every)
-        _check(self.val_tokens >= 1, "evaluation.val_tokens must be at least 1", self.val_tokens)
+        for name in ("every", "val_tokens", "sample_tokens"):
+            value = getattr(self, name)
+            _check(value >= 1, f"evaluation.{name} must be at least 1", value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +371,8 @@ class CheckpointConfig:
     """Steps between checkpoints; the last step always saves."""
     keep_last: int = 2
     """Newest checkpoints that are kept."""
+    keep_best: bool = True
+    """Save each evaluation with the lowest held-out loss so far, and keep the last of them."""
 
     def __post_init__(self) -> None:
         _check(self.every >= 1, "checkpoint.every must be at least 1", self.every)
@@ -361,14 +391,36 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
-        per_pass = self.training.micro_batch * self.model.n_positions
+        self.check_batch()
+        tokens, length = self.data.train_tokens, self.model.n_positions
+        fits = tokens is None or tokens >= length
+        _check(fits, f"data.train_tokens must be at least n_positions, {length}", tokens)
+
+    def check_batch(self, processes: int = 1) -> None:
+        """Make sure that a step divides into micro-batches, as many in each process.
+
+        Raises:
+            ConfigError: It does not; the nearest sizes that do are named.
+        """
+        per_pass = self.training.micro_batch * self.model.n_positions * processes
         if extra := self.training.batch_tokens % per_pass:
             below = self.training.batch_tokens - extra
             fits = " or ".join(str(tokens) for tokens in (below, below + per_pass) if tokens)
+            times = f" * {processes} processes" if processes > 1 else ""
             raise ConfigError(
-                f"training.batch_tokens must be a multiple of micro_batch * n_positions = "
+                f"training.batch_tokens must be a multiple of micro_batch * n_positions{times} = "
                 f"{per_pass}, got {self.training.batch_tokens}; the nearest that fit: {fits}"
             )
+
+    def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
+        """Return each setting, such as "optimizer.kind", that differs: here, and in the other."""
+        pairs = (
+            (f"{section.name}.{key.name}", (getattr(mine, key.name), getattr(theirs, key.name)))
+            for section in dataclasses.fields(self)
+            for mine, theirs in [(getattr(self, section.name), getattr(other, section.name))]
+            for key in dataclasses.fields(mine)
+        )
+        return {name: (ours, theirs) for name, (ours, theirs) in pairs if ours != theirs}
 
     @property
     def batch_rows(self) -> int:
@@ -388,21 +440,55 @@ class RunConfig:
             raise ConfigError(f"there is no recipe {path}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        return cls.from_sections(sections, str(path))
+
+    @classmethod
+    def from_sections(cls, sections: Mapping[str, Any], where: str) -> Self:
+        """Read the sections of a recipe; what they do not set keeps its default.
+
+        Raises:
+            ConfigError: A section, key or value is wrong; it begins with `where`.
+        """
         try:
             return cls(**{name: _section(cls, name, keys) for name, keys in sections.items()})
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
+            raise ConfigError(f"{where}: {error}") from None
+
+    def to_sections(self) -> dict[str, dict[str, Any]]:
+        """Return every setting that has a value, by section, as `from_sections` takes it."""
+        return {
+            section: {
+                key: str(value) if isinstance(value, Path) else value
+                for key, value in values.items()
+                if value is not None
+            }
+            for section, values in dataclasses.asdict(self).items()
+        }
 
     def to_toml(self) -> str:
         """Return every setting as the text of a recipe."""
         parts = []
-        for section in dataclasses.fields(self):
-            values = dataclasses.asdict(getattr(self, section.name))
-            lines = [
-                f"{key} = {_toml(value)}" for key, value in values.items() if value is not None
-            ]
-            parts.append("\n".join([f"[{section.name}]", *lines, ""]))
+        for section, values in self.to_sections().items():
+            lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+            parts.append("\n".join([f"[{section}]", *lines, ""]))
         return "\n".join(parts)
+
+
+# What a run may change when it is resumed: the rest would change the mathematics. Micro-batches do
+# so up to rounding, and the draws of dropout.
+CHANGEABLE = frozenset(
+    f"{section}.{key}"
+    for section, keys in {
+        "data": ["directory"],
+        "training": [
+            *("micro_batch", "max_hours", "device", "compile", "attention", "attention_blocks"),
+            *("gradient_checkpointing", "parallel", "track"),
+        ],
+        "evaluation": [entry.name for entry in dataclasses.fields(EvaluationConfig)],
+        "checkpoint": [entry.name for entry in dataclasses.fields(CheckpointConfig)],
+    }.items()
+    for key in keys
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -450,23 +536,37 @@ def _section(run: type, name: str, keys: Any) -> Any:
 
 def _typed(name: str, value: Any, kind: Any) -> Any:
     """Return `value` as `kind`: TOML writes 1 for 1.0 and a string for a path."""
-    if kind is float and type(value) is int and abs(value) < 2**53:
+    kinds = _options(kind)
+    if float in kinds and type(value) is int and abs(value) < 2**53:
         return float(value)
-    if kind is Path and isinstance(value, str):
+    if Path in kinds and isinstance(value, str):
         return Path(value)
-    kinds = get_args(kind) or (kind,)  # of a union its types, of a Literal its values
-    if isinstance(value, list) and tuple[int, ...] in kinds and set(map(type, value)) <= {int}:
-        return tuple(value)
-    wanted = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
+    if isinstance(value, list):
+        for entries in (kind for kind in kinds if get_origin(kind) is tuple):
+            if set(map(type, value)) <= {get_args(entries)[0]}:
+                return tuple(value)
+    wanted = " or ".join(
+        f"a list of {get_args(one)[0].__name__}"
+        if get_origin(one) is tuple
+        else getattr(one, "__name__", str(one))
+        for one in kinds
+    )
     _check(type(value) in kinds or value in kinds, f"{name} must be {wanted}", value)
     return value
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union and the values of a Literal; of another type itself."""
+    if get_origin(kind) is tuple or not get_args(kind):
+        return (kind,)
+    return tuple(option for part in get_args(kind) for option in _options(part))
 
 
 def _toml(value: Any) -> str:
     """Return a setting as TOML writes it: as JSON does, but for infinity."""
     if isinstance(value, float):
         return repr(value)
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _known(table: Mapping[str, Any], what: str, name: Any) -> Any:

@@ -20,7 +20,11 @@ import torch.profiler
 from gpt2.config import Dtype
 from gpt2.errors import ConfigError
 
-DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES: dict[Dtype, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 # Published dense bf16 tensor-core rates, operations a second, by torch.cuda.get_device_name.
 # Source: NVIDIA's data sheets.
@@ -60,6 +64,28 @@ def select_device(name: str = "auto") -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device must be a name such as cpu or cuda:0, got {name!r}") from None
+
+
+def device_of_process(device: torch.device, local_rank: int) -> torch.device:
+    """Return the device of one of several processes on this machine: each has a GPU of its own.
+
+    Raises:
+        ConfigError: There are fewer GPUs than processes.
+    """
+    if device.type != "cuda":
+        return device
+    if local_rank >= (here := torch.cuda.device_count()):
+        raise ConfigError(
+            f"each process needs a GPU of its own, got at least {local_rank + 1} processes and "
+            f"{here} GPUs; start torchrun with --nproc-per-node {here}"
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+def loss_scaler(device: torch.device, dtype: torch.dtype) -> torch.amp.GradScaler:
+    """Return what keeps small gradients of float16 above zero; idle in other arithmetics."""
+    return torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
 
 def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:
@@ -103,13 +129,13 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     """Return the operations a second that a matrix product can reach: the denominator of MFU.
 
     On a GPU the published rate in bfloat16, None for a GPU not listed; on a CPU the median rate
-    of a few products of 2048 x 2048 matrices, measured now (about a quarter of a second).
+    of a few products of square matrices, measured now (about a quarter of a second).
     """
     if device.type == "cuda":
         return PUBLISHED_PEAKS.get(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return None
-    size = 2048
+    size = 256 if dtype == torch.float16 else 2048  # which few CPUs have, and the others emulate
     matrix = torch.ones(size, size, dtype=dtype)
     durations = []
     for _ in range(5):
@@ -139,6 +165,15 @@ def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:
     events: Any = profile.profiler.kineto_results.events()  # each allocation, and each release
     sizes = [event.nbytes() for event in events if event.name() == "[memory]"]
     return max(accumulate(sizes), default=0)
+
+
+def memory(device: torch.device) -> int | None:
+    """Return the bytes of memory that the device has, None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
 
 
 def wait_for(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from gpt2.errors import CheckpointError
 from gpt2.pretrained import GPT2, write_tensors
 from gpt2.train.optimizer import make_optimizers
 
-STATE = TrainingState(step=7, seconds=1.5, data_fingerprint="abc")
+STATE = TrainingState(step=7, tokens=70, seconds=1.5, data_fingerprint="abc")
 
 
 def trained(model: GPT2, kind: str) -> checkpoint.Optimizers:
@@ -29,9 +29,21 @@ def trained(model: GPT2, kind: str) -> checkpoint.Optimizers:
     return optimizers
 
 
+def save(
+    run: Path,
+    model: GPT2,
+    optimizers: checkpoint.Optimizers,
+    state: TrainingState = STATE,
+    keep_last: int = 2,
+) -> Path:
+    snapshot = checkpoint.take_snapshot(model, optimizers, state)
+    assert snapshot
+    return checkpoint.write(run, snapshot, keep_last)
+
+
 @pytest.fixture
 def saved(model: GPT2, tmp_path: Path) -> Path:
-    return checkpoint.save(tmp_path, model, trained(model, "adamw"), STATE, keep_last=2)
+    return save(tmp_path, model, trained(model, "adamw"))
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
@@ -39,12 +51,14 @@ def test_weights_optimizer_and_state_come_back_to_the_bit(
     model: GPT2, tmp_path: Path, kind: str
 ) -> None:
     optimizers = trained(model, kind)
-    directory = checkpoint.save(tmp_path, model, optimizers, STATE, keep_last=1)
+    directory = save(tmp_path, model, optimizers)
     assert directory == tmp_path / "checkpoints/step_00000007"
 
-    restored = GPT2(model.config, tokenizer=model.tokenizer, seed=5)
-    others = make_optimizers(restored, OptimizerConfig(kind=kind))
-    assert checkpoint.restore(directory, restored, others) == STATE
+    checkpoint.verify(directory)
+    assert checkpoint.read_state(directory) == STATE
+    restored = GPT2.from_pretrained(directory)
+    others = make_optimizers(restored, OptimizerConfig(kind=kind, beta1=0.7))
+    checkpoint.restore_optimizers(directory, restored, others)
 
     for name, tensor in model.state_dict().items():
         assert torch.equal(restored.state_dict()[name], tensor), name
@@ -70,23 +84,63 @@ def test_transformers_opens_a_checkpoint_as_it_is(saved: Path, model: GPT2) -> N
 def test_the_newest_checkpoints_are_kept(model: GPT2, tmp_path: Path, kept: int) -> None:
     for step in (9, 10, 11):
         state = dataclasses.replace(STATE, step=step)
-        checkpoint.save(tmp_path, model, trained(model, "adamw"), state, keep_last=kept)
+        save(tmp_path, model, trained(model, "adamw"), state, kept)
     names = [path.name for path in checkpoint.steps(tmp_path)]
     assert names == ["step_00000009", "step_00000010", "step_00000011"][-kept:]
     assert checkpoint.newest(tmp_path).name == "step_00000011"
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "training_state.json", "merges.txt"])
-def test_a_missing_or_changed_file_is_named(saved: Path, model: GPT2, file: str) -> None:
-    optimizers = make_optimizers(model, OptimizerConfig())
-    content = bytearray((saved / file).read_bytes())
-    content[len(content) // 2] ^= 1
-    (saved / file).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{file} is damaged"):
-        checkpoint.restore(saved, model, optimizers)
+FILES = (
+    *("config.json", "generation_config.json", "merges.txt", "model.safetensors", "vocab.json"),
+    *("training_state.json", "training_state.safetensors", "manifest.json"),
+)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_flipped_truncated_or_missing_file_is_named(saved: Path, file: str) -> None:
+    assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)
+    content = (saved / file).read_bytes()
+    for place in range(0, len(content), 1 + len(content) // 50):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        (saved / file).write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=file):
+            checkpoint.verify(saved)
+    (saved / file).write_bytes(content[:-1])
+    with pytest.raises(CheckpointError, match=file):
+        checkpoint.verify(saved)
     (saved / file).unlink()
-    with pytest.raises(CheckpointError, match=f"{file} is missing"):
-        checkpoint.restore(saved, model, optimizers)
+    with pytest.raises(CheckpointError, match=f"{file} is missing|no {file}"):
+        checkpoint.verify(saved)
+    (saved / file).write_bytes(content)
+    checkpoint.verify(saved)
+
+
+def test_a_snapshot_does_not_change_with_the_run(model: GPT2, tmp_path: Path) -> None:
+    optimizers = trained(model, "adamw")
+    snapshot = checkpoint.take_snapshot(model, optimizers, STATE)
+    assert snapshot
+    first = checkpoint.write(tmp_path / "first", snapshot, 1)
+    model.wte.weight.data += 1
+    for state in optimizers[0].state.values():
+        state["exp_avg"] += 1
+    second = checkpoint.write(tmp_path / "second", snapshot, 1)
+    for file in ("model.safetensors", "training_state.safetensors"):
+        assert (first / file).read_bytes() == (second / file).read_bytes()
+
+
+def test_optimizers_of_another_kind_are_refused(saved: Path, model: GPT2) -> None:
+    others = make_optimizers(model, OptimizerConfig(kind="muon"))
+    with pytest.raises(CheckpointError, match="whose state does not fit .*Muon"):
+        checkpoint.restore_optimizers(saved, model, others)
+
+
+def test_a_state_of_another_version_is_told(saved: Path) -> None:
+    entries = json.loads((saved / "training_state.json").read_text())
+    del entries["tokens"]
+    (saved / "training_state.json").write_text(json.dumps(entries))
+    with pytest.raises(CheckpointError, match="lacks tokens: it was written by another version"):
+        checkpoint.read_state(saved)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"config.json": {}}'])
@@ -109,7 +163,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
     partial.mkdir()
     assert checkpoint.newest(tmp_path) == saved
     state = dataclasses.replace(STATE, step=9)
-    checkpoint.save(tmp_path, model, trained(model, "adamw"), state, keep_last=2)
+    save(tmp_path, model, trained(model, "adamw"), state)
     assert not partial.exists()
 
 

@@ -1,9 +1,10 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from gpt2.config import (
+    CHANGEABLE,
     CheckpointConfig,
     DataConfig,
     EvaluationConfig,
@@ -35,7 +36,7 @@ UNUSUAL = RunConfig(
         resid_pdrop=0.4,
         initializer_range=0.03,
     ),
-    data=DataConfig(directory=Path('some where/ä😀\\"'), seed=1),
+    data=DataConfig(directory=Path('some where/ä😀\\"'), seed=1, train_tokens=64),
     training=TrainingConfig(
         steps=7,
         batch_tokens=128,
@@ -47,6 +48,10 @@ UNUSUAL = RunConfig(
         attention="manual",
         attention_blocks=(1, 0),
         gradient_checkpointing=True,
+        init_from="gpt2",
+        max_hours=2.5,
+        parallel="fsdp",
+        track="wandb",
     ),
     optimizer=OptimizerConfig(
         kind="muon",
@@ -59,8 +64,10 @@ UNUSUAL = RunConfig(
         epsilon=1e-7,
         gradient_clip=float("inf"),
     ),
-    evaluation=EvaluationConfig(every=9, val_tokens=64),
-    checkpoint=CheckpointConfig(every=11, keep_last=3),
+    evaluation=EvaluationConfig(
+        every=9, val_tokens=64, sample_prompts=("a", '"'), sample_tokens=5, reference="gpt2"
+    ),
+    checkpoint=CheckpointConfig(every=11, keep_last=3, keep_best=False),
 )
 
 
@@ -75,6 +82,29 @@ def test_every_setting_survives_its_toml(tmp_path: Path) -> None:
     for section, values in asdict(UNUSUAL).items():
         assert not values.items() & default[section].items(), "a setting has its default"
     assert RunConfig.from_toml(write(tmp_path, UNUSUAL.to_toml())) == UNUSUAL
+
+
+def test_differences_name_each_setting_that_differs() -> None:
+    other = replace(UNUSUAL, optimizer=replace(UNUSUAL.optimizer, beta1=0.7, epsilon=1e-3))
+    assert UNUSUAL.differences(UNUSUAL) == {}
+    assert UNUSUAL.differences(other) == {
+        "optimizer.beta1": (0.8, 0.7),
+        "optimizer.epsilon": (1e-7, 1e-3),
+    }
+
+
+def test_what_a_run_may_change_are_settings_that_exist() -> None:
+    known = {f"{section}.{key}" for section, keys in asdict(UNUSUAL).items() for key in keys}
+    assert known > CHANGEABLE
+    assert not any(name.startswith(("model.", "optimizer.")) for name in CHANGEABLE)
+
+
+def test_a_step_divides_into_micro_batches_of_all_processes() -> None:
+    config = RunConfig(training=TrainingConfig(batch_tokens=32768, micro_batch=8))
+    config.check_batch(2)
+    told = r"micro_batch \* n_positions \* 3 processes = 24576, got 32768; .* 24576 or 49152"
+    with pytest.raises(ConfigError, match=told):
+        config.check_batch(3)
 
 
 def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
@@ -96,6 +126,11 @@ def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None
         ),
         ("[training]\nsteps = 1.5", "training.steps must be int, got 1.5"),
         ("[training]\nsteps = true", "training.steps must be int, got True"),
+        ("[training]\nmax_hours = 0", "training.max_hours must be above 0, got 0.0"),
+        ("[training]\nmax_hours = true", "training.max_hours must be float or NoneType, got True"),
+        ("[data]\ntrain_tokens = 9", "data.train_tokens must be at least n_positions, 1024, got 9"),
+        ("[evaluation]\nsample_prompts = [1]", r"sample_prompts must be a list of str, got \[1\]"),
+        ('[training]\ntrack = "paper"', "training.track must be tensorboard or wandb or NoneType"),
         ('[training]\ndtype = "half"', "training.dtype must be auto or float32 or bfloat16"),
         ("[training]\nbatch_tokens = 9000", "multiple of .* 8192, got 9000; .* 8192 or 16384"),
         ("[optimizer]\nbeta1 = 1.0", "optimizer.beta1 must be at least 0 and below 1, got 1.0"),

@@ -86,18 +86,18 @@ def _prepare(config: RunConfig) -> None:
 
 
 def _train(config: RunConfig, run: Path) -> None:
-    from gpt2.train import loop
+    from gpt2.train import run as training
 
     if not (run / SETTINGS_FILE).exists():
         _say(f"Training for {config.training.steps} steps; Ctrl-C saves, and make demo continues")
-        loop.start(config, run)
+        training.start(config, run)
         return
-    if RunConfig.from_toml(run / SETTINGS_FILE) != loop.resolve(config):
+    if RunConfig.from_toml(run / SETTINGS_FILE) != training.resolve(config):
         raise ConfigError(
             f"{run} holds a demo with other settings; delete it, or choose another --out"
         )
     _say(f"Continuing the run in {run}")
-    loop.resume(run)
+    training.resume(run)
 
 
 def _report(config: RunConfig, run: Path) -> None:

@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if no_compiler
             else str(error) or "there is not enough memory for this; ask for less at once"
         )
-        print("error:", " ".join(told.split("\n")), file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+        code = getattr(error, "exit_code", 1)
+        print("error: " * bool(code) + " ".join(told.split("\n")), file=sys.stderr)
+        return code
     except KeyboardInterrupt:
         return 130
     except SystemExit as exit_:

@@ -1,19 +1,24 @@
 """`gpt2 train`: train a model on token shards, or continue a run."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from gpt2.cli.parsing import UsageError, parse, take_flag
-from gpt2.config import RunConfig
+from gpt2.config import SETTINGS_FILE, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model from a recipe; flags win over it. Ctrl-C saves a checkpoint and stops."""
+    """Train a model from a recipe; flags win over it. Ctrl-C saves a checkpoint and stops.
+
+    A key that one section alone has needs no section: --batch-tokens is --training.batch-tokens.
+    Under torchrun, several processes train one model: torchrun --nproc-per-node 8 -m gpt2 train ...
+    """
 
     out: Path | None = None
     """New run directory; runs/ and the recipe's name if not given."""
@@ -22,35 +27,77 @@ class Train:
     recipe: Path | None = None
     """TOML file of settings; what it does not set keeps its default."""
     resume: Path | None = None
-    """Run directory to continue, with the settings it was started with."""
+    """Run directory to continue with its settings; flags change those that may be changed."""
+    allow_changes: str = ""
+    """With --resume: settings that may change although the mathematics do, with commas between."""
+    dry_run: bool = False
+    """Print what would run: parameters, steps, memory, and the time by a few measured passes."""
     config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
 
     def run(self) -> None:
         """Start the run, or continue it, and print its directory."""
-        from gpt2.train import loop
+        if self.dry_run:
+            from gpt2.train.dry_run import plan
+
+            if text := plan(self.config):
+                print(text)
+            return
+        from gpt2.train import run
 
         if self.resume:
-            loop.resume(self.resume)
+            allowed = [name.strip().replace("-", "_") for name in self.allow_changes.split(",")]
+            run.resume(self.resume, self.config, allow_changes=[name for name in allowed if name])
             print(self.resume)
             return
-        run = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
-        loop.start(self.config, run)
-        print(run)
+        directory = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
+        run.start(self.config, directory)
+        print(directory)
 
 
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
-    _read(list(args)).run()
+    _read([_with_section(arg) for arg in args]).run()
 
 
 def _read(args: list[str]) -> Train:
-    """Return the settings: defaults, then the recipe, then the flags."""
+    """Return the settings: defaults, then the recipe or the run's own, then the flags."""
     recipe, preset = take_flag(args, "--recipe"), take_flag(args, "--model.preset")
-    config = RunConfig.from_toml(Path(recipe)) if recipe else RunConfig()
+    run = take_flag(args, "--resume")
+    if run and (recipe or preset):
+        raise UsageError("--resume takes the settings of the run: give no recipe and no preset")
+    settings = Path(run) / SETTINGS_FILE if run else Path(recipe) if recipe else None
+    config = (
+        RunConfig.from_toml(settings) if settings and (recipe or settings.exists()) else RunConfig()
+    )
     if preset:
         config = replace(config, model=config.model.with_preset(preset))
-    default = Train(recipe=Path(recipe) if recipe else None, config=config)
+    default = Train(
+        recipe=Path(recipe) if recipe else None, resume=Path(run) if run else None, config=config
+    )
     command: Train = parse(Train, args, verb="train", default=default)
-    if command.resume and (recipe or preset or replace(command, resume=None) != default):
-        raise UsageError("--resume takes the settings of the run: give it alone")
+    if command.resume and command.out:
+        raise UsageError("--resume continues a run in its own directory: give no --out")
+    if command.allow_changes and not command.resume:
+        raise UsageError("--allow-changes goes with --resume")
     return command
+
+
+def _with_section(arg: str) -> str:
+    """Return a flag with its section, if one section alone has its key."""
+    name, equals, value = arg.partition("=")
+    key = name.removeprefix("--").removeprefix("no-").replace("-", "_")
+    if not name.startswith("--") or key in OWN_FLAGS:
+        return arg
+    sections = [name for name, keys in SECTIONS.items() if key in keys]
+    if len(sections) != 1:
+        return arg
+    return f"--{sections[0]}.{name.removeprefix('--')}{equals}{value}"
+
+
+def _keys(section: Any) -> set[str]:
+    return {entry.name for entry in dataclasses.fields(section)}
+
+
+OWN_FLAGS = _keys(Train) - {"preset"}
+SECTIONS = {section.name: _keys(section.type) for section in dataclasses.fields(RunConfig)}
+SECTIONS["model"].add("preset")

@@ -24,25 +24,29 @@ class TokenStream:
         shards: Tokens, in order.
         length: Inputs a row, in tokens.
         what: What the tokens are, for the error.
+        most_rows: Rows to have at most, from the first on.
     Raises:
         DataError: There are too few tokens for one row.
     """
 
-    def __init__(self, shards: Sequence[Tokens], length: int, what: str = "training") -> None:
+    def __init__(
+        self,
+        shards: Sequence[Tokens],
+        length: int,
+        what: str = "training",
+        most_rows: int | None = None,
+    ) -> None:
         self.shards = shards
         self.length = length
         self.starts = np.cumsum([0] + [len(shard) for shard in shards])
+        complete = (int(self.starts[-1]) - 1) // length  # what is left at the end is less than one
+        self.rows = complete if most_rows is None else min(complete, most_rows)
         if self.rows < 1:
             raise DataError(
                 f"one row needs {length + 1} tokens, the {what} text has {self.starts[-1]}; "
                 "give more text, or a smaller n_positions"
             )
         self._views = [self._rows_within(k) for k in range(len(shards))]
-
-    @property
-    def rows(self) -> int:
-        """Complete rows; what is left at the end is less than one."""
-        return (int(self.starts[-1]) - 1) // self.length
 
     def read(self, row: int) -> npt.NDArray[np.int64]:  # -> (T + 1,)
         """Return the tokens of one row, which may lie in several shards."""
@@ -90,16 +94,18 @@ class RowOrder:
     [np.int64(0), np.int64(1), np.int64(2), np.int64(3)]
     """
 
-    def __init__(self, rows: int, batch_rows: int, seed: int) -> None:
+    def __init__(self, rows: int, batch_rows: int, seed: int, offset: int = 0) -> None:
         self.rows = rows
         self.batch_rows = batch_rows
         self.seed = seed
+        self.offset = offset  # rows that step 0 begins after: of a run whose batch was changed
         self._epoch = -1
         self._permutation = np.empty(0, np.int64)
 
     def at(self, step: int) -> npt.NDArray[np.int64]:  # -> (batch_rows,)
         """Return the rows of a step, the first being 0; the same whatever was asked before."""
-        position, end = step * self.batch_rows, (step + 1) * self.batch_rows
+        position = self.offset + step * self.batch_rows
+        end = position + self.batch_rows
         taken = []
         while position < end:
             epoch, offset = divmod(position, self.rows)
@@ -124,13 +130,21 @@ class Batches:
         seed: Seed of the order.
         rank: Which process this is, the first being 0.
         ranks: How many there are; they divide the rows of a step, in order, whether evenly or not.
+        offset: Rows of the order that step 0 begins after.
     """
 
     def __init__(
-        self, stream: TokenStream, batch_rows: int, seed: int, *, rank: int = 0, ranks: int = 1
+        self,
+        stream: TokenStream,
+        batch_rows: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        offset: int = 0,
     ) -> None:
         self.stream = stream
-        self._order = RowOrder(stream.rows, batch_rows, seed)
+        self._order = RowOrder(stream.rows, batch_rows, seed, offset)
         self._share = slice(batch_rows * rank // ranks, batch_rows * (rank + 1) // ranks)
         self._thread = ThreadPoolExecutor(1)
         self._ahead: tuple[int, Future[npt.NDArray[np.int64]]] | None = None

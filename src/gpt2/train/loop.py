@@ -1,209 +1,180 @@
-"""The training loop: from a configuration to a run directory with checkpoints and metrics."""
+"""The training loop: what a run does from its first step to its last."""
 
+import math
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from gpt2 import checkpoint, devices
-from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.data.batches import Batches, TokenStream
-from gpt2.data.token_data import open_shards
-from gpt2.errors import CheckpointError, DataError
+from gpt2.checkpoint import TrainingState
+from gpt2.config import RunConfig
+from gpt2.data.batches import Batches
+from gpt2.errors import Gpt2Error
 from gpt2.model.gpt import evaluating
-from gpt2.pretrained import GPT2
-from gpt2.train.interruption import InterruptedRunError, noted_interruption
-from gpt2.train.metrics import MetricsLog, Row
-from gpt2.train.optimizer import make_optimizers
-from gpt2.train.progress import display
-from gpt2.train.report import write_report
+from gpt2.train.distributed import Parallel, Processes, clip_gradients
+from gpt2.train.evaluations import Evaluation
+from gpt2.train.interruption import Interruption
+from gpt2.train.metrics import Row
 from gpt2.train.schedule import learning_rate
-from llm_tokenizer.text_files import write_whole
+
+MOST_SKIPPED = 10  # steps in a row
 
 
-def start(config: RunConfig, run: Path) -> None:
-    """Train from the first step to the last, in a new run directory.
-
-    Raises:
-        CheckpointError: The directory holds a run already.
-        DataError: The token shards are missing, damaged or too few.
-        ConfigError: A setting does not fit the data or the machine.
-        InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint has been saved.
-    """
-    if (run / SETTINGS_FILE).exists():
-        raise CheckpointError(
-            f"{run} holds a run already; continue it with --resume {run}, or choose another --out"
-        )
-    config = resolve(config)
-    trainer = Trainer(config, run)
-    run.mkdir(parents=True, exist_ok=True)
-    write_whole(run / SETTINGS_FILE, config.to_toml().encode())
-    trainer.train()
-    write_report(run)
-
-
-def resume(run: Path) -> None:
-    """Continue a run after its newest checkpoint, or from the start if it has none.
-
-    Raises:
-        CheckpointError: The directory holds no run, or its checkpoint is damaged.
-        DataError: The token shards are missing, damaged, or not those of the run.
-        InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint has been saved.
-    """
-    if not (run / SETTINGS_FILE).exists():
-        raise CheckpointError(f"{run} holds no run to resume: no {SETTINGS_FILE} there")
-    trainer = Trainer(RunConfig.from_toml(run / SETTINGS_FILE), run)
-    if saved := checkpoint.steps(run):
-        trainer.restore(saved[-1])
-    trainer.train()
-    write_report(run)
-
-
-def resolve(config: RunConfig) -> RunConfig:
-    """Return the settings without what depends on the working directory or the processor."""
-    device = devices.select_device(config.training.device)
-    dtype = devices.name_dtype(devices.select_dtype(config.training.dtype, device))
-    return replace(
-        config,
-        data=replace(config.data, directory=config.data.directory.resolve()),
-        training=replace(config.training, dtype=dtype),
-    )
+class DivergedRunError(Gpt2Error):
+    """Too many steps in a row had a loss or a gradient that is not finite."""
 
 
 class Trainer:
-    """A run in progress: the model, its optimizers, the data, and how far they have come."""
+    """A run in progress: the model, its optimizers, the data, and how far they have come.
 
-    def __init__(self, config: RunConfig, run: Path) -> None:
-        devices.make_training_fast()
+    Args:
+        config: The settings.
+        parallel: The model, spread over the processes.
+        optimizers: They update each parameter once.
+        scaler: Of the loss, for float16.
+        batches: This process's rows of each step.
+        evaluations: What to measure at intervals.
+        processes: All that take part.
+        peak_flops: What the processes could do together, in operations a second, if known.
+        state: How far the run is.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        parallel: Parallel,
+        optimizers: Sequence[torch.optim.Optimizer],
+        scaler: torch.amp.GradScaler,
+        batches: Batches,
+        evaluations: Sequence[Evaluation],
+        processes: Processes,
+        peak_flops: float | None,
+        state: TrainingState,
+    ) -> None:
         self.config = config
-        self.run = run
-        self.data = open_shards(config.data.directory)
-        self.data.check_ids(config.model.vocab_size)
-        self.train_rows = TokenStream(self.data.train, config.model.n_positions)
-        self.val_rows = TokenStream(self.data.val, config.model.n_positions, "held-out")
-        self.batches = Batches(self.train_rows, config.batch_rows, config.data.seed)
-        self.device = devices.select_device(config.training.device)
-        self.dtype = devices.select_dtype(config.training.dtype, self.device)
-        self.peak_flops = devices.peak_flops(self.device, self.dtype)
-        self.model = GPT2(
-            config.model,
-            tokenizer=self.data.tokenizer,
-            seed=config.training.seed,
-            attention=config.training.attention,
-            attention_blocks=config.training.attention_blocks,
-        ).to(self.device)
-        if config.training.compile:
-            self.model.compile()
-        self.model.gradient_checkpointing = config.training.gradient_checkpointing
-        self.optimizers = make_optimizers(self.model, config.optimizer)
-        self.step = 0  # steps done
-        self.seconds = 0.0  # of training, over all starts of the run
+        self.parallel = parallel
+        self.optimizers = optimizers
+        self.scaler = scaler
+        self.batches = batches
+        self.evaluations = evaluations
+        self.processes = processes
+        self.peak_flops = peak_flops
+        self.state = state
 
-    def restore(self, directory: Path) -> None:
-        """Continue after a checkpoint."""
-        state = checkpoint.restore(directory, self.model, self.optimizers)
-        if state.data_fingerprint != self.data.fingerprint:
-            raise DataError(
-                f"{self.config.data.directory} holds other tokens than {self.run} was trained on; "
-                "put those back to resume it"
-            )
-        self.step, self.seconds = state.step, state.seconds
+    def train(
+        self,
+        record: Callable[[Row], None],
+        save: Callable[[], None],
+        interruption: Interruption,
+    ) -> int:
+        """Take the steps that are left: step, evaluate, save.
 
-    def train(self) -> None:
-        """Take the steps that are left: step, evaluate, save."""
-        steps = self.config.training.steps
-        with (
-            MetricsLog(self.run, last_step=self.step) as log,
-            noted_interruption() as interruption,
-            display(self.step, steps) as show,
-            closing(self.batches),
-        ):
-            while self.step < steps:
-                last = self.step + 1 == steps
-                rows = [self.take_step()]
-                if last or self.step % self.config.evaluation.every == 0:
-                    rows.append(self.evaluate())
-                for row in rows:
-                    log.write(row)
-                    show(row)
-                stopped = interruption.signal_number
-                if last or stopped or self.step % self.config.checkpoint.every == 0:
-                    self.save()
-                if stopped and not last:
-                    raise InterruptedRunError(
-                        f"stopped after step {self.step} of {steps}, which is saved; go on with: "
-                        f"gpt2 train --resume {self.run}",
-                        stopped,
+        Args:
+            record: Takes each row of metrics.
+            save: Saves the run as it stands.
+            interruption: Says whether to stop early.
+        Returns:
+            Why it stopped before the last step, as `interruption` says it; 0 at the last step.
+        Raises:
+            DivergedRunError: The run has diverged; it has been saved.
+        """
+        every, last = self.config.checkpoint.every, self.config.training.steps
+        reason = 0
+        with closing(self.batches):
+            while (step := self.state.step + 1) <= last and not reason:
+                record(self.take_step())
+                due = step == last or step % every == 0
+                if step == last or step % self.config.evaluation.every == 0:
+                    row = self.evaluate()
+                    record(row)
+                    due |= self.note_best(row["val_loss"]) and self.config.checkpoint.keep_best
+                reason = int(self.processes.max(interruption.reason))
+                diverged = self.state.skipped >= MOST_SKIPPED
+                if due or reason or diverged:
+                    save()
+                if diverged:
+                    raise DivergedRunError(
+                        f"the last {self.state.skipped} steps, up to step {step}, had a loss or "
+                        "gradient norm that is not finite, and changed no weight; the run is saved "
+                        "and stopped: resume it with a lower learning rate or another dtype"
                     )
+        return reason if self.state.step < last else 0
 
     def take_step(self) -> Row:
-        """Apply one optimizer step and return its row of metrics."""
+        """Take one optimizer step, unless it is not finite, and return its row of metrics."""
         started = time.perf_counter()
-        config = self.config.training
-        rate = learning_rate(self.step, config.steps, self.config.optimizer)
-        # Dropout draws from the global generator: seeded anew each step, it needs no saving.
-        torch.manual_seed(mix_seeds(config.seed, self.step))
-        rows = torch.from_numpy(self.batches.at(self.step))
-        micro_batches = rows.to(self.device).split(config.micro_batch)  # each (B, T + 1)
-        loss = 0.0
-        for micro_batch in micro_batches:
-            with devices.autocast(self.device, self.dtype):
-                part = self.model.loss(micro_batch[:, :-1], micro_batch[:, 1:])
-            part = part / len(micro_batches)
-            part.backward()
-            loss += part.item()
-        clip = self.config.optimizer.gradient_clip
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip).item()
+        config, state = self.config.training, self.state
+        rate = learning_rate(state.step, config.steps, self.config.optimizer)
+        rows = torch.from_numpy(self.batches.at(state.step))  # (R, T + 1)
+        micro_batches = rows.split(config.micro_batch)
+        losses = []
+        for number, micro_batch in enumerate(micro_batches):
+            # Dropout draws from the global generator. Seeded by what is read, it needs no saving,
+            # and the draws do not depend on how many processes share the step.
+            first_row = self.processes.rank * len(rows) + number * config.micro_batch
+            torch.manual_seed(mix_seeds(config.seed, state.step, first_row))
+            with self.parallel.averaging(number + 1 == len(micro_batches)):
+                loss = self.parallel.loss(micro_batch) / len(micro_batches)
+                self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        mean_loss = self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.count
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
+        grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
+        finite = math.isfinite(mean_loss) and math.isfinite(grad_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.step()
+            if finite:
+                self.scaler.step(optimizer)
             optimizer.zero_grad()
+        self.scaler.update()
         seconds = time.perf_counter() - started
-        self.step += 1
-        self.seconds += seconds
         pace = config.batch_tokens / seconds
-        return {
-            "step": self.step,
-            "loss": loss,
+        flops = pace * self.parallel.model.flops_per_token()
+        self.state = replace(
+            state,
+            step=state.step + 1,
+            tokens=state.tokens + config.batch_tokens,
+            seconds=state.seconds + seconds,
+            skipped=0 if finite else state.skipped + 1,
+        )
+        row = {
+            "step": self.state.step,
+            "loss": mean_loss,
             "learning_rate": rate,
             "grad_norm": grad_norm,
-            "tokens": self.step * config.batch_tokens,
+            "tokens": self.state.tokens,
             "tokens_per_second": pace,
-            "mfu": pace * self.model.flops_per_token() / self.peak_flops
-            if self.peak_flops
-            else None,
-            "seconds": self.seconds,
+            "mfu": flops / self.peak_flops if self.peak_flops else None,
+            "seconds": self.state.seconds,
         }
+        return row if finite else row | {"skipped": True}
 
     @torch.no_grad()
     def evaluate(self) -> Row:
-        """Return the loss on the first rows of the held-out tokens, as a row of metrics."""
-        length, size = self.config.model.n_positions, self.config.training.micro_batch
-        wanted = max(1, self.config.evaluation.val_tokens // length)
-        rows = range(min(self.val_rows.rows, wanted))
-        total = 0.0  # nats
-        with evaluating(self.model), devices.autocast(self.device, self.dtype):
-            for first in range(0, len(rows), size):
-                batch = torch.from_numpy(self.val_rows.read_rows(rows[first : first + size]))
-                batch = batch.to(self.device)
-                total += self.model.loss(batch[:, :-1], batch[:, 1:]).item() * len(batch)
-        return {"step": self.step, "val_loss": total / len(rows), "val_tokens": len(rows) * length}
+        """Return what the evaluations find, as a row of metrics."""
+        started = time.perf_counter()
+        row: Row = {"step": self.state.step}
+        with evaluating(self.parallel.model), self.parallel.arithmetic():
+            for evaluation in self.evaluations:
+                row |= evaluation(self.parallel.model, self.processes)
+        seconds = self.state.evaluation_seconds + time.perf_counter() - started
+        self.state = replace(self.state, evaluation_seconds=seconds)
+        return row | {"seconds": seconds}
 
-    def save(self) -> None:
-        """Write a checkpoint of this step."""
-        state = checkpoint.TrainingState(
-            step=self.step,
-            seconds=self.seconds,
-            data_fingerprint=self.data.fingerprint,
-        )
-        keep = self.config.checkpoint.keep_last
-        checkpoint.save(self.run, self.model, self.optimizers, state, keep)
+    def note_best(self, val_loss: float) -> bool:
+        """Return whether the held-out loss is the lowest so far, and keep it in mind."""
+        lowest = self.state.best_val_loss
+        is_best = math.isfinite(val_loss) and (lowest is None or val_loss < lowest)
+        if is_best:
+            self.state = replace(self.state, best_step=self.state.step, best_val_loss=val_loss)
+        return is_best
 
 
-def mix_seeds(seed: int, step: int) -> int:
-    """Return a seed of 64 bits made of both, so that no two steps draw alike."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+def mix_seeds(*seeds: int) -> int:
+    """Return a seed of 64 bits made of several, so that no two steps or rows draw alike."""
+    return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0])

@@ -1,8 +1,12 @@
 """metrics.jsonl: a row a step, and a row an evaluation, in the run directory."""
 
+import errno
 import json
+import math
+import os
+import sys
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from gpt2.errors import CheckpointError
 from llm_tokenizer.text_files import write_whole
@@ -14,6 +18,9 @@ Row = dict[str, Any]
 class MetricsLog:
     """Appends rows to a run's metrics.jsonl; a context, which closes the file.
 
+    On a full disk rows wait in memory for the next one that can be written: training goes on, and
+    the file never holds part of a row before a whole one.
+
     Args:
         run: The run directory.
         last_step: Step that the run continues after; rows of later steps are dropped, since they
@@ -21,21 +28,38 @@ class MetricsLog:
     """
 
     def __init__(self, run: Path, last_step: int) -> None:
-        path = run / METRICS_FILE
+        self.path = run / METRICS_FILE
         kept = [row for row in read_metrics(run) if row["step"] <= last_step]
-        write_whole(path, "".join(_line(row) for row in kept).encode())
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        content = b"".join(map(_line, kept))
+        write_whole(self.path, content)
+        self._file = self.path.open("ab", buffering=0)
+        self._written = len(content)  # bytes of whole rows
+        self._waiting = b""
 
     def write(self, row: Row) -> None:
         """Append a row; it is with the operating system when this returns."""
-        self._file.write(_line(row))
-        self._file.flush()
+        had_waited = bool(self._waiting)
+        self._waiting += _line(row)
+        try:
+            self._write_waiting()
+        except OSError as error:
+            if not had_waited:
+                print(f"cannot write to {self.path}: {error}; rows wait", file=sys.stderr)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._file.close()
+        with self._file:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        written = self._file.write(self._waiting)
+        if written < len(self._waiting):
+            self._file.truncate(self._written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._written += written
+        self._waiting = b""
 
 
 def read_metrics(run: Path) -> list[Row]:
@@ -65,5 +89,10 @@ def _parse(line: bytes) -> Row | None:
     return row if isinstance(row, dict) and type(row.get("step")) is int else None
 
 
-def _line(row: Row) -> str:
-    return json.dumps(row) + "\n"
+def _line(row: Row) -> bytes:
+    """Return a row as a line; JSON has no numbers that are not finite, so they become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return (json.dumps(finite, allow_nan=False) + "\n").encode()

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from gpt2.train.metrics import Row
 
 SECONDS_BETWEEN_LINES = 10.0
+SKIPPED = "skipped: its loss or gradient norm is not finite"
 
 
 class Display(Protocol):
@@ -43,8 +44,12 @@ def display(first_step: int, steps: int) -> Iterator[Display]:
             nonlocal val
             if "val_loss" in row:
                 val = f"  val {row['val_loss']:.3f}"
+                for line in describe_samples(row):
+                    bar.print(line, markup=False, highlight=False)
             else:
                 bar.update(task, completed=row["step"], description=describe(row, val))
+            if "skipped" in row:
+                bar.print(f"step {row['step']} {SKIPPED}", markup=False, highlight=False)
 
         yield show
 
@@ -58,7 +63,11 @@ class _Lines:
     def __call__(self, row: Row) -> None:
         if "val_loss" in row:
             print(f"step {row['step']}/{self.steps}  val {row['val_loss']:.3f}", file=sys.stderr)
+            for line in describe_samples(row):
+                print(line, file=sys.stderr)
             return
+        if "skipped" in row:
+            print(f"step {row['step']}/{self.steps}  {SKIPPED}", file=sys.stderr)
         self.first = self.first or row
         due = row["seconds"] - self.shown_at >= SECONDS_BETWEEN_LINES
         if due or row["step"] in (1, self.steps):
@@ -77,7 +86,13 @@ class _Lines:
 
 def describe(row: Row, val: str = "") -> str:
     """Return the figures of one step in a line, with `val` after the loss."""
+    mfu = "" if row["mfu"] is None else f"  MFU {row['mfu']:.0%}"
     return (
         f"loss {row['loss']:.3f}{val}  lr {row['learning_rate']:.1e}  "
-        f"{row['tokens_per_second']:,.0f} tok/s"
+        f"norm {row['grad_norm']:.2f}  {row['tokens_per_second']:,.0f} tok/s{mfu}"
     )
+
+
+def describe_samples(row: Row) -> list[str]:
+    """Return the samples of an evaluation, if there are any, each as a line."""
+    return [f"  {sample['prompt']!r} {sample['text']!r}" for sample in row.get("samples", [])]

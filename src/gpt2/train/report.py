@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
@@ -13,7 +15,11 @@ REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
 
 
 def write_report(
-    run: Path, *, sections: Sequence[str] = (), references: dict[str, float] | None = None
+    run: Path,
+    *,
+    sections: Sequence[str] = (),
+    references: dict[str, float] | None = None,
+    processes: int = 1,
 ) -> None:
     """Write the report of a run from its settings and its metrics.
 
@@ -21,6 +27,7 @@ def write_report(
         run: The run directory.
         sections: More sections, in Markdown, to stand before the settings.
         references: Horizontal lines for the loss picture, by label, in nats a token.
+        processes: How many processes trained it.
     """
     config = RunConfig.from_toml(run / SETTINGS_FILE)
     rows = read_metrics(run)
@@ -28,30 +35,40 @@ def write_report(
     parts = [
         "# Training run",
         f"![loss]({LOSS_FILE})",
-        "\n".join(_summary(config, rows)),
+        "\n".join(_summary(config, rows, processes, references or {})),
         *sections,
         f"## Settings\n\n```toml\n{config.to_toml()}```",
     ]
     write_whole(run / REPORT_FILE, ("\n\n".join(parts) + "\n").encode())
 
 
-def _summary(config: RunConfig, rows: Sequence[dict[str, float]]) -> list[str]:
-    steps = [row for row in rows if "loss" in row]
-    evaluations = [row for row in rows if "val_loss" in row]
+def _summary(
+    config: RunConfig,
+    rows: Sequence[dict[str, Any]],
+    processes: int,
+    references: dict[str, float],
+) -> list[str]:
+    steps = [row for row in rows if row.get("loss") is not None]
+    evaluations = [row for row in rows if row.get("val_loss") is not None]
     if not steps or not evaluations:
         return ["The run has no rows of metrics."]
     last = steps[-1]
     best = min(evaluations, key=lambda row: row["val_loss"])
-    device = devices.select_device(config.training.device)
+    device = devices.describe(devices.select_device(config.training.device))
+    of_processes = f"{processes} processes, each on " if processes > 1 else ""
+    mfu = "" if last["mfu"] is None else f", MFU {median(row['mfu'] for row in steps):.2f}"
     return [
         "| | |",
         "|---|---|",
-        f"| steps | {last['step']} of {config.training.steps} |",
+        f"| steps | {rows[-1]['step']} of {config.training.steps} |",
+        f"| steps skipped, not finite | {sum('skipped' in row for row in rows)} |",
         f"| tokens read | {last['tokens']:,} |",
         f"| time in training steps | {last['seconds']:.0f} s |",
-        f"| speed | {last['tokens'] / last['seconds']:,.0f} tokens/s |",
-        f"| hardware | {devices.describe(device)}, {config.training.dtype} |",
+        f"| time in evaluations | {evaluations[-1]['seconds']:.0f} s, {len(evaluations)} times |",
+        f"| speed | {last['tokens'] / last['seconds']:,.0f} tokens/s{mfu} |",
+        f"| hardware | {of_processes}{device}, {config.training.dtype} |",
         f"| training loss, last step | {last['loss']:.4f} nats/token |",
         f"| held-out loss, in rows side by side | {evaluations[-1]['val_loss']:.4f} nats/token |",
         f"| held-out loss, best | {best['val_loss']:.4f} nats/token, step {best['step']} |",
+        *(f"| {name} | {loss:.4f} nats/token |" for name, loss in references.items()),
     ]

@@ -95,8 +95,8 @@ def draw_loss(
         references: Horizontal lines, by label, in nats a token.
     """
     figure, axes = _figure(8, 4.5)
-    steps = [row for row in rows if "loss" in row]
-    evaluations = [row for row in rows if "val_loss" in row]
+    steps = [row for row in rows if row.get("loss") is not None]  # null where it was not finite
+    evaluations = [row for row in rows if row.get("val_loss") is not None]
     axes.plot(
         [r["step"] for r in steps], [r["loss"] for r in steps], linewidth=0.7, label="training"
     )

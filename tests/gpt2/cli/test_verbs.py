@@ -10,6 +10,7 @@ import transformers
 
 from gpt2 import checkpoint
 from gpt2.cli.main import main
+from gpt2.config import RunConfig
 from gpt2.pretrained import GPT2
 from gpt2.train.metrics import read_metrics
 
@@ -91,14 +92,70 @@ def test_text_is_prepared_trained_on_and_resumed(
     assert checkpoint.newest(run).name == "step_00000003"
 
 
-def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    for flags in (
-        ["--training.steps", "3"],
-        ["--training.steps=3"],
-        ["--recipe", "recipes/demo.toml"],
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--resume=run", "--recipe", "recipes/demo.toml"], "give no recipe and no preset"),
+        (["--resume=run", "--out", "other"], "give no --out"),
+        (["--allow-changes", "data.seed"], "--allow-changes goes with --resume"),
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_go_together_are_told(
+    capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    assert main(["train", *flags]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_resumed_run_takes_flags_and_refuses_those_that_change_the_mathematics(
+    shards: Path, small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--directory", str(shards), "--out", str(tmp_path / "run"), "--steps", "3"]
+    assert main(["train", "--recipe", str(small_recipe), *flags, "--max-hours=1e-9"]) == 0
+    told = capsys.readouterr().err
+    assert "its hours are over after step 1 of 3, which is saved; go on with: gpt2 train" in told
+    assert "error" not in told
+
+    resumed = ["train", "--resume", str(tmp_path / "run"), "--max-hours", "1"]
+    assert main([*resumed, "--weight-decay", "0.5", "--micro-batch", "1"]) == 1
+    told = capsys.readouterr().err
+    assert "optimizer.weight_decay was 0.1, is 0.5" in told
+    assert "training.micro_batch was 4, is 1" in told
+    assert "accept that with --allow-changes optimizer.weight_decay" in told
+    assert "--allow-changes optimizer.weight_decay,training.micro_batch" not in told
+    allowed = ["--allow-changes", "optimizer.weight-decay"]
+    assert main([*resumed, "--weight-decay", "0.5", "--micro-batch", "1", *allowed]) == 0
+    assert checkpoint.newest(tmp_path / "run").name == "step_00000003"
+
+
+def test_a_key_of_one_section_needs_no_section(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--batch-tokens", "9000", "--no-compile", "--data.seed=2"]) == 2
+    assert "got 9000; the nearest that fit: 8192 or 16384" in capsys.readouterr().err
+    assert main(["train", "--seed", "1"]) == 2  # several sections have one
+    assert "Unrecognized options: --seed" in capsys.readouterr().err
+    assert main(["train", "--preset", "gpt3"]) == 1
+    assert "unknown preset 'gpt3'" in capsys.readouterr().err
+
+
+def test_a_dry_run_tells_size_memory_and_time_and_writes_nothing(
+    shards: Path, small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--recipe", str(small_recipe), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert main(["train", *flags, "--directory", str(shards)]) == 0
+    told = capsys.readouterr().out
+    parameters = GPT2(RunConfig.from_toml(small_recipe).model).num_parameters()
+    for line in (
+        f"parameters   {parameters:,}: 2 layers",
+        "tokens       512",
+        "training tokens in",
     ):
-        assert main(["train", "--resume=run", *flags]) == 2
-        assert "--resume takes the settings of the run: give it alone" in capsys.readouterr().err
+        assert line in told
+    for part in ("weights", "gradients", "optimizer", "activations", "together", "tokens/s"):
+        assert part in told
+    assert not (tmp_path / "run").exists()
+    assert main(["train", *flags, "--directory", str(tmp_path)]) == 0
+    assert "data         none: " in capsys.readouterr().out
 
 
 def test_a_preset_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,180 @@
+"""Several processes that train one model: torchrun starts them, torch.distributed joins them.
+
+On GPUs they talk over NCCL, untested on hardware here, on CPUs over gloo. They take the same steps
+in the same order; what they decide by, they agree on first.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from gpt2 import devices
+from gpt2.config import Parallelism
+from gpt2.errors import ConfigError, Gpt2Error
+from gpt2.pretrained import GPT2
+
+# How the libraries below tell that a connection to another process broke.
+LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
+
+
+class LostProcessError(Gpt2Error):
+    """Another process of the run has ended, and so does this one."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, of which this is one."""
+
+    device: torch.device
+    rank: int = 0  # of this one
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, value: float) -> float:
+        """Return the sum of the processes' values."""
+        return self._reduced(value, dist.ReduceOp.SUM)
+
+    def max(self, value: float) -> float:
+        """Return the largest of the processes' values."""
+        return self._reduced(value, dist.ReduceOp.MAX)
+
+    def from_first(self, value: int) -> int:
+        """Return the value of the first process."""
+        return int(self._reduced(value if self.is_first else 0, dist.ReduceOp.SUM))
+
+    def _reduced(self, value: float, operation: dist.ReduceOp.RedOpType) -> float:
+        if self.count == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, operation)
+        return tensor.item()
+
+
+@contextmanager
+def joined(device_name: str) -> Iterator[Processes]:
+    """Join the processes that torchrun started; a process alone is all there is.
+
+    Raises:
+        ConfigError: There is no such device, or not one for each process.
+        LostProcessError: Another process ended before its time.
+    """
+    device = devices.select_device(device_name)
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(device)
+        return
+    if device.type == "mps":
+        raise ConfigError(
+            f"several processes need device cpu or cuda, got {device.type} and {count} processes"
+        )
+    device = devices.device_of_process(device, int(os.environ.get("LOCAL_RANK", "0")))
+    rank = int(os.environ["RANK"])
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        yield Processes(device, rank, count)
+        dist.destroy_process_group()
+    except RuntimeError as error:
+        if not any(sign in str(error).lower() for sign in LOST):
+            raise
+        raise LostProcessError(
+            f"process {rank} lost the connection to another of the {count}, which has ended, so it "
+            "ends, too. The run goes on after its newest checkpoint when it is started again with "
+            f"--resume ({' '.join(str(error).split())[:120]})"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """A model in training: its loss in the arithmetic of the run, its gradients averaged."""
+
+    model: GPT2
+    dtype: torch.dtype
+    _loss: Callable[[Tensor, Tensor], Tensor]
+    _averaging: Callable[[bool], AbstractContextManager[None]]
+
+    def loss(self, rows: Tensor) -> Tensor:  # (B, T + 1) -> ()
+        """Return the mean loss of rows of tokens, in nats a token."""
+        rows = rows.to(self.model.device)
+        with self.arithmetic():
+            return self._loss(rows[:, :-1], rows[:, 1:])
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """Return a context in which matrix products run in the arithmetic of the run."""
+        return devices.autocast(self.model.device, self.dtype)
+
+    def averaging(self, now: bool) -> AbstractContextManager[None]:
+        """Return a context whose backward pass averages the gradients over all processes, or not.
+
+        Of several micro-batches only the last one does: the sums of this process go with it.
+        """
+        return self._averaging(now)
+
+
+def parallelize(
+    model: GPT2, kind: Parallelism, processes: Processes, dtype: torch.dtype
+) -> Parallel:
+    """Spread a model over the processes.
+
+    Args:
+        model: On the device of this process, with the same weights in each.
+        kind: "ddp", a whole model in each; "fsdp", a share of every parameter in each.
+        processes: The processes of the run.
+        dtype: Arithmetic of the matrix products.
+    Raises:
+        ConfigError: float16 with "fsdp".
+    """
+    if processes.count == 1:
+        return Parallel(model, dtype, model.loss, lambda now: nullcontext())
+    if kind == "fsdp":
+        if dtype == torch.float16:  # each process would find other overflows, and scale by them
+            raise ConfigError("training.parallel fsdp needs dtype bfloat16 or float32, got float16")
+        mesh = init_device_mesh(processes.device.type, (processes.count,))
+        for block in model.h:
+            fully_shard(block, mesh=mesh)
+        sharded = fully_shard(model, mesh=mesh)
+        register_fsdp_forward_method(model, "loss")
+        return Parallel(model, dtype, model.loss, lambda now: _sharded_averaging(sharded, now))
+    with warnings.catch_warnings():  # of a new name for broadcast_buffers, which torch 2.10 lacks
+        warnings.simplefilter("ignore", FutureWarning)
+        replica = DistributedDataParallel(
+            _Loss(model), gradient_as_bucket_view=True, broadcast_buffers=False
+        )
+    return Parallel(model, dtype, replica, lambda now: nullcontext() if now else replica.no_sync())
+
+
+def clip_gradients(model: nn.Module, largest: float) -> float:
+    """Scale the gradients down to a global norm of at most `largest`, and return what it was."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), largest)
+    whole: Tensor = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return whole.item()
+
+
+class _Loss(nn.Module):
+    """The loss as the forward pass, which is what DistributedDataParallel watches."""
+
+    def __init__(self, model: GPT2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        return self.model.loss(ids, targets)
+
+
+@contextmanager
+def _sharded_averaging(model: FSDPModule, now: bool) -> Iterator[None]:
+    model.set_requires_gradient_sync(now)
+    yield

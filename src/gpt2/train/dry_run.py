@@ -1,0 +1,183 @@
+"""What a run would be: its size, its memory, and its time by a few measured passes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
+
+import torch
+
+from gpt2 import devices
+from gpt2.config import RunConfig
+from gpt2.data.token_data import open_shards
+from gpt2.errors import DataError
+from gpt2.model.gpt import evaluating
+from gpt2.pretrained import GPT2
+from gpt2.train.distributed import Processes, clip_gradients, joined, parallelize
+from gpt2.train.optimizer import make_optimizers
+from gpt2.train.run import resolve, shaped_as_source
+
+PASSES = 3
+ENOUGH_SECONDS = 20.0  # of measuring: then fewer passes do
+FLOAT32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one process takes."""
+
+    micro_batch: float  # seconds, forward and backward
+    update: float  # seconds, of clipping and the optimizers
+    evaluation: float  # seconds, of a micro-batch without gradients
+    activations: int | None  # bytes, None where the device has no record
+
+
+def plan(config: RunConfig) -> str:
+    """Return what a run would be, as lines of text; nothing in all processes but the first.
+
+    Nothing is written, and the data need not be there.
+
+    Raises:
+        ConfigError: A setting does not fit the machine.
+    """
+    with joined(config.training.device) as processes:
+        config = shaped_as_source(resolve(config))
+        config.check_batch(processes.count)
+        with torch.device("meta"):
+            parameters = GPT2(config.model).num_parameters()
+        whole = memory_by_part(config, parameters)
+        shares = processes.count if config.training.parallel == "fsdp" else 1
+        memory = {part: size // shares for part, size in whole.items()}
+        measured = None
+        here = devices.memory(processes.device)
+        if here is None or sum(memory.values()) < here:
+            measured = _measure(config, processes)
+        lines = [
+            *_size(config, parameters, processes.count),
+            *_memory(memory, whole["weights"] + whole["optimizer"], measured, here),
+            *_time(config, measured, processes.count),
+        ]
+    return "\n".join(lines) if processes.is_first else ""
+
+
+def memory_by_part(config: RunConfig, parameters: int) -> dict[str, int]:
+    """Return the bytes that a run holds throughout, by what they are."""
+    moments = 2 * parameters
+    if config.optimizer.kind == "muon":  # one for the matrices inside the blocks
+        model = config.model
+        inside = model.n_layer * (4 * model.n_embd**2 + 2 * model.n_embd * model.inner)
+        moments -= inside
+    counts = {"weights": parameters, "gradients": parameters, "optimizer": moments}
+    return {part: FLOAT32 * count for part, count in counts.items()}
+
+
+def _measure(config: RunConfig, processes: Processes) -> Measured:
+    devices.make_training_fast()
+    device, training = processes.device, config.training
+    dtype = devices.select_dtype(training.dtype, device)
+    model = GPT2(
+        config.model,
+        seed=training.seed,
+        attention=training.attention,
+        attention_blocks=training.attention_blocks,
+    ).to(device)
+    if training.compile:
+        model.compile()
+    model.gradient_checkpointing = training.gradient_checkpointing
+    parallel = parallelize(model, training.parallel, processes, dtype)
+    optimizers = make_optimizers(model, config.optimizer)
+    shape = (training.micro_batch, config.model.n_positions + 1)
+    rows = torch.randint(config.model.vocab_size, shape, generator=torch.Generator().manual_seed(0))
+
+    def micro_batch() -> None:
+        parallel.loss(rows).backward()
+
+    def update() -> None:
+        clip_gradients(model, config.optimizer.gradient_clip)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def evaluation() -> None:
+        with torch.no_grad(), evaluating(model), parallel.arithmetic():
+            ids = rows.to(device)
+            model.loss(ids[:, :-1], ids[:, 1:])
+
+    micro_batch()  # the first ones compile, and allocate the gradients and the moments
+    update()
+    activations = devices.peak_memory(device, micro_batch)
+    return Measured(
+        _median_seconds(micro_batch, processes),
+        _median_seconds(update, processes),
+        _median_seconds(evaluation, processes),
+        activations,
+    )
+
+
+def _median_seconds(work: Callable[[], None], processes: Processes) -> float:
+    """Return how long the work takes; all processes do it as often."""
+    durations: list[float] = []
+    while len(durations) < PASSES and processes.max(sum(durations)) < ENOUGH_SECONDS:
+        start = time.perf_counter()
+        work()
+        devices.wait_for(processes.device)
+        durations.append(time.perf_counter() - start)
+    return median(durations)
+
+
+def _size(config: RunConfig, parameters: int, processes: int) -> list[str]:
+    training, model = config.training, config.model
+    tokens = training.steps * training.batch_tokens
+    passes = config.batch_rows // (training.micro_batch * processes)
+    try:
+        data = open_shards(config.data.directory)
+        there = sum(map(len, data.train))
+        read = (
+            f"{there:,} training tokens in {config.data.directory}, each {tokens / there:.2f} times"
+        )
+    except DataError as error:
+        read = f"none: {error}"
+    return [
+        f"parameters   {parameters:,}: {model.n_layer} layers of {model.n_embd} channels and "
+        f"{model.n_head} heads, {model.vocab_size:,} tokens, {model.n_positions:,} positions",
+        f"tokens       {tokens:,}",
+        f"steps        {training.steps:,} of {training.batch_tokens:,} tokens",
+        f"processes    {processes}, each of {passes} x {training.micro_batch} rows a step",
+        f"data         {read}",
+    ]
+
+
+def _memory(
+    memory: dict[str, int], copied: int, measured: Measured | None, here: int | None
+) -> list[str]:
+    parts = dict(memory)
+    if measured and measured.activations is not None:
+        parts["activations"] = measured.activations
+    of_device = f" of {_gigabytes(here)}" if here else ""
+    return [
+        "memory       of each process:",
+        *(f"  {part:11}{_gigabytes(size)}" for part, size in parts.items()),
+        f"  {'together':11}{_gigabytes(sum(parts.values()))}{of_device}",
+        f"  while a checkpoint is written, in the main memory of the first one: "
+        f"{_gigabytes(copied).strip()}",
+    ]
+
+
+def _time(config: RunConfig, measured: Measured | None, processes: int) -> list[str]:
+    if measured is None:
+        return ["time         not measured: the device has too little memory"]
+    training, evaluation = config.training, config.evaluation
+    rows = training.micro_batch * processes  # of all processes at a time
+    step = config.batch_rows // rows * measured.micro_batch + measured.update
+    evaluations = -(-training.steps // evaluation.every)
+    val_passes = -(-evaluation.val_tokens // (rows * config.model.n_positions))
+    seconds = training.steps * step + evaluations * val_passes * measured.evaluation
+    return [
+        f"time         {timedelta(seconds=round(seconds))} by {measured.micro_batch:.3f} s a "
+        f"micro-batch, {measured.update:.3f} s an update and {measured.evaluation:.3f} s a "
+        f"micro-batch of evaluation; {training.batch_tokens / step:,.0f} tokens/s"
+    ]
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:8.3f} GB"

@@ -1,0 +1,69 @@
+"""Checkpoints written in the background while training goes on, one at a time."""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+from gpt2 import checkpoint
+from gpt2.checkpoint import Snapshot
+from gpt2.errors import CheckpointError
+
+
+class Saver:
+    """Writes the snapshots of a run in a thread of its own.
+
+    A failure, such as a full disk, does not end the run: it is told, and the next one is tried. The
+    thread is a daemon, so that a second Ctrl-C need not wait for it; what it leaves is no
+    checkpoint, since the name of one comes last.
+    """
+
+    def __init__(self, run: Path, keep_last: int) -> None:
+        self.run = run
+        self.keep_last = keep_last
+        self._writing: Future[None] | None = None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Wait until the one before is written, and begin to write this one."""
+        self.wait()
+        self._writing = Future()
+        Thread(target=self._write, args=(snapshot, self._writing), daemon=True).start()
+
+    def wait(self) -> CheckpointError | None:
+        """Wait until nothing is being written, and return what went wrong with the last one."""
+        if self._writing is None:
+            return None
+        error = self._writing.exception()
+        if error is not None and not isinstance(error, CheckpointError):
+            raise error
+        return error
+
+    def _write(self, snapshot: Snapshot, writing: Future[None]) -> None:
+        try:
+            checkpoint.write(self.run, snapshot, self.keep_last)
+            writing.set_result(None)
+        except BaseException as error:
+            if isinstance(error, CheckpointError):
+                print(f"{error}; training goes on", file=sys.stderr)
+            writing.set_exception(error)
+
+
+@contextmanager
+def saving(run: Path, keep_last: int) -> Iterator[Saver]:
+    """Save in the background while the context lasts; at its end, all is written.
+
+    Raises:
+        CheckpointError: The last one could not be written.
+    """
+    saver = Saver(run, keep_last)
+    try:
+        yield saver
+    finally:
+        error = saver.wait()
+    if error:
+        raise CheckpointError(
+            f"{error}; make room, and go on after the checkpoint before it with: "
+            f"gpt2 train --resume {run}"
+        )

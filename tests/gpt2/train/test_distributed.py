@@ -1,0 +1,183 @@
+"""Several processes, started by torchrun and joined over gloo, beside one."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from gpt2 import checkpoint, devices
+from gpt2.config import RunConfig
+from gpt2.errors import ConfigError
+from gpt2.pretrained import GPT2
+from gpt2.train.distributed import Processes, joined, parallelize
+from gpt2.train.interruption import InterruptedRunError
+from gpt2.train.metrics import read_metrics
+from gpt2.train.run import resume, start
+
+# With dropout, whose draws do not depend on the number of processes either.
+LOSSES, WEIGHTS = 1e-6, 1e-4  # relative; absolute, at a learning rate of 1e-3
+
+
+@pytest.fixture
+def config(config: RunConfig) -> RunConfig:
+    """Eight steps of twelve rows, which 1, 2 and 3 processes share."""
+    return replace(
+        config,
+        training=replace(config.training, steps=8, batch_tokens=192, micro_batch=2),
+        optimizer=replace(config.optimizer, learning_rate=1e-3, min_learning_rate=1e-4),
+        evaluation=replace(config.evaluation, val_tokens=80),  # five rows: none divides them
+    )
+
+
+def torchrun(processes: int, *args: str | Path) -> subprocess.Popen[str]:
+    """Start `gpt2 train` in several processes of one thread each."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.Popen(
+        [sys.executable, *launcher, "-m", "gpt2", "train", *map(str, args)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def recipe(config: RunConfig, directory: Path) -> Path:
+    path = directory / "recipe.toml"
+    path.write_text(config.to_toml())
+    return path
+
+
+def assert_close(one: Path, other: Path) -> None:
+    """Compare all metrics and the last weights and optimizers of two runs."""
+    for row, theirs in zip(read_metrics(one), read_metrics(other), strict=True):
+        for key in {"step", "loss", "val_loss", "learning_rate", "tokens"} & row.keys():
+            assert row[key] == pytest.approx(theirs[key], rel=LOSSES), (key, row, theirs)
+        if "grad_norm" in row:  # torch adds up squares in float32
+            assert row["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)
+    for file in ("model.safetensors", "training_state.safetensors"):
+        tensors, theirs = (load_file(checkpoint.newest(run) / file) for run in (one, other))
+        assert tensors.keys() == theirs.keys()
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=WEIGHTS, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("processes", "settings"),
+    [(2, []), (3, ["--gradient-checkpointing"]), (2, ["--parallel", "fsdp"])],
+    ids=str,
+)
+def test_several_processes_train_as_one_does(
+    config: RunConfig, tmp_path: Path, processes: int, settings: list[str]
+) -> None:
+    start(config, tmp_path / "one")
+    args = ["--recipe", recipe(config, tmp_path), "--out", tmp_path / "several", *settings]
+    several = torchrun(processes, *args)
+    told, _ = several.communicate()
+    assert several.returncode == 0, told
+    assert_close(tmp_path / "one", tmp_path / "several")
+    assert f"{processes} processes, each on" in (tmp_path / "several/report.md").read_text()
+    assert told.count(f"{tmp_path / 'several'}\n") == 1  # the first process alone speaks
+    saved = checkpoint.newest(tmp_path / "several")
+    checkpoint.verify(saved)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(saved)
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        logits = GPT2.from_pretrained(saved)(ids)
+        torch.testing.assert_close(theirs(ids).logits, logits, rtol=0, atol=1e-4)
+
+
+def steps_shown(process: subprocess.Popen[str]) -> Iterator[int]:
+    """Yield the step of each evaluation that a run tells of."""
+    assert process.stdout
+    for line in process.stdout:
+        if match := re.match(r"step (\d+)/\d+  val", line):
+            yield int(match[1])
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_run_of_two_stops_on_sigterm_and_goes_on_in_one_and_in_three(
+    config: RunConfig, tmp_path: Path, parallel: str
+) -> None:
+    config = replace(config, training=replace(config.training, steps=40))
+    config = replace(config, evaluation=replace(config.evaluation, every=5))
+    start(config, tmp_path / "one")
+    run = tmp_path / "run"
+    args = ["--recipe", recipe(config, tmp_path), "--out", run, "--parallel", parallel]
+    two = torchrun(2, *args)
+    next(step for step in steps_shown(two) if step >= 10)
+    two.send_signal(signal.SIGTERM)  # to torchrun, which hands it on
+    told, _ = two.communicate()
+    assert told.count("which is saved; go on with: gpt2 train --resume") == 1
+    stopped = checkpoint.step_of(checkpoint.newest(run))
+    assert 10 <= stopped < 40
+
+    other = replace(config, training=replace(config.training, max_hours=1e-9))
+    with pytest.raises(InterruptedRunError, match=f"after step {stopped + 1} of 40"):
+        resume(run, other)
+    three = torchrun(3, "--resume", run, "--max-hours", "9", "--parallel", "ddp")
+    told, _ = three.communicate()
+    assert three.returncode == 0, told
+    assert_close(tmp_path / "one", run)
+
+
+@pytest.mark.kills
+def test_when_a_process_dies_the_others_end_with_a_sentence_and_the_run_resumes(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    longer = replace(config, training=replace(config.training, steps=400))
+    longer = replace(longer, evaluation=replace(config.evaluation, every=2))
+    run = tmp_path / "run"
+    several = torchrun(2, "--recipe", recipe(longer, tmp_path), "--out", run)
+    next(step for step in steps_shown(several) if step >= 4)
+    workers = Path(f"/proc/{several.pid}/task/{several.pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    told, _ = several.communicate(timeout=60)
+    assert several.returncode != 0
+    assert "lost the connection to another of the 2, which has ended" in told
+    saved = checkpoint.step_of(checkpoint.newest(run))
+    assert 2 <= saved < 400
+
+    with pytest.raises(InterruptedRunError, match=f"after step {saved + 1} of 400"):
+        resume(run, replace(longer, training=replace(longer.training, max_hours=1e-9)))
+
+
+def test_the_processes_of_a_step_must_divide_its_rows(config: RunConfig, tmp_path: Path) -> None:
+    several = torchrun(
+        2, "--recipe", recipe(config, tmp_path), "--batch-tokens", "160", "--micro-batch", "2"
+    )
+    told, _ = several.communicate()
+    assert several.returncode == 1
+    assert "multiple of micro_batch * n_positions * 2 processes = 64, got 160" in told
+
+
+def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined("cpu") as processes:
+        assert processes == Processes(torch.device("cpu"), rank=0, count=1)
+        assert processes.is_first
+        assert processes.sum(2.5) == processes.max(2.5) == 2.5
+        assert processes.from_first(7) == 7
+
+
+def test_each_process_on_gpus_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="got at least 3 processes and 2 GPUs"):
+        devices.device_of_process(torch.device("cuda"), 2)
+    cpu = torch.device("cpu")
+    assert devices.device_of_process(cpu, 5) == cpu
+
+
+def test_float16_is_not_spread_over_processes(model: GPT2) -> None:
+    processes = Processes(torch.device("cpu"), rank=0, count=2)
+    with pytest.raises(ConfigError, match="fsdp needs dtype bfloat16 or float32, got float16"):
+        parallelize(model, "fsdp", processes, torch.float16)
