@@ -1,0 +1,53 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from gpt2.train.interruption import TIME_IS_UP, InterruptedRunError, noted_interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_handlers_come_back(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    with noted_interruption() as interruption:
+        assert interruption.reason == 0
+        os.kill(os.getpid(), number)
+        assert interruption.reason == number
+        assert signal.getsignal(number) == signal.SIG_DFL  # so that the next one ends the process
+    assert signal.getsignal(number) == before
+    assert "once more ends the run at once" in capsys.readouterr().err
+    assert InterruptedRunError("", interruption.reason).exit_code == 128 + number
+
+
+def test_the_end_of_the_hours_is_a_reason_and_no_failure() -> None:
+    with noted_interruption(max_hours=100) as interruption:
+        assert interruption.reason == 0
+    with noted_interruption(max_hours=1e-9) as interruption:
+        assert interruption.reason == TIME_IS_UP
+    assert InterruptedRunError("", TIME_IS_UP).exit_code == 0
+
+
+@pytest.mark.kills
+def test_a_second_signal_ends_the_process_at_once_even_in_the_middle_of_a_step() -> None:
+    program = """
+from gpt2.train.interruption import noted_interruption
+with noted_interruption():
+    print("ready", flush=True)
+    while True:
+        pass
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert "saving after this step" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == -signal.SIGINT  # 130 to a shell
