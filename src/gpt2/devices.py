@@ -168,11 +168,15 @@ def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:
 
 
 def memory(device: torch.device) -> int | None:
-    """Return the bytes of memory that the device has, None where the system does not tell."""
+    """Return the bytes of memory that the device has, None where the system does not tell.
+
+    Of a CPU's, each of several processes on the machine has its share.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // processes
     return None
 
 

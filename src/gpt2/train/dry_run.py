@@ -20,6 +20,7 @@ from gpt2.train.run import resolve, shaped_as_source
 
 PASSES = 3
 ENOUGH_SECONDS = 20.0  # of measuring: then fewer passes do
+ROOM = 0.8  # of the memory, for weights, gradients and optimizer: activations need some, too
 FLOAT32 = 4  # bytes
 
 
@@ -51,7 +52,7 @@ def plan(config: RunConfig) -> str:
         memory = {part: size // shares for part, size in whole.items()}
         measured = None
         here = devices.memory(processes.device)
-        if here is None or sum(memory.values()) < here:
+        if here is None or sum(memory.values()) < ROOM * here:
             measured = _measure(config, processes)
         lines = [
             *_size(config, parameters, processes.count),

@@ -51,7 +51,8 @@ class MetricsLog:
 
     def __exit__(self, *raised: object) -> None:
         with self._file:
-            self._write_waiting()
+            if self._waiting:
+                self._write_waiting()
 
     def _write_waiting(self) -> None:
         written = self._file.write(self._waiting)

@@ -247,9 +247,9 @@ def _train(trainer: Trainer, run: Path) -> int:
         write_whole(run / SETTINGS_FILE, config.to_toml().encode())
         checkpoint.set_aside_after(run, trainer.state.step)
     with (
+        noted_interruption(config.training.max_hours) as interruption,
         _recording(trainer, run) as record,
         saving(run, config.checkpoint.keep_last) as saver,
-        noted_interruption(config.training.max_hours) as interruption,
     ):
 
         def save() -> None:

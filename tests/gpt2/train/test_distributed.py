@@ -72,7 +72,7 @@ def assert_close(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize(
     ("processes", "settings"),
-    [(2, []), (3, ["--gradient-checkpointing"]), (2, ["--parallel", "fsdp"])],
+    [(2, []), (3, []), (2, ["--parallel", "fsdp", "--gradient-checkpointing"])],
     ids=str,
 )
 def test_several_processes_train_as_one_does(

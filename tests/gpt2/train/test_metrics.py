@@ -1,4 +1,7 @@
+import errno
+import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +48,35 @@ def test_damage_elsewhere_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_a_run_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
+
+
+def test_what_is_not_finite_is_null_since_json_has_no_nan(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path, 0) as log:
+        log.write({"step": 1, "loss": float("nan"), "grad_norm": float("inf"), "mfu": 0.5})
+    line = '{"step": 1, "loss": null, "grad_norm": null, "mfu": 0.5}\n'
+    assert (tmp_path / "metrics.jsonl").read_text() == line
+
+
+def test_on_a_full_disk_rows_wait_and_no_line_is_torn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class SmallDisk(io.FileIO):
+        room = 45
+
+        def write(self, content: Any) -> int:
+            room = min(self.room - self.tell(), len(content))
+            if room <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content[:room])
+
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(tmp_path, 0) as log:
+        log._file.close()
+        log._file = SmallDisk(path, "a")
+        for row in rows(1, 2, 3):
+            log.write(row)
+        assert path.read_text() == '{"step": 1, "loss": 0.5}\n'
+        assert capsys.readouterr().err.count("No space left on device; rows wait") == 1
+        SmallDisk.room = 10**6
+        log.write(rows(4)[0])
+    assert read_metrics(tmp_path) == rows(1, 2, 3, 4)
