@@ -22,6 +22,7 @@ SMALLER = {
     "steps = 900": "steps = 30",
 }
 DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
 NEEDS_NETWORK = re.compile("--model gpt2 |fineweb-edu|tinyshakespeare")
 
 
@@ -47,6 +48,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert large in recipe
         recipe = recipe.replace(large, small)
     (place / "recipes").mkdir()
+    shutil.copy(ROOT / "recipes/fine-tune.toml", place / "recipes")
     (place / "recipes/demo.toml").write_text(recipe, encoding="utf-8")
     return place
 
@@ -84,12 +86,20 @@ def test_the_commands_about_data_work(workplace: Path, monkeypatch: pytest.Monke
     assert run(commands(DATA)) >= 7
 
 
+def test_the_commands_about_training_work(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    assert run(commands(TRAINING)) >= 5
+
+
 def test_only_commands_that_download_are_left_out() -> None:
-    assert [c for c in commands() + commands(DATA) if NEEDS_NETWORK.search(c)] == [
+    assert [
+        c for c in commands() + commands(DATA) + commands(TRAINING) if NEEDS_NETWORK.search(c)
+    ] == [
         """gpt2 generate "Hello, I'm a language model," --model gpt2 --num-samples 5""",
         "gpt2 prepare fineweb-edu --out data/fineweb-edu-10B",
         "gpt2 prepare fineweb-edu --out data/parts/03 --part 3/16",
         "gpt2 prepare tinyshakespeare --out data/shakespeare",
+        "gpt2 train --recipe recipes/gpt2-124m-fineweb-edu.toml",
     ]
 
 

@@ -391,17 +391,18 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
-        self.check_batch()
-        tokens, length = self.data.train_tokens, self.model.n_positions
-        fits = tokens is None or tokens >= length
-        _check(fits, f"data.train_tokens must be at least n_positions, {length}", tokens)
+        if self.training.init_from is None:  # else the shape is that of the model there
+            self.check_batch()
 
     def check_batch(self, processes: int = 1) -> None:
         """Make sure that a step divides into micro-batches, as many in each process.
 
         Raises:
-            ConfigError: It does not; the nearest sizes that do are named.
+            ConfigError: It does not; the nearest sizes that do are named. Or there is no whole row.
         """
+        tokens, length = self.data.train_tokens, self.model.n_positions
+        fits = tokens is None or tokens >= length
+        _check(fits, f"data.train_tokens must be at least n_positions, {length}", tokens)
         per_pass = self.training.micro_batch * self.model.n_positions * processes
         if extra := self.training.batch_tokens % per_pass:
             below = self.training.batch_tokens - extra
