@@ -11,6 +11,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -39,9 +40,9 @@ Optimizers = Sequence[torch.optim.Optimizer]
 class TrainingState:
     """What a run needs besides weights and optimizer to go on as if it had not stopped."""
 
-    step: int  # steps done
-    tokens: int  # read so far: the place in the data
-    seconds: float  # in training steps so far
+    step: int = 0  # steps done
+    tokens: int = 0  # read so far: the place in the data
+    seconds: float = 0.0  # in training steps so far
     evaluation_seconds: float = 0.0
     skipped: int = 0  # steps in a row, up to this one, that were not finite
     best_step: int | None = None  # of the lowest held-out loss so far
@@ -73,10 +74,14 @@ def take_snapshot(
         state: How far the run is.
         keep: Whether this process wants the copy; None is returned where it does not.
     """
+    # The weights first: asked for its state, a model whose parameters are spread over processes
+    # goes back from the whole ones of its last pass to the shares that the optimizers know.
     weights, tensors = (
         {name: whole.to("cpu", copy=True) for name, whole in _whole(named) if keep}
         for named in (model.state_dict().items(), _named_states(model, optimizers))
     )
+    known = sum(len(state) for optimizer in optimizers for state in optimizer.state.values())
+    assert not keep or len(tensors) == known, "an optimizer has a state that no parameter names"
     if not keep:
         return None
     with torch.device("meta"):  # shapes alone
@@ -86,8 +91,8 @@ def take_snapshot(
     return Snapshot(copied, tensors, _kinds(optimizers), state)
 
 
-def write(run: Path, snapshot: Snapshot, keep_last: int) -> Path:
-    """Write a snapshot into a run directory, and delete all but the newest and the best.
+def write(run: Path, snapshot: Snapshot) -> Path:
+    """Write a snapshot into a run directory.
 
     Returns:
         Its directory, `checkpoints/step_00000100` for step 100.
@@ -103,15 +108,20 @@ def write(run: Path, snapshot: Snapshot, keep_last: int) -> Path:
         _write_files(partial, snapshot)
         partial.replace(final)
         sync(folder)
-        kept = {path.name for path in steps(run)[-keep_last:]}
-        kept.add(step_name(snapshot.state.best_step or 0))
-        for old in steps(run):
-            if old.name not in kept:  # renamed first: never half of it in sight
-                shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))
+        sync(run)
     except (OSError, CheckpointError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"could not save {final}: {error}") from None
     return final
+
+
+def prune(run: Path, keep_last: int, best_step: int | None = None) -> None:
+    """Delete all checkpoints of a run but the newest and the best; some may be past deleting."""
+    kept = [step_of(path) for path in steps(run)[-keep_last:]]
+    for old in steps(run):
+        if step_of(old) not in (*kept, best_step):
+            with suppress(OSError):  # renamed first: never half of it in sight
+                shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))
 
 
 def _write_files(directory: Path, snapshot: Snapshot) -> None:
@@ -176,7 +186,7 @@ def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> 
                 for entry, tensor in states[names[parameter]].items()
             }
             for number, parameter in enumerate(parameters)
-            if names[parameter] in states
+            if names[parameter] in states  # a run whose steps were all skipped has none
         }
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -231,7 +241,7 @@ def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
 
 
 def set_aside_after(run: Path, step: int) -> None:
-    """Rename the checkpoints of later steps, which are damaged, so that they are not in the way."""
+    """Rename the checkpoints of later steps, found damaged, so that they are not in the way."""
     for directory in steps(run):
         if directory.name > step_name(step):
             aside = directory.with_name(directory.name + DAMAGED)

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self, cast, get_args, get_origin
 
 from gpt2.errors import ConfigError
 
@@ -406,12 +406,21 @@ class RunConfig:
         per_pass = self.training.micro_batch * self.model.n_positions * processes
         if extra := self.training.batch_tokens % per_pass:
             below = self.training.batch_tokens - extra
-            fits = " or ".join(str(tokens) for tokens in (below, below + per_pass) if tokens)
+            nearest = " or ".join(str(size) for size in (below, below + per_pass) if size)
             times = f" * {processes} processes" if processes > 1 else ""
             raise ConfigError(
                 f"training.batch_tokens must be a multiple of micro_batch * n_positions{times} = "
-                f"{per_pass}, got {self.training.batch_tokens}; the nearest that fit: {fits}"
+                f"{per_pass}, got {self.training.batch_tokens}; the nearest that fit: {nearest}"
             )
+
+    @classmethod
+    def names(cls) -> set[str]:
+        """Return the names of all settings, such as "optimizer.kind"."""
+        return {
+            f"{section.name}.{key.name}"
+            for section in dataclasses.fields(cls)
+            for key in dataclasses.fields(cast(Any, section.type))
+        }
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Return each setting, such as "optimizer.kind", that differs: here, and in the other."""
@@ -475,8 +484,8 @@ class RunConfig:
         return "\n".join(parts)
 
 
-# What a run may change when it is resumed: the rest would change the mathematics. Micro-batches do
-# so up to rounding, and the draws of dropout.
+# What a run may change when it is resumed: up to rounding, and to other draws of dropout, the
+# mathematics stay.
 CHANGEABLE = frozenset(
     f"{section}.{key}"
     for section, keys in {
@@ -489,6 +498,15 @@ CHANGEABLE = frozenset(
         "checkpoint": [entry.name for entry in dataclasses.fields(CheckpointConfig)],
     }.items()
     for key in keys
+)
+
+
+# What it may not change at all: weights and optimizer would not fit.
+SHAPES = frozenset(
+    [
+        *(f"model.{key}" for key in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")),
+        *("model.n_inner", "model.tie_word_embeddings", "optimizer.kind"),
+    ]
 )
 
 

@@ -209,7 +209,7 @@ def describe(device: torch.device) -> str:
 
 
 def make_training_fast() -> None:
-    """Set the process up for training on a CPU; call it before the first tensor operation.
+    """Set the process up for fast training steps on a CPU; what else it does is as before.
 
     A training step frees and allocates the same large blocks again and again. Returned to the
     system and fetched anew, each of their pages faults, which takes up to half of the step; so the

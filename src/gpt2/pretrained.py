@@ -114,7 +114,7 @@ class GPT2(GPT2Network):
         model.build_masks(device)
         if (directory / GENERATION_FILE).exists():  # what it says of them goes before config.json
             entries |= read_json(directory / GENERATION_FILE)
-        model.tokenizer = _read_tokenizer(directory, config)
+        model.tokenizer = read_tokenizer(directory, config)
         model.special_ids = _special_ids(model.tokenizer)
         model.special_ids |= {name: entries[name] for name in SPECIAL_IDS if name in entries}
         return model.eval()
@@ -242,7 +242,12 @@ def _read_weights(
     return {table[theirs].name: weight for theirs, weight in weights.items()}
 
 
-def _read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
+def read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
+    """Return the tokenizer of a model directory, GPT-2's if none lies there and the size is its.
+
+    Raises:
+        CheckpointError: It is damaged, or has ids that the model does not.
+    """
     if any((directory / file).exists() for file in TOKENIZER_FILES):
         try:
             tokenizer = Tokenizer.load(directory)

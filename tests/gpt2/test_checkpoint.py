@@ -14,7 +14,19 @@ from gpt2.errors import CheckpointError
 from gpt2.pretrained import GPT2, write_tensors
 from gpt2.train.optimizer import make_optimizers
 
-STATE = TrainingState(step=7, tokens=70, seconds=1.5, data_fingerprint="abc")
+STATE = TrainingState(
+    step=7,
+    tokens=70,
+    seconds=1.5,
+    evaluation_seconds=0.5,
+    skipped=2,
+    best_step=5,
+    best_val_loss=2.5,
+    scaler={"scale": 1024.0, "_growth_tracker": 3},
+    settings={"training": {"steps": 9}},
+    data_fingerprint="abc",
+    tokenizer_fingerprint="def",
+)
 
 
 def trained(model: GPT2, kind: str) -> checkpoint.Optimizers:
@@ -38,7 +50,9 @@ def save(
 ) -> Path:
     snapshot = checkpoint.take_snapshot(model, optimizers, state)
     assert snapshot
-    return checkpoint.write(run, snapshot, keep_last)
+    directory = checkpoint.write(run, snapshot)
+    checkpoint.prune(run, keep_last)
+    return directory
 
 
 @pytest.fixture
@@ -120,11 +134,11 @@ def test_a_snapshot_does_not_change_with_the_run(model: GPT2, tmp_path: Path) ->
     optimizers = trained(model, "adamw")
     snapshot = checkpoint.take_snapshot(model, optimizers, STATE)
     assert snapshot
-    first = checkpoint.write(tmp_path / "first", snapshot, 1)
+    first = checkpoint.write(tmp_path / "first", snapshot)
     model.wte.weight.data += 1
     for state in optimizers[0].state.values():
         state["exp_avg"] += 1
-    second = checkpoint.write(tmp_path / "second", snapshot, 1)
+    second = checkpoint.write(tmp_path / "second", snapshot)
     for file in ("model.safetensors", "training_state.safetensors"):
         assert (first / file).read_bytes() == (second / file).read_bytes()
 

@@ -86,18 +86,19 @@ def _prepare(config: RunConfig) -> None:
 
 
 def _train(config: RunConfig, run: Path) -> None:
-    from gpt2.train import run as training
+    from gpt2.train.building import resolve
+    from gpt2.train.run import resume, start
 
     if not (run / SETTINGS_FILE).exists():
         _say(f"Training for {config.training.steps} steps; Ctrl-C saves, and make demo continues")
-        training.start(config, run)
+        start(config, run)
         return
-    if RunConfig.from_toml(run / SETTINGS_FILE) != training.resolve(config):
+    if RunConfig.from_toml(run / SETTINGS_FILE) != resolve(config):
         raise ConfigError(
             f"{run} holds a demo with other settings; delete it, or choose another --out"
         )
     _say(f"Continuing the run in {run}")
-    training.resume(run)
+    resume(run)
 
 
 def _report(config: RunConfig, run: Path) -> None:

@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             else str(error) or "there is not enough memory for this; ask for less at once"
         )
         code = getattr(error, "exit_code", 1)
-        print("error: " * bool(code) + " ".join(told.split("\n")), file=sys.stderr)
+        # What all processes of a run say alike, the first one says.
+        if os.environ.get("RANK", "0") == "0" or not getattr(error, "said_by_all", False):
+            print("error: " * bool(code) + " ".join(told.split("\n")), file=sys.stderr)
         return code
     except KeyboardInterrupt:
         return 130

@@ -1,6 +1,7 @@
 """`gpt2 train`: train a model on token shards, or continue a run."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,16 +43,17 @@ class Train:
             if text := plan(self.config):
                 print(text)
             return
-        from gpt2.train import run
+        from gpt2.train.run import resume, start
 
         if self.resume:
-            allowed = [name.strip().replace("-", "_") for name in self.allow_changes.split(",")]
-            run.resume(self.resume, self.config, allow_changes=[name for name in allowed if name])
-            print(self.resume)
-            return
-        directory = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
-        run.start(self.config, directory)
-        print(directory)
+            directory = self.resume
+            allowed = [_setting(name) for name in self.allow_changes.split(",") if name]
+            resume(directory, self.config, allow_changes=allowed)
+        else:
+            directory = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
+            start(self.config, directory)
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first
+            print(directory)
 
 
 def main(args: Sequence[str]) -> None:
@@ -84,14 +86,20 @@ def _read(args: list[str]) -> Train:
 
 def _with_section(arg: str) -> str:
     """Return a flag with its section, if one section alone has its key."""
-    name, equals, value = arg.partition("=")
-    key = name.removeprefix("--").removeprefix("no-").replace("-", "_")
-    if not name.startswith("--") or key in OWN_FLAGS:
+    flag, equals, value = arg.partition("=")
+    if not flag.startswith("--") or flag.removeprefix("--").replace("-", "_") in OWN_FLAGS:
         return arg
-    sections = [name for name, keys in SECTIONS.items() if key in keys]
-    if len(sections) != 1:
+    section, dot, _ = _setting(flag.removeprefix("--").removeprefix("no-")).partition(".")
+    if not dot or "." in flag:
         return arg
-    return f"--{sections[0]}.{name.removeprefix('--')}{equals}{value}"
+    return f"--{section}.{flag.removeprefix('--')}{equals}{value}"
+
+
+def _setting(name: str) -> str:
+    """Return the name of a setting, "training.batch_tokens" for "batch-tokens"."""
+    key = name.strip().replace("-", "_")
+    sections = [section for section, keys in SECTIONS.items() if key in keys]
+    return f"{sections[0]}.{key}" if len(sections) == 1 else key
 
 
 def _keys(section: Any) -> set[str]:

@@ -23,9 +23,6 @@ from gpt2.config import Parallelism
 from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.pretrained import GPT2
 
-# How the libraries below tell that a connection to another process broke.
-LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
-
 
 class LostProcessError(Gpt2Error):
     """Another process of the run has ended, and so does this one."""
@@ -70,31 +67,39 @@ def joined(device_name: str) -> Iterator[Processes]:
 
     Raises:
         ConfigError: There is no such device, or not one for each process.
-        LostProcessError: Another process ended before its time.
+        LostProcessError: Another process ended before its time. Over gloo, that is; NCCL ends the
+            process itself, with a message of its own.
     """
     device = devices.select_device(device_name)
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
+        devices.make_training_fast()
         yield Processes(device)
         return
     if device.type == "mps":
         raise ConfigError(
             f"several processes need device cpu or cuda, got {device.type} and {count} processes"
         )
-    device = devices.device_of_process(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if missing := [name for name in ("RANK", "LOCAL_RANK") if name not in os.environ]:
+        raise ConfigError(
+            f"WORLD_SIZE tells of {count} processes, but {' and '.join(missing)} not which one "
+            "this is; start them with torchrun"
+        )
+    device = devices.device_of_process(device, int(os.environ["LOCAL_RANK"]))
     rank = int(os.environ["RANK"])
+    devices.make_training_fast()
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         yield Processes(device, rank, count)
-        dist.destroy_process_group()
     except RuntimeError as error:
-        if not any(sign in str(error).lower() for sign in LOST):
+        if not isinstance(error, dist.DistBackendError) and "gloo" not in str(error):
             raise
         raise LostProcessError(
             f"process {rank} lost the connection to another of the {count}, which has ended, so it "
             "ends, too. The run goes on after its newest checkpoint when it is started again with "
             f"--resume ({' '.join(str(error).split())[:120]})"
         ) from error
+    dist.destroy_process_group()
 
 
 @dataclass(frozen=True)
@@ -116,12 +121,12 @@ class Parallel:
         """Return a context in which matrix products run in the arithmetic of the run."""
         return devices.autocast(self.model.device, self.dtype)
 
-    def averaging(self, now: bool) -> AbstractContextManager[None]:
-        """Return a context whose backward pass averages the gradients over all processes, or not.
+    def averaging(self, *, last: bool) -> AbstractContextManager[None]:
+        """Return a context for the passes of a micro-batch, the step's last or not.
 
-        Of several micro-batches only the last one does: the sums of this process go with it.
+        The backward pass of the last one averages what has come together over all processes.
         """
-        return self._averaging(now)
+        return self._averaging(last)
 
 
 def parallelize(
@@ -138,7 +143,7 @@ def parallelize(
         ConfigError: float16 with "fsdp".
     """
     if processes.count == 1:
-        return Parallel(model, dtype, model.loss, lambda now: nullcontext())
+        return Parallel(model, dtype, model.loss, lambda last: nullcontext())
     if kind == "fsdp":
         if dtype == torch.float16:  # each process would find other overflows, and scale by them
             raise ConfigError("training.parallel fsdp needs dtype bfloat16 or float32, got float16")
@@ -147,13 +152,17 @@ def parallelize(
             fully_shard(block, mesh=mesh)
         sharded = fully_shard(model, mesh=mesh)
         register_fsdp_forward_method(model, "loss")
-        return Parallel(model, dtype, model.loss, lambda now: _sharded_averaging(sharded, now))
+        return Parallel(model, dtype, model.loss, lambda last: _sharded_averaging(sharded, last))
     with warnings.catch_warnings():  # of a new name for broadcast_buffers, which torch 2.10 lacks
         warnings.simplefilter("ignore", FutureWarning)
         replica = DistributedDataParallel(
             _Loss(model), gradient_as_bucket_view=True, broadcast_buffers=False
         )
-    return Parallel(model, dtype, replica, lambda now: nullcontext() if now else replica.no_sync())
+
+    def averaging(last: bool) -> AbstractContextManager[None]:
+        return nullcontext() if last else replica.no_sync()
+
+    return Parallel(model, dtype, replica, averaging)
 
 
 def clip_gradients(model: nn.Module, largest: float) -> float:
@@ -175,6 +184,6 @@ class _Loss(nn.Module):
 
 
 @contextmanager
-def _sharded_averaging(model: FSDPModule, now: bool) -> Iterator[None]:
-    model.set_requires_gradient_sync(now)
+def _sharded_averaging(model: FSDPModule, last: bool) -> Iterator[None]:
+    model.set_requires_gradient_sync(last)
     yield

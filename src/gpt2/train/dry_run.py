@@ -14,9 +14,9 @@ from gpt2.data.token_data import open_shards
 from gpt2.errors import DataError
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
+from gpt2.train.building import make_model, resolve, shaped_as_source
 from gpt2.train.distributed import Processes, clip_gradients, joined, parallelize
 from gpt2.train.optimizer import make_optimizers
-from gpt2.train.run import resolve, shaped_as_source
 
 PASSES = 3
 ENOUGH_SECONDS = 20.0  # of measuring: then fewer passes do
@@ -29,6 +29,7 @@ class Measured:
     """What one process takes."""
 
     micro_batch: float  # seconds, forward and backward
+    last_micro_batch: float  # seconds, where the gradients are averaged, too
     update: float  # seconds, of clipping and the optimizers
     evaluation: float  # seconds, of a micro-batch without gradients
     activations: int | None  # bytes, None where the device has no record
@@ -52,7 +53,8 @@ def plan(config: RunConfig) -> str:
         memory = {part: size // shares for part, size in whole.items()}
         measured = None
         here = devices.memory(processes.device)
-        if here is None or sum(memory.values()) < ROOM * here:
+        needed = sum(memory.values())
+        if not processes.max(here is not None and needed > ROOM * here):  # in any of them
             measured = _measure(config, processes)
         lines = [
             *_size(config, parameters, processes.count),
@@ -74,25 +76,21 @@ def memory_by_part(config: RunConfig, parameters: int) -> dict[str, int]:
 
 
 def _measure(config: RunConfig, processes: Processes) -> Measured:
-    devices.make_training_fast()
     device, training = processes.device, config.training
     dtype = devices.select_dtype(training.dtype, device)
-    model = GPT2(
-        config.model,
-        seed=training.seed,
-        attention=training.attention,
-        attention_blocks=training.attention_blocks,
-    ).to(device)
-    if training.compile:
-        model.compile()
-    model.gradient_checkpointing = training.gradient_checkpointing
+    model = make_model(config, None, None, device)
     parallel = parallelize(model, training.parallel, processes, dtype)
     optimizers = make_optimizers(model, config.optimizer)
     shape = (training.micro_batch, config.model.n_positions + 1)
     rows = torch.randint(config.model.vocab_size, shape, generator=torch.Generator().manual_seed(0))
 
     def micro_batch() -> None:
-        parallel.loss(rows).backward()
+        with parallel.averaging(last=False):
+            parallel.loss(rows).backward()
+
+    def last_micro_batch() -> None:
+        with parallel.averaging(last=True):
+            parallel.loss(rows).backward()
 
     def update() -> None:
         clip_gradients(model, config.optimizer.gradient_clip)
@@ -104,11 +102,12 @@ def _measure(config: RunConfig, processes: Processes) -> Measured:
             ids = rows.to(device)
             model.loss(ids[:, :-1], ids[:, 1:])
 
-    micro_batch()  # the first ones compile, and allocate the gradients and the moments
+    last_micro_batch()  # the first ones compile, and allocate the gradients and the moments
     update()
     activations = devices.peak_memory(device, micro_batch)
     return Measured(
         _median_seconds(micro_batch, processes),
+        _median_seconds(last_micro_batch, processes),
         _median_seconds(update, processes),
         _median_seconds(evaluation, processes),
         activations,
@@ -169,7 +168,8 @@ def _time(config: RunConfig, measured: Measured | None, processes: int) -> list[
         return ["time         not measured: the device has too little memory"]
     training, evaluation = config.training, config.evaluation
     rows = training.micro_batch * processes  # of all processes at a time
-    step = config.batch_rows // rows * measured.micro_batch + measured.update
+    before = (config.batch_rows // rows - 1) * measured.micro_batch
+    step = before + measured.last_micro_batch + measured.update
     evaluations = -(-training.steps // evaluation.every)
     val_passes = -(-evaluation.val_tokens // (rows * config.model.n_positions))
     seconds = training.steps * step + evaluations * val_passes * measured.evaluation

@@ -1,7 +1,7 @@
-"""What asks a run to stop: Ctrl-C, SIGTERM or the end of its hours; heeded after the step."""
+"""Why a run stops before its last step: Ctrl-C, SIGTERM, the end of its hours, divergence."""
 
+import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,15 @@ from types import FrameType
 from gpt2.errors import Gpt2Error
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TIME_IS_UP = 1  # beside the numbers of the signals
-SHOW_CURSOR = "\x1b[?25h"
+TIME_IS_UP, DIVERGED = 1000, 1001  # reasons to stop, beside the numbers of the signals
+SHOW_CURSOR = b"\x1b[?25h"
+STDERR = 2
+
+
+class DivergedRunError(Gpt2Error):
+    """Too many steps in a row had a loss or a gradient that is not finite; the run is saved."""
+
+    said_by_all = True  # processes
 
 
 class InterruptedRunError(Gpt2Error):
@@ -21,6 +28,8 @@ class InterruptedRunError(Gpt2Error):
         message: What was saved, and how to go on.
         reason: What `Interruption.reason` said.
     """
+
+    said_by_all = True  # processes
 
     def __init__(self, message: str, reason: int) -> None:
         super().__init__(message)
@@ -54,9 +63,10 @@ def noted_interruption(max_hours: float | None = None) -> Iterator[Interruption]
         interruption.signal_number = number
         for other in SIGNALS:
             signal.signal(other, signal.SIG_DFL)
-        if sys.stderr.isatty():  # which a bar has hidden, and a process that ends at once leaves so
-            sys.stderr.write(SHOW_CURSOR)
-        print("saving after this step; once more ends the run at once", file=sys.stderr)
+        # A handler may come amid a print, so it writes by itself. A bar has hidden the cursor, and
+        # a process that ends at once would leave it so.
+        cursor = SHOW_CURSOR if os.isatty(STDERR) else b""
+        os.write(STDERR, cursor + b"saving after this step; once more ends the run at once\n")
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:

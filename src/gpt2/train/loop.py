@@ -12,19 +12,14 @@ import torch
 from gpt2.checkpoint import TrainingState
 from gpt2.config import RunConfig
 from gpt2.data.batches import Batches
-from gpt2.errors import Gpt2Error
 from gpt2.model.gpt import evaluating
 from gpt2.train.distributed import Parallel, Processes, clip_gradients
 from gpt2.train.evaluations import Evaluation
-from gpt2.train.interruption import Interruption
-from gpt2.train.metrics import Row
+from gpt2.train.interruption import DIVERGED, Interruption
+from gpt2.train.metrics import Record, Row
 from gpt2.train.schedule import learning_rate
 
 MOST_SKIPPED = 10  # steps in a row
-
-
-class DivergedRunError(Gpt2Error):
-    """Too many steps in a row had a loss or a gradient that is not finite."""
 
 
 class Trainer:
@@ -36,7 +31,8 @@ class Trainer:
         optimizers: They update each parameter once.
         scaler: Of the loss, for float16.
         batches: This process's rows of each step.
-        evaluations: What to measure at intervals.
+        held_out: The evaluation of the held-out loss.
+        evaluations: What else to measure at intervals.
         processes: All that take part.
         peak_flops: What the processes could do together, in operations a second, if known.
         state: How far the run is.
@@ -49,6 +45,7 @@ class Trainer:
         optimizers: Sequence[torch.optim.Optimizer],
         scaler: torch.amp.GradScaler,
         batches: Batches,
+        held_out: Evaluation,
         evaluations: Sequence[Evaluation],
         processes: Processes,
         peak_flops: float | None,
@@ -59,17 +56,13 @@ class Trainer:
         self.optimizers = optimizers
         self.scaler = scaler
         self.batches = batches
+        self.held_out = held_out
         self.evaluations = evaluations
         self.processes = processes
         self.peak_flops = peak_flops
         self.state = state
 
-    def train(
-        self,
-        record: Callable[[Row], None],
-        save: Callable[[], None],
-        interruption: Interruption,
-    ) -> int:
+    def train(self, record: Record, save: Callable[[], None], interruption: Interruption) -> int:
         """Take the steps that are left: step, evaluate, save.
 
         Args:
@@ -77,64 +70,33 @@ class Trainer:
             save: Saves the run as it stands.
             interruption: Says whether to stop early.
         Returns:
-            Why it stopped before the last step, as `interruption` says it; 0 at the last step.
-        Raises:
-            DivergedRunError: The run has diverged; it has been saved.
+            Why it stopped: what `interruption` says, or DIVERGED; 0 after the last step.
         """
-        every, last = self.config.checkpoint.every, self.config.training.steps
-        reason = 0
+        last, reason = self.config.training.steps, 0
         with closing(self.batches):
             while (step := self.state.step + 1) <= last and not reason:
                 record(self.take_step())
-                due = step == last or step % every == 0
+                due = step == last or step % self.config.checkpoint.every == 0
                 if step == last or step % self.config.evaluation.every == 0:
                     row = self.evaluate()
                     record(row)
                     due |= self.note_best(row["val_loss"]) and self.config.checkpoint.keep_best
                 reason = int(self.processes.max(interruption.reason))
-                diverged = self.state.skipped >= MOST_SKIPPED
-                if due or reason or diverged:
+                if self.state.skipped >= MOST_SKIPPED:
+                    reason = DIVERGED
+                if due or reason:
                     save()
-                if diverged:
-                    raise DivergedRunError(
-                        f"the last {self.state.skipped} steps, up to step {step}, had a loss or "
-                        "gradient norm that is not finite, and changed no weight; the run is saved "
-                        "and stopped: resume it with a lower learning rate or another dtype"
-                    )
-        return reason if self.state.step < last else 0
+        return reason if self.state.step < last or reason == DIVERGED else 0
 
     def take_step(self) -> Row:
         """Take one optimizer step, unless it is not finite, and return its row of metrics."""
         started = time.perf_counter()
         config, state = self.config.training, self.state
         rate = learning_rate(state.step, config.steps, self.config.optimizer)
-        rows = torch.from_numpy(self.batches.at(state.step))  # (R, T + 1)
-        micro_batches = rows.split(config.micro_batch)
-        losses = []
-        for number, micro_batch in enumerate(micro_batches):
-            # Dropout draws from the global generator. Seeded by what is read, it needs no saving,
-            # and the draws do not depend on how many processes share the step.
-            first_row = self.processes.rank * len(rows) + number * config.micro_batch
-            torch.manual_seed(mix_seeds(config.seed, state.step, first_row))
-            with self.parallel.averaging(number + 1 == len(micro_batches)):
-                loss = self.parallel.loss(micro_batch) / len(micro_batches)
-                self.scaler.scale(loss).backward()
-            losses.append(loss.detach())
-        mean_loss = self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.count
-        for optimizer in self.optimizers:
-            self.scaler.unscale_(optimizer)
-        grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
-        finite = math.isfinite(mean_loss) and math.isfinite(grad_norm)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            if finite:
-                self.scaler.step(optimizer)
-            optimizer.zero_grad()
-        self.scaler.update()
+        loss = self.accumulate_gradients()
+        grad_norm = self.update(rate, may=math.isfinite(loss))
+        finite = math.isfinite(loss) and math.isfinite(grad_norm)
         seconds = time.perf_counter() - started
-        pace = config.batch_tokens / seconds
-        flops = pace * self.parallel.model.flops_per_token()
         self.state = replace(
             state,
             step=state.step + 1,
@@ -142,9 +104,11 @@ class Trainer:
             seconds=state.seconds + seconds,
             skipped=0 if finite else state.skipped + 1,
         )
+        pace = config.batch_tokens / seconds
+        flops = pace * self.parallel.model.flops_per_token()
         row = {
             "step": self.state.step,
-            "loss": mean_loss,
+            "loss": loss,
             "learning_rate": rate,
             "grad_norm": grad_norm,
             "tokens": self.state.tokens,
@@ -154,13 +118,49 @@ class Trainer:
         }
         return row if finite else row | {"skipped": True}
 
+    def accumulate_gradients(self) -> float:
+        """Compute the gradients of the mean loss of the step's rows, and return that loss."""
+        config, step = self.config.training, self.state.step
+        rows = torch.from_numpy(self.batches.at(step))  # (R, T + 1), this process's
+        micro_batches = rows.split(config.micro_batch)
+        losses = []
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            # Dropout draws from the global generator. Seeded by what is read, it needs no saving,
+            # and the draws do not depend on how many processes share the step.
+            first_row = self.processes.rank * len(rows) + (number - 1) * config.micro_batch
+            torch.manual_seed(mix_seeds(config.seed, step, first_row))
+            with self.parallel.averaging(last=number == len(micro_batches)):
+                loss = self.parallel.loss(micro_batch) / len(micro_batches)
+                self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        return self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.count
+
+    def update(self, rate: float, *, may: bool) -> float:
+        """Apply the gradients, if they are finite, and return their global norm.
+
+        Args:
+            rate: The learning rate.
+            may: Whether the loss was finite; the gradients are dropped if not.
+        """
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
+        grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            if may and math.isfinite(grad_norm):
+                self.scaler.step(optimizer)
+            optimizer.zero_grad()
+        self.scaler.update()
+        return grad_norm
+
     @torch.no_grad()
     def evaluate(self) -> Row:
         """Return what the evaluations find, as a row of metrics."""
         started = time.perf_counter()
         row: Row = {"step": self.state.step}
         with evaluating(self.parallel.model), self.parallel.arithmetic():
-            for evaluation in self.evaluations:
+            for evaluation in (self.held_out, *self.evaluations):
                 row |= evaluation(self.parallel.model, self.processes)
         seconds = self.state.evaluation_seconds + time.perf_counter() - started
         self.state = replace(self.state, evaluation_seconds=seconds)

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from llm_tokenizer.text_files import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 Row = dict[str, Any]
+Record = Callable[[Row], None]  # takes the rows as they come
 
 
 class MetricsLog:

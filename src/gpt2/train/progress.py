@@ -3,25 +3,18 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gpt2.train.metrics import Row
+from gpt2.train.metrics import Record, Row
 
 SECONDS_BETWEEN_LINES = 10.0
 SKIPPED = "skipped: its loss or gradient norm is not finite"
 
 
-class Display(Protocol):
-    """Takes the rows of metrics.jsonl as they come."""
-
-    def __call__(self, row: Row) -> None: ...
-
-
 @contextmanager
-def display(first_step: int, steps: int) -> Iterator[Display]:
+def display(first_step: int, steps: int) -> Iterator[Record]:
     """Show a run of `steps` steps that continues after `first_step`, on stderr."""
     console = Console(stderr=True)
     if not console.is_terminal:

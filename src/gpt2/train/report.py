@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.train.metrics import read_metrics
+from gpt2.train.metrics import Row, read_metrics
 from gpt2.visual.figures import draw_loss
 from llm_tokenizer.text_files import write_whole
 
@@ -44,19 +43,20 @@ def write_report(
 
 def _summary(
     config: RunConfig,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Row],
     processes: int,
     references: dict[str, float],
 ) -> list[str]:
     steps = [row for row in rows if row.get("loss") is not None]
     evaluations = [row for row in rows if row.get("val_loss") is not None]
     if not steps or not evaluations:
-        return ["The run has no rows of metrics."]
+        return ["The run has no rows of metrics with finite losses."]
     last = steps[-1]
     best = min(evaluations, key=lambda row: row["val_loss"])
     device = devices.describe(devices.select_device(config.training.device))
     of_processes = f"{processes} processes, each on " if processes > 1 else ""
-    mfu = "" if last["mfu"] is None else f", MFU {median(row['mfu'] for row in steps):.2f}"
+    known = [row["mfu"] for row in steps if row["mfu"] is not None]
+    mfu = f", MFU {median(known):.2f}" if known else ""
     return [
         "| | |",
         "|---|---|",

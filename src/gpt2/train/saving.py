@@ -9,20 +9,21 @@ from threading import Thread
 
 from gpt2 import checkpoint
 from gpt2.checkpoint import Snapshot
+from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
 
 
 class Saver:
     """Writes the snapshots of a run in a thread of its own.
 
-    A failure, such as a full disk, does not end the run: it is told, and the next one is tried. The
+    A failure, such as a full disk, is told and does not end the run: the next one is tried. The
     thread is a daemon, so that a second Ctrl-C need not wait for it; what it leaves is no
     checkpoint, since the name of one comes last.
     """
 
-    def __init__(self, run: Path, keep_last: int) -> None:
+    def __init__(self, run: Path, config: CheckpointConfig) -> None:
         self.run = run
-        self.keep_last = keep_last
+        self.config = config
         self._writing: Future[None] | None = None
 
     def save(self, snapshot: Snapshot) -> None:
@@ -42,22 +43,24 @@ class Saver:
 
     def _write(self, snapshot: Snapshot, writing: Future[None]) -> None:
         try:
-            checkpoint.write(self.run, snapshot, self.keep_last)
-            writing.set_result(None)
+            checkpoint.write(self.run, snapshot)
+            best = snapshot.state.best_step if self.config.keep_best else None
+            checkpoint.prune(self.run, self.config.keep_last, best)
         except BaseException as error:
-            if isinstance(error, CheckpointError):
-                print(f"{error}; training goes on", file=sys.stderr)
             writing.set_exception(error)
+            print(error, file=sys.stderr)  # now, and not when the next one is due
+        else:
+            writing.set_result(None)
 
 
 @contextmanager
-def saving(run: Path, keep_last: int) -> Iterator[Saver]:
+def saving(run: Path, config: CheckpointConfig) -> Iterator[Saver]:
     """Save in the background while the context lasts; at its end, all is written.
 
     Raises:
         CheckpointError: The last one could not be written.
     """
-    saver = Saver(run, keep_last)
+    saver = Saver(run, config)
     try:
         yield saver
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gpt2.config import RunConfig
 from gpt2.errors import ConfigError
-from gpt2.train.metrics import Row
+from gpt2.train.metrics import Record, Row
 from llm_tokenizer.text_files import write_whole
 
 WANDB_ID_FILE = "wandb_id.txt"
@@ -30,7 +30,7 @@ def require_tracker(config: RunConfig) -> None:
 
 
 @contextmanager
-def tracking(config: RunConfig, run: Path, last_step: int) -> Iterator[Callable[[Row], None]]:
+def tracking(config: RunConfig, run: Path, last_step: int) -> Iterator[Record]:
     """Give what takes each row of metrics, as `training.track` asks.
 
     Args:
@@ -50,10 +50,10 @@ def tracking(config: RunConfig, run: Path, last_step: int) -> Iterator[Callable[
         close()
 
 
-Tracker = tuple[Callable[[Row], None], Callable[[], None]]  # takes a row; closes
+Opened = tuple[Record, Callable[[], None]]  # takes the rows; closes
 
 
-def _tensorboard(config: RunConfig, run: Path, last_step: int) -> Tracker:
+def _tensorboard(config: RunConfig, run: Path, last_step: int) -> Opened:
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=last_step + 1)
@@ -69,7 +69,7 @@ def _tensorboard(config: RunConfig, run: Path, last_step: int) -> Tracker:
     return write, writer.close
 
 
-def _wandb(config: RunConfig, run: Path, last_step: int) -> Tracker:
+def _wandb(config: RunConfig, run: Path, last_step: int) -> Opened:
     import wandb
 
     id_file = run / WANDB_ID_FILE

@@ -143,3 +143,10 @@ def test_reading_rows_allocates_no_more_for_more_data(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 8 * 1025 * 8
+
+
+def test_a_run_whose_batch_was_changed_reads_on_where_it_was() -> None:
+    before = RowOrder(rows=10, batch_rows=4, seed=1)
+    after = RowOrder(rows=10, batch_rows=3, seed=1, offset=2 * 4 - 2 * 3)  # changed after two steps
+    rows = np.concatenate([before.at(0), before.at(1), after.at(2)])
+    assert sorted(rows[:10]) == list(range(10))

@@ -23,8 +23,9 @@ from gpt2.train.interruption import InterruptedRunError
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
 
-# With dropout, whose draws do not depend on the number of processes either.
-LOSSES, WEIGHTS = 1e-6, 1e-4  # relative; absolute, at a learning rate of 1e-3
+# With dropout, whose draws do not depend on the number of processes either. Both are relative, of
+# tensors to the largest of their values; steps are of 1e-3 of a weight.
+LOSSES, TENSORS = 1e-6, 1e-3
 
 
 @pytest.fixture
@@ -67,7 +68,8 @@ def assert_close(one: Path, other: Path) -> None:
         tensors, theirs = (load_file(checkpoint.newest(run) / file) for run in (one, other))
         assert tensors.keys() == theirs.keys()
         for name, tensor in tensors.items():
-            torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=WEIGHTS, msg=name)
+            largest = theirs[name].abs().max().item()
+            assert (tensor - theirs[name]).abs().max().item() <= TENSORS * largest, name
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,7 @@ def test_a_run_of_two_stops_on_sigterm_and_goes_on_in_one_and_in_three(
 
 
 @pytest.mark.kills
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds its children in /proc")
 def test_when_a_process_dies_the_others_end_with_a_sentence_and_the_run_resumes(
     config: RunConfig, tmp_path: Path
 ) -> None:
@@ -169,6 +172,14 @@ def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> N
         assert processes.from_first(7) == 7
 
 
+def test_several_processes_without_a_number_each_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ConfigError, match="but RANK not which one .* torchrun"), joined("cpu"):
+        pass
+
+
 def test_each_process_on_gpus_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(ConfigError, match="got at least 3 processes and 2 GPUs"):
@@ -177,7 +188,7 @@ def test_each_process_on_gpus_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert devices.device_of_process(cpu, 5) == cpu
 
 
-def test_float16_is_not_spread_over_processes(model: GPT2) -> None:
+def test_shares_of_parameters_do_not_go_with_float16(model: GPT2) -> None:
     processes = Processes(torch.device("cpu"), rank=0, count=2)
     with pytest.raises(ConfigError, match="fsdp needs dtype bfloat16 or float32, got float16"):
         parallelize(model, "fsdp", processes, torch.float16)

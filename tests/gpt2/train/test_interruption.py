@@ -10,7 +10,7 @@ from gpt2.train.interruption import TIME_IS_UP, InterruptedRunError, noted_inter
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_the_handlers_come_back(
-    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(number)
     with noted_interruption() as interruption:
@@ -19,7 +19,7 @@ def test_the_first_signal_is_noted_and_the_handlers_come_back(
         assert interruption.reason == number
         assert signal.getsignal(number) == signal.SIG_DFL  # so that the next one ends the process
     assert signal.getsignal(number) == before
-    assert "once more ends the run at once" in capsys.readouterr().err
+    assert "once more ends the run at once" in capfd.readouterr().err
     assert InterruptedRunError("", interruption.reason).exit_code == 128 + number
 
 

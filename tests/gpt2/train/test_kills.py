@@ -66,8 +66,9 @@ while kills < 50:
     child = begin()
     time.sleep(random.uniform(0, seconds / 4))
     os.kill(child, signal.SIGKILL)
-    kills += 1
-    if ended(child) and kills < 50:
+    if not ended(child):
+        kills += 1
+    elif kills < 50:
         shutil.rmtree(run)
 while not ended(begin()):
     pass

@@ -15,18 +15,18 @@ from gpt2.data.batches import TokenStream
 from gpt2.data.token_data import open_shards
 from gpt2.model.gpt import GPT2Network
 from gpt2.pretrained import GPT2
+from gpt2.train.building import build
 from gpt2.train.distributed import Processes
 from gpt2.train.loop import Trainer, mix_seeds
 from gpt2.train.metrics import read_metrics
-from gpt2.train.run import build, start
+from gpt2.train.run import start
 
 NO_DROPOUT = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
 
 
 def at_the_start(config: RunConfig) -> Trainer:
     data = open_shards(config.data.directory)
-    state = TrainingState(step=0, tokens=0, seconds=0.0)
-    return build(config, data, state, None, Processes(torch.device("cpu")), [])
+    return build(config, data, TrainingState(), None, Processes(torch.device("cpu")), [])
 
 
 @pytest.fixture
@@ -112,11 +112,24 @@ def test_validation_is_the_loss_over_the_first_held_out_rows(
     assert read_metrics(tmp_path)[-1]["val_loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_dropout_depends_on_seed_step_and_row() -> None:
+def test_seeds_of_seed_step_and_row_differ() -> None:
     seeds = {
         mix_seeds(seed, step, row) for seed in range(9) for step in range(9) for row in range(9)
     }
     assert len(seeds) == 9**3
+
+
+def test_dropout_draws_by_what_is_read_and_by_nothing_else(config: RunConfig) -> None:
+    norms = []
+    for _ in range(2):
+        trainer = at_the_start(config)
+        torch.rand(len(norms) + 1)  # draws of others, which differ
+        norms.append([trainer.take_step()["grad_norm"] for _ in range(2)])
+        trainer.batches.close()
+    assert norms[0] == norms[1]
+    other = at_the_start(replace(config, training=replace(config.training, micro_batch=4)))
+    assert other.take_step()["grad_norm"] != norms[0][0]  # two rows of a micro-batch drew apart
+    other.batches.close()
 
 
 def test_float16_scales_the_loss_and_steps_over_an_overflow(config: RunConfig) -> None:
@@ -127,6 +140,12 @@ def test_float16_scales_the_loss_and_steps_over_an_overflow(config: RunConfig) -
     assert trainer.scaler.get_scale() == 2.0**119
     assert torch.equal(trainer.parallel.model.wte.weight, before)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    assert "skipped" not in trainer.take_step()
+    row = trainer.take_step()
+    assert "skipped" not in row
+    exact = at_the_start(config)
+    exact.take_step()  # whose rows the overflow has taken
+    exact.parallel.model.load_state_dict(at_the_start(config).parallel.model.state_dict())
+    assert row["grad_norm"] == pytest.approx(exact.take_step()["grad_norm"], rel=1e-2)
+    exact.batches.close()
     assert not torch.equal(trainer.parallel.model.wte.weight, before)
     trainer.batches.close()

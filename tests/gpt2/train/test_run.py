@@ -1,5 +1,4 @@
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -22,11 +21,11 @@ from gpt2.data.token_data import open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError, InputError
 from gpt2.model.gpt import GPT2Network
 from gpt2.pretrained import GPT2
+from gpt2.train.building import resolve, shaped_as_source
 from gpt2.train.distributed import Processes
-from gpt2.train.interruption import InterruptedRunError
-from gpt2.train.loop import DivergedRunError
+from gpt2.train.interruption import DivergedRunError, InterruptedRunError
 from gpt2.train.metrics import read_metrics
-from gpt2.train.run import resolve, resume, shaped_as_source, start
+from gpt2.train.run import resume, start
 from llm_tokenizer import Tokenizer
 
 NO_DROPOUT = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
@@ -215,6 +214,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_left_as_it_is(
     assert len(names(tmp_path)) == 3
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit there")
 def test_a_full_disk_loses_neither_the_run_nor_the_last_checkpoint(
     config: RunConfig, tmp_path: Path, assert_same_run: SameRun
 ) -> None:
@@ -229,8 +229,7 @@ def test_a_full_disk_loses_neither_the_run_nor_the_last_checkpoint(
         preexec_fn=partial(_limit_files, weights.stat().st_size // 2),
     )
     assert limited.returncode == 1
-    assert "could not save" in limited.stderr
-    assert "training goes on" in limited.stderr
+    assert limited.stderr.count("could not save") == 4  # the third and fourth are one
     assert "go on after the checkpoint before it with: gpt2 train --resume" in limited.stderr
     assert names(tmp_path / "run") == ["step_00000001"]
     assert not list((tmp_path / "run/checkpoints").glob("*.partial"))
@@ -241,6 +240,8 @@ def test_a_full_disk_loses_neither_the_run_nor_the_last_checkpoint(
 def _limit_files(size: int) -> None:
     """Let no file grow beyond a size, as if the disk were full."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    import resource
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -297,20 +298,39 @@ def test_a_run_whose_batch_was_changed_reads_on_where_it_was(
 
 
 @pytest.mark.parametrize(
-    ("section", "settings"), [("model", {"n_head": 3}), ("optimizer", {"kind": "muon"})], ids=str
+    ("section", "settings"),
+    [
+        ("model", {"n_head": 3}),
+        ("model", {"n_positions": 8}),
+        ("model", {"n_layer": 3}),
+        ("optimizer", {"kind": "muon"}),
+    ],
+    ids=str,
 )
-def test_what_does_not_fit_the_state_is_refused_even_if_named(
+def test_what_does_not_fit_weights_and_optimizer_is_refused_even_if_named(
     config: RunConfig, tmp_path: Path, section: str, settings: dict[str, Any]
 ) -> None:
     start(config, tmp_path)
-    other = changed(config, section, **settings)
-    names = ["model.n_head", "optimizer.kind"]
-    if section == "model":  # the heads share one projection: other heads are other mathematics
-        with pytest.raises(ConfigError, match=r"model.n_head was 2, is 3"):
-            resume(tmp_path, other)
-    else:
-        with pytest.raises(CheckpointError, match="whose state does not fit"):
-            resume(tmp_path, other, allow_changes=names)
+    name = f"{section}.{next(iter(settings))}"
+    with pytest.raises(ConfigError, match=f"{name} cannot change in a run.* start one with --init"):
+        resume(tmp_path, changed(config, section, **settings), allow_changes=[name])
+
+
+def test_a_setting_that_there_is_not_cannot_be_allowed(config: RunConfig, tmp_path: Path) -> None:
+    start(config, tmp_path)
+    with pytest.raises(ConfigError, match="got optimizer.learning_rte; known: .*learning_rate"):
+        resume(tmp_path, allow_changes=["optimizer.learning_rte"])
+
+
+def test_two_processes_do_not_train_one_run(config: RunConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "run")
+
+    def try_the_same(*_: object) -> dict[str, Any]:
+        with pytest.raises(CheckpointError, match="another process trains the run in"):
+            resume(tmp_path / "other")
+        return {}
+
+    start(config, tmp_path / "other", evaluations=[try_the_same])
 
 
 def test_a_run_on_other_tokens_is_not_resumed(
@@ -361,6 +381,26 @@ def test_the_newest_and_the_best_checkpoints_are_kept(
     assert names(tmp_path) == ["step_00000002", "step_00000003", "step_00000006"]
 
 
+def test_the_best_checkpoint_is_not_kept_if_not_asked_for(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    found = iter([4.0, 5.0, 6.0])
+    config = replace(
+        config, checkpoint=replace(config.checkpoint, every=3, keep_last=1, keep_best=False)
+    )
+    start(config, tmp_path, evaluations=[lambda *_: {"val_loss": next(found)}])
+    assert names(tmp_path) == ["step_00000006"]
+
+
+def test_checkpoints_without_settings_are_not_trained_over(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    start(config, tmp_path)
+    (tmp_path / "config.toml").unlink()
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        start(config, tmp_path)
+
+
 def test_transformers_opens_every_checkpoint_of_a_run(config: RunConfig, tmp_path: Path) -> None:
     start(config, tmp_path)
     ids = torch.tensor([[5, 6, 7]])
@@ -406,7 +446,7 @@ def test_weights_of_another_vocabulary_are_refused(
     small = GPT2Config(vocab_size=300, n_embd=4, n_layer=1, n_head=1)
     GPT2(small, tokenizer=other).save_pretrained(tmp_path / "other")
     config = changed(config, "training", init_from=str(tmp_path / "other"))
-    with pytest.raises(InputError, match="prepare the text with: gpt2 prepare .* --tokenizer"):
+    with pytest.raises(InputError, match="training.init_from must be a model with the vocabulary"):
         start(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -471,7 +511,7 @@ def test_a_reference_of_another_vocabulary_is_refused_at_once(
     other = Tokenizer.train(["some other text, " * 9], 270)
     model = GPT2(GPT2Config(vocab_size=300, n_embd=4, n_layer=1, n_head=1), tokenizer=other)
     model.save_pretrained(tmp_path / "other")
-    with pytest.raises(InputError, match="evaluation.reference must know the vocabulary"):
+    with pytest.raises(InputError, match="evaluation.reference must be a model with the vocab"):
         start(changed(config, "evaluation", reference=str(tmp_path / "other")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -5,13 +5,14 @@ import pytest
 
 from gpt2 import checkpoint
 from gpt2.checkpoint import Snapshot, TrainingState
+from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
 from gpt2.pretrained import GPT2
 from gpt2.train.saving import saving
 
 
 def snapshot(model: GPT2, step: int) -> Snapshot:
-    return Snapshot(model, {}, [], TrainingState(step=step, tokens=0, seconds=0.0))
+    return Snapshot(model, {}, [], TrainingState(step=step))
 
 
 def test_a_checkpoint_is_written_while_the_caller_goes_on_and_never_two_at_once(
@@ -19,15 +20,15 @@ def test_a_checkpoint_is_written_while_the_caller_goes_on_and_never_two_at_once(
 ) -> None:
     write, go_on, writing, most = checkpoint.write, threading.Event(), [], []
 
-    def slow_write(run: Path, taken: Snapshot, keep_last: int) -> None:
+    def slow_write(run: Path, taken: Snapshot) -> None:
         writing.append(taken.state.step)
         most.append(len(writing))
         assert go_on.wait(60)
-        write(run, taken, keep_last)
+        write(run, taken)
         writing.remove(taken.state.step)
 
     monkeypatch.setattr("gpt2.checkpoint.write", slow_write)
-    with saving(tmp_path, keep_last=2) as saver:
+    with saving(tmp_path, CheckpointConfig(keep_last=2)) as saver:
         saver.save(snapshot(model, 1))  # returns, although nothing is written yet
         assert checkpoint.steps(tmp_path) == []
         go_on.set()
@@ -42,19 +43,19 @@ def test_a_failure_is_told_and_does_not_end_the_run_but_the_last_one_does(
 ) -> None:
     write, fails = checkpoint.write, iter([True, False, True])
 
-    def sometimes(run: Path, taken: Snapshot, keep_last: int) -> None:
+    def sometimes(run: Path, taken: Snapshot) -> None:
         if next(fails):
             raise CheckpointError("could not save it: No space left on device")
-        write(run, taken, keep_last)
+        write(run, taken)
 
     monkeypatch.setattr("gpt2.checkpoint.write", sometimes)
     with (
         pytest.raises(CheckpointError, match="No space left on device; make room, and go on"),
-        saving(tmp_path, keep_last=2) as saver,
+        saving(tmp_path, CheckpointConfig(keep_last=2)) as saver,
     ):
         saver.save(snapshot(model, 1))
         saver.wait()
-        assert "No space left on device; training goes on" in capsys.readouterr().err
+        assert "No space left on device" in capsys.readouterr().err
         saver.save(snapshot(model, 2))
         saver.save(snapshot(model, 3))
     assert [path.name for path in checkpoint.steps(tmp_path)] == ["step_00000002"]

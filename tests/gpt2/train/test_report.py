@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from gpt2.config import RunConfig
+from gpt2.train.report import write_report
+
+STEP = (
+    '{"step": %d, "loss": %s, "tokens": 64, "tokens_per_second": 9.0, "mfu": %s, "seconds": 2.0}\n'
+)
+VAL = '{"step": 2, "val_loss": %s, "val_tokens": 48, "seconds": 0.5}\n'
+
+
+def report(config: RunConfig, run: Path, metrics: str) -> str:
+    (run / "config.toml").write_text(config.to_toml())
+    (run / "metrics.jsonl").write_text(metrics)
+    write_report(run, references={"another": 2.5}, processes=2)
+    return (run / "report.md").read_text()
+
+
+def test_a_run_that_changed_its_device_has_the_mfu_where_it_is_known(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    told = report(config, tmp_path, STEP % (1, 3.0, "null") + STEP % (2, 2.0, 0.25) + VAL % 2.25)
+    assert "| speed | 32 tokens/s, MFU 0.25 |" in told
+    assert "| another | 2.5000 nats/token |" in told
+    assert "| hardware | 2 processes, each on " in told
+    assert "| held-out loss, best | 2.2500 nats/token, step 2 |" in told
+
+
+def test_steps_that_were_not_finite_are_counted_and_not_drawn(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    skipped = STEP % (2, "null", 0.25)
+    skipped = skipped.replace("}", ', "skipped": true}')
+    told = report(config, tmp_path, STEP % (1, 3.0, "null") + skipped + VAL % 2.25)
+    assert "| steps | 2 of 6 |" in told
+    assert "| steps skipped, not finite | 1 |" in told
+    assert "| training loss, last step | 3.0000 nats/token |" in told
+
+
+def test_a_run_without_a_finite_loss_has_a_report(config: RunConfig, tmp_path: Path) -> None:
+    told = report(config, tmp_path, STEP % (1, "null", "null") + VAL % "null")
+    assert "no rows of metrics with finite losses" in told
