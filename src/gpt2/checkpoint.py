@@ -104,7 +104,10 @@ def write(run: Path, snapshot: Snapshot) -> Path:
     partial = final.with_name(final.name + PARTIAL)
     try:
         for stale in folder.glob("*" + PARTIAL):  # of a start that was cut short
-            shutil.rmtree(stale)
+            if stale.is_dir() and not stale.is_symlink():
+                shutil.rmtree(stale)
+            else:
+                stale.unlink()
         _write_files(partial, snapshot)
         partial.replace(final)
         sync(folder)

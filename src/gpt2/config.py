@@ -24,6 +24,7 @@ OptimizerKind = Literal["adamw", "muon"]
 Parallelism = Literal["ddp", "fsdp"]
 Tracker = Literal["tensorboard", "wandb"]
 
+MOST_STEPS = 10**8 - 1  # eight digits, as the names of checkpoints have them
 LARGEST_SIZE = 2**24  # of any dimension: far beyond every model, and products stay below 2**63
 
 
@@ -291,6 +292,9 @@ class TrainingConfig:
         for name in ("steps", "batch_tokens", "micro_batch"):
             value = getattr(self, name)
             _check(value >= 1, f"training.{name} must be at least 1", value)
+            most = 2**40 if name == "batch_tokens" else MOST_STEPS
+            _check(value <= most, f"training.{name} must be at most {most}", value)
+        _check(self.init_from != "", "training.init_from must name a model", self.init_from)
         check_seed("training.seed", self.seed)
         _check_choice("training.dtype", self.dtype, Dtype)
         _check_choice("training.attention", self.attention, AttentionBackend)
@@ -337,6 +341,8 @@ class OptimizerConfig:
         for name in ("min_learning_rate", "warmup_steps", "weight_decay", "epsilon"):
             value = getattr(self, name)
             _check(value >= 0, f"optimizer.{name} must be at least 0", value)
+        fits = self.warmup_steps <= MOST_STEPS
+        _check(fits, f"optimizer.warmup_steps must be at most {MOST_STEPS}", self.warmup_steps)
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             _check(0 <= value < 1, f"optimizer.{name} must be at least 0 and below 1", value)
@@ -361,6 +367,9 @@ class EvaluationConfig:
         for name in ("every", "val_tokens", "sample_tokens"):
             value = getattr(self, name)
             _check(value >= 1, f"evaluation.{name} must be at least 1", value)
+        fits = all(self.sample_prompts)
+        _check(fits, "evaluation.sample_prompts must not be empty", self.sample_prompts)
+        _check(self.reference != "", "evaluation.reference must name a model", self.reference)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,6 +400,10 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
+        try:
+            self.to_toml().encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"a setting must be text in Unicode, got {error.object!r}") from None
         if self.training.init_from is None:  # else the shape is that of the model there
             self.check_batch()
 
@@ -585,7 +598,7 @@ def _toml(value: Any) -> str:
     """Return a setting as TOML writes it: as JSON does, but for infinity."""
     if isinstance(value, float):
         return repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _known(table: Mapping[str, Any], what: str, name: Any) -> Any:

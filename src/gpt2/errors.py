@@ -13,6 +13,10 @@ class InputError(Gpt2Error, ValueError):
     """Token ids or a text that the model cannot take."""
 
 
+class NotFiniteError(Gpt2Error):
+    """What a model computes is not finite: its weights have diverged."""
+
+
 class DataError(Gpt2Error):
     """Text or token shards that are missing, damaged or too few."""
 

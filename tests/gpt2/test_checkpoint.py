@@ -175,6 +175,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
 ) -> None:
     partial = tmp_path / "checkpoints/step_00000008.partial"
     partial.mkdir()
+    partial.with_name("x.partial").touch()
     assert checkpoint.newest(tmp_path) == saved
     state = dataclasses.replace(STATE, step=9)
     save(tmp_path, model, trained(model, "adamw"), state)

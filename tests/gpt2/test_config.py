@@ -65,7 +65,7 @@ UNUSUAL = RunConfig(
         gradient_clip=float("inf"),
     ),
     evaluation=EvaluationConfig(
-        every=9, val_tokens=64, sample_prompts=("a", '"'), sample_tokens=5, reference="gpt2"
+        every=9, val_tokens=64, sample_prompts=("a", '"\x7f\n'), sample_tokens=5, reference="gpt2"
     ),
     checkpoint=CheckpointConfig(every=11, keep_last=3, keep_best=False),
 )
@@ -130,6 +130,10 @@ def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None
         ("[training]\nmax_hours = true", "training.max_hours must be float or NoneType, got True"),
         ("[data]\ntrain_tokens = 9", "data.train_tokens must be at least n_positions, 1024, got 9"),
         ("[evaluation]\nsample_prompts = [1]", r"sample_prompts must be a list of str, got \[1\]"),
+        ('[evaluation]\nsample_prompts = ["a", ""]', "sample_prompts must not be empty"),
+        ('[evaluation]\nreference = ""', "evaluation.reference must name a model"),
+        ('[training]\ninit_from = ""', "training.init_from must name a model"),
+        ("[training]\nsteps = 100_000_000", "training.steps must be at most 99999999"),
         ('[training]\ntrack = "paper"', "training.track must be tensorboard or wandb or NoneType"),
         ('[training]\ndtype = "half"', "training.dtype must be auto or float32 or bfloat16"),
         ("[training]\nbatch_tokens = 9000", "multiple of .* 8192, got 9000; .* 8192 or 16384"),

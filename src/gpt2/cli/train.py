@@ -45,7 +45,7 @@ class Train:
             return
         from gpt2.train.run import resume, start
 
-        if self.resume:
+        if self.resume is not None:
             directory = self.resume
             allowed = [_setting(name) for name in self.allow_changes.split(",") if name]
             resume(directory, self.config, allow_changes=allowed)
@@ -65,21 +65,24 @@ def _read(args: list[str]) -> Train:
     """Return the settings: defaults, then the recipe or the run's own, then the flags."""
     recipe, preset = take_flag(args, "--recipe"), take_flag(args, "--model.preset")
     run = take_flag(args, "--resume")
-    if run and (recipe or preset):
+    if run is not None and (recipe or preset):
         raise UsageError("--resume takes the settings of the run: give no recipe and no preset")
-    settings = Path(run) / SETTINGS_FILE if run else Path(recipe) if recipe else None
-    config = (
-        RunConfig.from_toml(settings) if settings and (recipe or settings.exists()) else RunConfig()
-    )
+    config = RunConfig()
+    if recipe:
+        config = RunConfig.from_toml(Path(recipe))
+    elif run is not None and (Path(run) / SETTINGS_FILE).exists():
+        config = RunConfig.from_toml(Path(run) / SETTINGS_FILE)
     if preset:
         config = replace(config, model=config.model.with_preset(preset))
     default = Train(
-        recipe=Path(recipe) if recipe else None, resume=Path(run) if run else None, config=config
+        recipe=Path(recipe) if recipe else None,
+        resume=None if run is None else Path(run),
+        config=config,
     )
     command: Train = parse(Train, args, verb="train", default=default)
-    if command.resume and command.out:
+    if command.resume is not None and command.out:
         raise UsageError("--resume continues a run in its own directory: give no --out")
-    if command.allow_changes and not command.resume:
+    if command.allow_changes and command.resume is None:
         raise UsageError("--allow-changes goes with --resume")
     return command
 

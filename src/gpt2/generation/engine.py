@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from gpt2.config import GenerationConfig
-from gpt2.errors import InputError
+from gpt2.errors import InputError, NotFiniteError
 from gpt2.generation.sampling import next_token
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
@@ -39,6 +39,7 @@ def generate(
         where the model has no tokenizer.
     Raises:
         InputError: A prompt is empty, or is a text and the model has no tokenizer.
+        NotFiniteError: The logits are not finite.
     """
     generator = torch.Generator()
     if config.seed is None:
@@ -70,6 +71,11 @@ def _continue(
     for _ in range(config.max_new_tokens):
         context = ids[:, -model.config.n_positions :]
         logits = model(context)[:, -1, : model.readable_ids].float()  # (B, V)
+        if not logits.isfinite().all():
+            raise NotFiniteError(
+                "the model's logits must be finite to draw from, got others: its weights have "
+                "diverged; take those of an earlier checkpoint"
+            )
         drawn = next_token(logits, config.temperature, config.top_k, generator)
         chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
         ids = torch.cat([ids, drawn[:, None]], dim=1)

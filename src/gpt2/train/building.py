@@ -12,7 +12,7 @@ from gpt2.checkpoint import TrainingState
 from gpt2.config import GPT2Config, RunConfig
 from gpt2.data.batches import Batches, TokenStream
 from gpt2.data.token_data import TokenData
-from gpt2.errors import InputError
+from gpt2.errors import ConfigError, InputError
 from gpt2.model_hub import CONFIG_FILE, locate
 from gpt2.pretrained import GPT2, read_tokenizer
 from gpt2.train.distributed import Processes, parallelize
@@ -47,6 +47,8 @@ def shaped_as_source(config: RunConfig) -> RunConfig:
     shape = GPT2Config.from_hugging_face(read_json(locate(source) / CONFIG_FILE))
     if Path(source).is_dir():
         source = str(Path(source).resolve())
+        if (Path(source) / checkpoint.MANIFEST_FILE).exists():
+            checkpoint.verify(Path(source))
     ours = config.model
     model = replace(
         shape,
@@ -86,7 +88,13 @@ def build(
     held_out = held_out_loss(val_rows, config.evaluation.val_tokens, micro_batch)
     drawn = samples(config.evaluation.sample_prompts, config.evaluation.sample_tokens)
     if (reference := config.evaluation.reference) is not None:  # now, and not at the end of the run
-        require_vocabulary(reference, data.tokenizer, "evaluation.reference")
+        shape = require_vocabulary(reference, data.tokenizer, "evaluation.reference")
+        if shape.n_positions < length or shape.vocab_size < data.tokenizer.n_vocab:
+            raise ConfigError(
+                f"evaluation.reference must have at least {length} positions and "
+                f"{data.tokenizer.n_vocab} tokens, {reference} has {shape.n_positions} and "
+                f"{shape.vocab_size}"
+            )
     dtype = devices.select_dtype(config.training.dtype, processes.device)
     peak = processes.sum(devices.peak_flops(processes.device, dtype) or math.nan)
     model = make_model(config, data.tokenizer, source, processes.device)
@@ -156,18 +164,18 @@ def make_model(
     return model
 
 
-def require_vocabulary(name: str, tokenizer: Tokenizer, setting: str) -> None:
-    """Make sure that a model knows the vocabulary of the data.
+def require_vocabulary(name: str, tokenizer: Tokenizer, setting: str) -> GPT2Config:
+    """Make sure that a model knows the vocabulary of the data, and return its shape.
 
     Raises:
         InputError: It has another; the model and the setting that names it are told.
     """
     directory = locate(checkpoint.model_directory(name))
-    known = read_tokenizer(
-        directory, GPT2Config.from_hugging_face(read_json(directory / CONFIG_FILE))
-    )
+    shape = GPT2Config.from_hugging_face(read_json(directory / CONFIG_FILE))
+    known = read_tokenizer(directory, shape)
     if known is not None and known.fingerprint != tokenizer.fingerprint:
         raise InputError(
             f"{setting} must be a model with the vocabulary of the data, {name} has another; "
             f"prepare the text with: gpt2 prepare ... --tokenizer {name}"
         )
+    return shape

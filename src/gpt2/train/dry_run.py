@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from statistics import median
 
 import torch
@@ -174,7 +173,7 @@ def _time(config: RunConfig, measured: Measured | None, processes: int) -> list[
     val_passes = -(-evaluation.val_tokens // (rows * config.model.n_positions))
     seconds = training.steps * step + evaluations * val_passes * measured.evaluation
     return [
-        f"time         {timedelta(seconds=round(seconds))} by {measured.micro_batch:.3f} s a "
+        f"time         {seconds / 3600:,.1f} hours by {measured.micro_batch:.3f} s a "
         f"micro-batch, {measured.update:.3f} s an update and {measured.evaluation:.3f} s a "
         f"micro-batch of evaluation; {training.batch_tokens / step:,.0f} tokens/s"
     ]

@@ -10,6 +10,7 @@ import torch
 
 from gpt2.config import GenerationConfig
 from gpt2.data.batches import TokenStream
+from gpt2.errors import NotFiniteError
 from gpt2.generation.engine import generate
 from gpt2.pretrained import GPT2
 from gpt2.train.distributed import Processes
@@ -53,7 +54,10 @@ def samples(prompts: Sequence[str], tokens: int) -> Evaluation:
     def evaluate(model: GPT2, processes: Processes) -> Row:
         if not prompts:
             return {}
-        texts = [sample.text for sample in generate(model, prompts, config)]
+        try:
+            texts = [sample.text for sample in generate(model, prompts, config)]
+        except NotFiniteError:  # the loss tells it
+            return {}
         pairs = zip(prompts, texts, strict=True)
         return {"samples": [{"prompt": prompt, "text": text} for prompt, text in pairs]}
 

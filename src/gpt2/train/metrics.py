@@ -80,7 +80,9 @@ def read_metrics(run: Path) -> list[Row]:
         if (row := _parse(line)) is not None:
             rows.append(row)
         elif number < len(lines):
-            raise CheckpointError(f"{path}, line {number} is not a row of metrics: {line[:40]!r}")
+            raise CheckpointError(
+                f"{path}, line {number} is not a row of metrics: {line[:40]!r}; remove that line"
+            )
     return rows
 
 

@@ -1,10 +1,12 @@
 """A training run and its directory: how it is started, and how it goes on after it was stopped."""
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -26,7 +28,7 @@ from gpt2.train.interruption import (
     InterruptedRunError,
     noted_interruption,
 )
-from gpt2.train.loop import Trainer
+from gpt2.train.loop import MOST_SKIPPED, Trainer
 from gpt2.train.metrics import MetricsLog, Record, Row
 from gpt2.train.progress import display
 from gpt2.train.report import write_report
@@ -35,6 +37,7 @@ from gpt2.train.tracking import tracking
 from llm_tokenizer.text_files import write_whole
 
 LOCK_FILE = ".lock"
+ACCEPTED_FILE = ".accepted.json"  # the settings that the last start went on with, and from where
 
 
 def start(config: RunConfig, run: Path, evaluations: Sequence[Evaluation] = ()) -> None:
@@ -97,8 +100,16 @@ def resume(
         directory = _newest_intact(run, processes)
         if directory:
             state = checkpoint.read_state(directory)
+            if state.skipped >= MOST_SKIPPED:  # it was stopped for that; now it has new chances
+                state = replace(state, skipped=0)
             _check_same_data(data, state, config, run)
-            _check_changes(directory, state, config, allow_changes, processes)
+            saved = _accepted_settings(run, state) or state.settings
+            _check_changes(directory, saved, config, allow_changes, processes)
+            if config.training.steps < state.step:
+                raise ConfigError(
+                    f"training.steps must be at least the {state.step} that {run} has taken, got "
+                    f"{config.training.steps}"
+                )
         source = str(directory) if directory else config.training.init_from
         trainer = build(config, data, state, source, processes, evaluations)
         if directory:
@@ -118,6 +129,9 @@ def _train(trainer: Trainer, run: Path) -> int:
     """Take the steps that are left, write down what comes of them, and return why it stopped."""
     config, first = trainer.config, trainer.processes.is_first
     if first:
+        (run / checkpoint.CHECKPOINTS).mkdir(exist_ok=True)
+        accepted = {"step": trainer.state.step, "settings": config.to_sections()}
+        write_whole(run / ACCEPTED_FILE, json.dumps(accepted).encode())
         write_whole(run / SETTINGS_FILE, config.to_toml().encode())
         checkpoint.set_aside_after(run, trainer.state.step)
     with (
@@ -161,8 +175,9 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
     if reason == DIVERGED:
         raise DivergedRunError(
             f"the last {trainer.state.skipped} steps, up to step {step}, had a loss or gradient "
-            "norm that is not finite, and changed no weight; the run is saved and stopped: with a "
-            f"lower learning rate or another dtype, {go_on}"
+            "norm that is not finite, and changed no weight; the run is saved and stopped. With a "
+            f"lower rate {go_on} --learning-rate ... --allow-changes optimizer.learning_rate; to "
+            "go back further, move the newest checkpoints away first"
         )
     if reason:
         told = "its hours are over" if reason == TIME_IS_UP else "stopped"
@@ -218,15 +233,27 @@ def _check_same_data(data: TokenData, state: TrainingState, config: RunConfig, r
         )
 
 
+def _accepted_settings(run: Path, state: TrainingState) -> dict[str, Any] | None:
+    """Return the settings that an earlier start went on with from this step, if any.
+
+    It was ended before its first checkpoint; what it accepted need not be named again.
+    """
+    try:
+        accepted = json.loads((run / ACCEPTED_FILE).read_text(encoding="utf-8"))
+        return accepted["settings"] if accepted["step"] == state.step else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def _check_changes(
     directory: Path,
-    state: TrainingState,
+    settings: dict[str, Any],
     config: RunConfig,
     allowed: Sequence[str],
     processes: Processes,
 ) -> None:
     """Tell which settings differ from a checkpoint's, and refuse those that must not."""
-    saved = RunConfig.from_sections(state.settings, str(directory / checkpoint.STATE_FILE))
+    saved = RunConfig.from_sections(settings, str(directory / checkpoint.STATE_FILE))
     if unknown := [name for name in allowed if name not in saved.names()]:
         raise ConfigError(
             f"--allow-changes must name settings such as optimizer.learning_rate, got "

@@ -44,8 +44,10 @@ class Saver:
     def _write(self, snapshot: Snapshot, writing: Future[None]) -> None:
         try:
             checkpoint.write(self.run, snapshot)
-            best = snapshot.state.best_step if self.config.keep_best else None
-            checkpoint.prune(self.run, self.config.keep_last, best)
+            state = snapshot.state
+            if not state.skipped:  # else the run may have to go back to one before
+                best = state.best_step if self.config.keep_best else None
+                checkpoint.prune(self.run, self.config.keep_last, best)
         except BaseException as error:
             writing.set_exception(error)
             print(error, file=sys.stderr)  # now, and not when the next one is due

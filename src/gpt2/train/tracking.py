@@ -75,14 +75,20 @@ def _wandb(config: RunConfig, run: Path, last_step: int) -> Opened:
     id_file = run / WANDB_ID_FILE
     if last_step == 0 or not id_file.exists():  # a resumed run goes on under the id that it has
         write_whole(id_file, secrets.token_hex(4).encode())
-    started = wandb.init(
-        project="gpt2-from-scratch",
-        name=run.resolve().name,
-        id=id_file.read_text(),
-        resume="allow",
-        dir=str(run),
-        config=config.to_sections(),
-    )
+    try:
+        started = wandb.init(
+            project="gpt2-from-scratch",
+            name=run.resolve().name,
+            id=id_file.read_text(),
+            resume="allow",
+            dir=str(run),
+            config=config.to_sections(),
+        )
+    except wandb.Error as error:  # no key, no network
+        raise ConfigError(
+            f"training.track wandb: {error} Or keep the metrics here with WANDB_MODE=offline, and "
+            f"go on with: gpt2 train --resume {run}"
+        ) from None
     started.define_metric("*", step_metric="step")
 
     def write(row: Row) -> None:

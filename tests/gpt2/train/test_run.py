@@ -287,6 +287,29 @@ def test_changes_of_the_mathematics_are_refused_unless_named(
     assert losses(tmp_path)[1:] != []
 
 
+def test_an_accepted_change_need_not_be_named_again_after_a_kill(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InterruptedRunError):
+        start(changed(config, "training", max_hours=1e-9), tmp_path)
+    other = changed(config, "optimizer", learning_rate=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr("gpt2.train.loop.Trainer.take_step", lambda trainer: None)
+        with pytest.raises(TypeError):  # as good as killed
+            resume(tmp_path, other, allow_changes=["optimizer.learning_rate"])
+    resume(tmp_path)
+    assert max(row.get("learning_rate", 0) for row in read_metrics(tmp_path)) == 0.5
+    with pytest.raises(ConfigError, match="accept that with --allow-changes optimizer.beta1"):
+        resume(tmp_path, changed(other, "optimizer", beta1=0.5))
+
+
+def test_a_run_cannot_end_before_what_it_has_done(config: RunConfig, tmp_path: Path) -> None:
+    start(config, tmp_path)
+    shorter = changed(config, "training", steps=3)
+    with pytest.raises(ConfigError, match="steps must be at least the 6 that .* has taken, got 3"):
+        resume(tmp_path, shorter, allow_changes=["training.steps"])
+
+
 def test_a_run_whose_batch_was_changed_reads_on_where_it_was(
     config: RunConfig, tmp_path: Path
 ) -> None:
@@ -439,6 +462,16 @@ def test_weights_of_transformers_train_on(config: RunConfig, tmp_path: Path) -> 
     assert GPT2.from_pretrained(checkpoint.newest(tmp_path / "run")).config.n_head == 3
 
 
+def test_a_damaged_checkpoint_is_not_begun_with(config: RunConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "first")
+    weights = checkpoint.newest(tmp_path / "first") / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-9] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match="model.safetensors is damaged"):
+        start(changed(config, "training", init_from=str(tmp_path / "first")), tmp_path / "second")
+
+
 def test_weights_of_another_vocabulary_are_refused(
     config: RunConfig, tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
@@ -516,6 +549,15 @@ def test_a_reference_of_another_vocabulary_is_refused_at_once(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_reference_with_too_few_positions_is_refused_at_once(
+    config: RunConfig, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    small = GPT2Config(vocab_size=300, n_positions=8, n_embd=4, n_layer=1, n_head=1)
+    GPT2(small, tokenizer=tokenizer).save_pretrained(tmp_path / "short")
+    with pytest.raises(ConfigError, match="at least 16 positions and 300 tokens, .* has 8 and 300"):
+        start(changed(config, "evaluation", reference=str(tmp_path / "short")), tmp_path / "run")
+
+
 # Steps that are not finite
 
 
@@ -549,5 +591,33 @@ def test_after_ten_in_a_row_the_run_is_saved_and_stopped(config: RunConfig, tmp_
     rows = [row for row in read_metrics(tmp_path) if "loss" in row]
     assert [row.get("skipped") for row in rows[-11:]] == [None] + 10 * [True]
     assert checkpoint.step_of(checkpoint.newest(tmp_path)) == len(rows)
-    with pytest.raises(DivergedRunError, match="the last 11 steps"):  # none of which was good
-        resume(tmp_path)
+    with pytest.raises(DivergedRunError, match="the last 10 steps, up to step 2"):
+        resume(tmp_path)  # which has ten new chances
+
+
+def test_a_run_that_diverges_keeps_the_checkpoints_before_it(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = GPT2Network.loss, iter(range(999))
+
+    def nan_from_step_4(model: GPT2Network, *rows: torch.Tensor) -> torch.Tensor:
+        bad = model.training and next(calls) >= 6
+        return loss(model, *rows) * (float("nan") if bad else 1.0)
+
+    config = changed(config, "training", steps=40)
+    config = changed(config, "evaluation", sample_prompts=("The",))
+    with monkeypatch.context() as patch:
+        patch.setattr(GPT2Network, "loss", nan_from_step_4)
+        with pytest.raises(DivergedRunError, match="up to step 13"):
+            start(changed(config, "checkpoint", every=1, keep_last=1), tmp_path)
+    assert "step_00000003" in names(tmp_path)
+    resume(tmp_path)  # the cause is gone: nothing was harmed
+    assert losses(tmp_path)[-1] < losses(tmp_path)[0]
+
+
+def test_samples_of_a_diverged_model_are_left_out(config: RunConfig, tmp_path: Path) -> None:
+    config = changed(config, "evaluation", sample_prompts=("The",), every=1)
+    config = changed(config, "optimizer", learning_rate=1e30, min_learning_rate=1e30)
+    with pytest.raises(DivergedRunError):
+        start(changed(config, "training", steps=30), tmp_path)
+    assert "samples" not in read_metrics(tmp_path)[-1]

@@ -50,6 +50,20 @@ def test_wandb_keeps_the_metrics_offline_and_its_id_when_resumed(
     assert (tmp_path / "wandb_id.txt").read_text() == name
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_what_wandb_refuses_is_told_in_a_sentence(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    def refuse(**_: object) -> None:
+        raise wandb.Error("No API key configured.")
+
+    monkeypatch.setattr("wandb.init", refuse)
+    with pytest.raises(ConfigError, match="No API key configured. Or keep .* WANDB_MODE=offline"):
+        start(tracked(config, track="wandb"), tmp_path)
+
+
 def test_a_tracker_that_is_not_installed_is_told_before_anything_is_written(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
