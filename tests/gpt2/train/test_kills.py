@@ -101,7 +101,7 @@ while not ended(begin(lambda: dies_at(calls))):
     assert ended(begin())
     assert files(run) == expected, calls
     shutil.rmtree(run)
-    calls += 4  # each one takes minutes
+    calls += 7  # each one takes minutes
 print(calls)
 """
 )
@@ -129,7 +129,7 @@ def test_50_kills_at_random_moments_lose_no_run_and_change_no_bit(
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
-def test_a_kill_at_every_fourth_call_that_makes_a_file_lasting_changes_no_bit(
+def test_a_kill_at_every_seventh_call_that_makes_a_file_lasting_changes_no_bit(
     config: RunConfig, tmp_path: Path
 ) -> None:
     config = replace(

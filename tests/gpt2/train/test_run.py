@@ -293,9 +293,13 @@ def test_an_accepted_change_need_not_be_named_again_after_a_kill(
     with pytest.raises(InterruptedRunError):
         start(changed(config, "training", max_hours=1e-9), tmp_path)
     other = changed(config, "optimizer", learning_rate=0.5)
+
+    def die(_trainer: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("gpt2.train.loop.Trainer.take_step", lambda trainer: None)
-        with pytest.raises(TypeError):  # as good as killed
+        patch.setattr("gpt2.train.loop.Trainer.take_step", die)
+        with pytest.raises(KeyboardInterrupt):
             resume(tmp_path, other, allow_changes=["optimizer.learning_rate"])
     resume(tmp_path)
     assert max(row.get("learning_rate", 0) for row in read_metrics(tmp_path)) == 0.5
