@@ -26,15 +26,23 @@ DTYPES: dict[Dtype, torch.dtype] = {
     "float16": torch.float16,
 }
 
-# Published dense bf16 tensor-core rates, operations a second, by torch.cuda.get_device_name.
+# Published dense tensor-core rates in bf16 (fp16 where there is no bf16), operations a second, by
+# torch.cuda.get_device_name.
 # Source: NVIDIA's data sheets.
 PUBLISHED_PEAKS = {
+    "NVIDIA H200": 989e12,
     "NVIDIA H100 80GB HBM3": 989e12,
     "NVIDIA H100 PCIe": 756e12,
     "NVIDIA A100-SXM4-40GB": 312e12,
     "NVIDIA A100-SXM4-80GB": 312e12,
     "NVIDIA A100-PCIE-40GB": 312e12,
     "NVIDIA A100 80GB PCIe": 312e12,
+    "NVIDIA A10": 125e12,
+    "NVIDIA RTX A6000": 155e12,
+    "NVIDIA RTX 6000 Ada Generation": 364e12,
+    "Tesla V100-SXM2-16GB": 125e12,
+    "Tesla V100-SXM2-32GB": 125e12,
+    "Tesla T4": 65e12,
     "NVIDIA L40S": 362e12,
     "NVIDIA L4": 121e12,
     "NVIDIA GeForce RTX 4090": 165e12,
