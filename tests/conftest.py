@@ -61,3 +61,26 @@ def shards(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     source = in_memory("the license", TEXT.split("\n\n"))
     prepare(source, tokenizer, directory, PrepareConfig(hold_out=1 / 3))
     return directory
+
+
+@pytest.fixture
+def dies_at() -> str:
+    """The text of a function for a program: it ends its process at the n-th of certain calls.
+
+    They are those that make a file lasting, or that rename or remove one.
+    """
+    return """
+import os
+
+def dies_at(number):
+    left = [number]
+    def dying(call):
+        def instead(*args, **kwargs):
+            if left[0] == 0:
+                os._exit(9)
+            left[0] -= 1
+            return call(*args, **kwargs)
+        return instead
+    for name in ("fsync", "replace", "rename", "unlink", "rmdir"):
+        setattr(os, name, dying(getattr(os, name)))
+"""

@@ -307,18 +307,6 @@ AT_EVERY_CALL = (
     + """
 import shutil
 
-def dies_at(number):
-    left = [number]
-    def dying(call):
-        def instead(*args, **kwargs):
-            if left[0] == 0:
-                os._exit(9)
-            left[0] -= 1
-            return call(*args, **kwargs)
-        return instead
-    for name in ("fsync", "replace", "unlink", "rmdir"):
-        setattr(os, name, dying(getattr(os, name)))
-
 def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -356,13 +344,14 @@ def test_50_kills_at_random_moments_lose_and_double_nothing(
 @pytest.mark.kills
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_kill_at_each_call_that_makes_a_file_lasting_loses_and_doubles_nothing(
-    tokenizer: Tokenizer, tmp_path: Path
+    tokenizer: Tokenizer, tmp_path: Path, dies_at: str
 ) -> None:
     (tmp_path / "a.txt").write_text("\n".join(DOCUMENTS[:40]), encoding="utf-8")
     source, whole = tmp_path / "a.txt", tmp_path / "whole"
     tokenizer.save(tmp_path / "vocabulary")
     prepared(source, whole, tokenizer)
-    calls = run_killed(AT_EVERY_CALL, source, tmp_path / "out", tmp_path / "vocabulary", whole)
+    program = dies_at + AT_EVERY_CALL
+    calls = run_killed(program, source, tmp_path / "out", tmp_path / "vocabulary", whole)
     assert calls > 40
 
 
