@@ -1,10 +1,11 @@
 # The first Python of these that is new enough makes the environment; PYTHON=... chooses another.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+PROJECTS := pyproject.toml tokenizer/pyproject.toml
 # The build backend is installed first, so that the constraints hold for it, too.
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install -c constraints.txt
-INSTALL = $(PIP) hatchling editables && $(PIP) --no-build-isolation
+INSTALL = $(PIP) hatchling editables && $(PIP) --no-build-isolation -e ./tokenizer
 
 .PHONY: help demo test lint format bench bench-tokenizer clean
 
@@ -38,14 +39,14 @@ clean: ## remove the environment and the caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 with its venv module is needed; none found"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; none found"; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed: .venv/bin/python $(PROJECTS) constraints.txt
 	$(INSTALL) -e .
 	@touch $@
 
-.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed-dev: .venv/bin/python $(PROJECTS) constraints.txt
 	$(INSTALL) -e '.[dev]'
 	@touch $@ .venv/installed
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, cast, get_args, get_origin
 from gpt2.errors import ConfigError
 
 SETTINGS_FILE = "config.toml"  # of a run directory
+RECIPES = Path(__file__).parent / "recipes"  # those that come with the package
 
 AttentionBackend = Literal["manual", "flash"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -495,6 +496,31 @@ class RunConfig:
             lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
             parts.append("\n".join([f"[{section}]", *lines, ""]))
         return "\n".join(parts)
+
+
+def bundled_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def recipe_path(recipe: str) -> Path:
+    """Return the file of a recipe.
+
+    Args:
+        recipe: Path of a TOML file, or else the name of a bundled recipe.
+    Raises:
+        ConfigError: It is neither; the bundled recipes are named.
+    """
+    path = Path(recipe)
+    if path.exists() and not path.is_dir():
+        return path
+    bundled = bundled_recipes()
+    if recipe not in bundled:
+        raise ConfigError(
+            f"there is no recipe {recipe!r}; give the path of a TOML file, or the name of a "
+            f"bundled recipe: {', '.join(bundled)}"
+        )
+    return RECIPES / f"{recipe}.toml"
 
 
 # What a run may change when it is resumed: up to rounding, and to other draws of dropout, the

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gpt2.cli.parsing import parse
 from gpt2.config import SETTINGS_FILE, DataConfig, GenerationConfig, PrepareConfig, RunConfig
+from gpt2.config import recipe_path
 from gpt2.errors import ConfigError
 
 PROMPT = "The return value is"
@@ -25,13 +26,13 @@ class Demo:
 
     out: Path = Path("runs/demo")
     """Run directory; its data go into the folder data inside."""
-    recipe: Path = Path("recipes/demo.toml")
-    """Settings of the model and its training."""
+    recipe: str = "demo"
+    """Settings of the model and its training: a bundled recipe, or the path of a TOML file."""
 
     def run(self) -> None:
         """Run every stage that is not done yet, and print the outcome."""
         started = time.perf_counter()
-        config = RunConfig.from_toml(self.recipe)
+        config = RunConfig.from_toml(recipe_path(self.recipe))
         config = replace(
             config, data=DataConfig(directory=self.out / "data", seed=config.data.seed)
         )

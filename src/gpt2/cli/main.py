@@ -24,7 +24,9 @@ VERBS = {
 
 NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none; install one"
 
-USAGE = "usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)"
+DISTRIBUTION = "gpt2-from-scratch"
+USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)
+       gpt2 --version"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbose = "--verbose" in args
     if verbose:
         args.remove("--verbose")
-    if args and args[0] not in (*VERBS, "-h", "--help"):
+    if args and args[0] not in (*VERBS, "-h", "--help", "--version"):
         print(f"error: unknown verb {args[0]!r}; known: {', '.join(VERBS)}", file=sys.stderr)
         return 2
     # A console that cannot show a character shows a question mark.
@@ -79,4 +81,9 @@ def _run(args: Sequence[str]) -> None:
         print("\n".join([USAGE, "", *(f"  {verb:10}{does}" for verb, does in VERBS.items())]))
         raise SystemExit(0 if args else 2)
     verb, *rest = args
+    if verb == "--version":
+        from importlib.metadata import version
+
+        print(DISTRIBUTION, version(DISTRIBUTION))
+        return
     import_module(f"gpt2.cli.{verb}").main(rest)

@@ -10,7 +10,12 @@ from typing import Annotated, Any
 import tyro
 
 from gpt2.cli.parsing import UsageError, parse, take_flag
-from gpt2.config import SETTINGS_FILE, RunConfig
+from gpt2.config import SETTINGS_FILE, RunConfig, bundled_recipes, recipe_path
+
+RECIPE_HELP = (
+    "Settings; what they leave out keeps its default. A path of a TOML file, or the name of a "
+    f"bundled recipe: {', '.join(bundled_recipes())}."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +27,10 @@ class Train:
     """
 
     out: Path | None = None
-    """New run directory; runs/ and the recipe's name if not given."""
+    """New run directory; runs/NAME of the recipe if not given."""
     preset: Annotated[str | None, tyro.conf.arg(name="model.preset")] = None
     """Layers, heads and channels of a released model: gpt2, gpt2-medium, gpt2-large or gpt2-xl."""
-    recipe: Path | None = None
-    """TOML file of settings; what it does not set keeps its default."""
+    recipe: Annotated[Path | None, tyro.conf.arg(help=RECIPE_HELP)] = None
     resume: Path | None = None
     """Run directory to continue with its settings; flags change those that may be changed."""
     allow_changes: str = ""
@@ -68,14 +72,15 @@ def _read(args: list[str]) -> Train:
     if run is not None and (recipe or preset):
         raise UsageError("--resume takes the settings of the run: give no recipe and no preset")
     config = RunConfig()
-    if recipe:
-        config = RunConfig.from_toml(Path(recipe))
+    path = None if recipe is None else recipe_path(recipe)
+    if path:
+        config = RunConfig.from_toml(path)
     elif run is not None and (Path(run) / SETTINGS_FILE).exists():
         config = RunConfig.from_toml(Path(run) / SETTINGS_FILE)
     if preset:
         config = replace(config, model=config.model.with_preset(preset))
     default = Train(
-        recipe=Path(recipe) if recipe else None,
+        recipe=path,
         resume=None if run is None else Path(run),
         config=config,
     )

@@ -13,7 +13,7 @@ import pytest
 from llm_tokenizer import text_files
 from llm_tokenizer.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def read_from(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

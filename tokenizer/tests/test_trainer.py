@@ -14,7 +14,7 @@ from llm_tokenizer.piece_counter import PieceCounter
 from llm_tokenizer.splitter import split
 from llm_tokenizer.vocabulary import show_bytes
 
-TEXT = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8") * 2
+TEXT = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8") * 2
 
 
 def test_merges_are_learned_by_frequency() -> None:

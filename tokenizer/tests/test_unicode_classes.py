@@ -10,7 +10,7 @@ from llm_tokenizer import Tokenizer, unicode_classes
 
 from .conftest import on_compiled_path, on_reference_path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 
 

@@ -1,6 +1,6 @@
 """Compare ids on generated texts with tiktoken's and Hugging Face tokenizers'.
 
-python tests/fuzz_tokenizer.py [--strings 1000000] [--seed 0]
+python tokenizer/tests/fuzz_tokenizer.py [--strings 1000000] [--seed 0]
 
 Every text goes through the compiled path and both peers, one in ten through the reference path,
 too. The first difference is printed and ends the run with exit code 1.

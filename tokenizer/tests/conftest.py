@@ -2,9 +2,16 @@
 
 import pytest
 import tiktoken
+from hypothesis import HealthCheck, settings
 from tokenizers import ByteLevelBPETokenizer
 
 from llm_tokenizer import Tokenizer
+
+# No test depends on how fast the machine is, and each run tries the same examples.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 # tiktoken's own pattern for GPT-2, so that no vocabulary has to be downloaded.
 TIKTOKEN_PATTERN = (

@@ -26,7 +26,7 @@ from llm_tokenizer.vocabulary import Vocabulary
 
 from .conftest import on_compiled_path, on_reference_path
 
-LICENSE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
+LICENSE = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
 """Write src/llm_tokenizer/assets/unicode_classes.txt from the tables of the package unicodedata2.
 
+In the folder tokenizer:
+
 python tools/generate_unicode_classes.py > src/llm_tokenizer/assets/unicode_classes.txt
 
 GPT-2's split rule asks of a code point only whether it is a letter (general category L), a number
 (N) or white space (the White_Space property). unicodedata2 has a release for each Unicode version;
 constraints.txt pins the one whose letters and numbers are those of tiktoken and tokenizers.
-tests/llm_tokenizer/test_unicode_classes.py tells when the two have moved on.
+tests/test_unicode_classes.py tells when the two have moved on.
 """
 
 from collections.abc import Callable

@@ -16,6 +16,7 @@ from llm_tokenizer.errors import TokenizerError
 from llm_tokenizer.text_files import text_parts
 from llm_tokenizer.tokenizer import Tokenizer
 
+DISTRIBUTION = "llm-tokenizer"
 AN_ID = re.compile(r"[0-9]{1,10}")
 
 
@@ -43,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="llm-tokenizer", description="GPT-2's byte-level byte-pair encoding."
+        prog=DISTRIBUTION, description="GPT-2's byte-level byte-pair encoding."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, run, does in (
         ("encode", _encode, "print the token ids of a text"),
@@ -81,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
         help="occurrences that a pair must have to become a token (default 2)",
     )
     return parser
+
+
+class _Version(argparse.Action):
+    """Look the version up when it is asked for: argparse's own action wants it before."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(DISTRIBUTION, version(DISTRIBUTION))
+        parser.exit()
 
 
 def _encode(options: argparse.Namespace) -> None:
