@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpt2.cli.main import main
+from gpt2.config import RECIPES
 from llm_tokenizer.cli import main as llm_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -43,32 +44,37 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "src", place / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", place)
-    recipe = (ROOT / "recipes/demo.toml").read_text(encoding="utf-8")
+    recipe = (RECIPES / "demo.toml").read_text(encoding="utf-8")
     for large, small in SMALLER.items():
         assert large in recipe
         recipe = recipe.replace(large, small)
     (place / "recipes").mkdir()
-    shutil.copy(ROOT / "recipes/fine-tune.toml", place / "recipes")
+    shutil.copy(RECIPES / "fine-tune.toml", place / "recipes")
     (place / "recipes/demo.toml").write_text(recipe, encoding="utf-8")
     return place
 
 
-def test_the_commands_and_the_example_work(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    texts = [path.read_text(encoding="utf-8") for path in sorted(workplace.rglob("*.py"))]
-    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: texts)
+@pytest.fixture
+def in_workplace(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the workplace the current folder, and its recipes the bundled ones."""
     monkeypatch.chdir(workplace)
+    monkeypatch.setattr("gpt2.config.RECIPES", workplace / "recipes")
+    return workplace
+
+
+def test_the_commands_and_the_example_work(
+    in_workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(in_workplace.rglob("*.py"))]
+    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: texts)
     assert main(["demo"]) == 0
 
     assert run(commands()) >= 10
 
-    of_model, of_tokenizer = code_blocks("python")
+    (example,) = code_blocks("python")
     capsys.readouterr()
-    exec(of_model.replace("step_00000900", "step_00000030"), {})
+    exec(example.replace("step_00000900", "step_00000030"), {})
     assert len(capsys.readouterr().out) > 20
-    exec(of_tokenizer, {})
-    assert capsys.readouterr().out == code_blocks("text")[-1]
 
 
 def run(lines: list[str]) -> int:
@@ -81,13 +87,13 @@ def run(lines: list[str]) -> int:
     return len(here)
 
 
-def test_the_commands_about_data_work(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(workplace)
+@pytest.mark.usefixtures("in_workplace")
+def test_the_commands_about_data_work() -> None:
     assert run(commands(DATA)) >= 7
 
 
-def test_the_commands_about_training_work(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(workplace)
+@pytest.mark.usefixtures("in_workplace")
+def test_the_commands_about_training_work() -> None:
     assert run(commands(TRAINING)) >= 5
 
 
@@ -99,7 +105,7 @@ def test_only_commands_that_download_are_left_out() -> None:
         "gpt2 prepare fineweb-edu --out data/fineweb-edu-10B",
         "gpt2 prepare fineweb-edu --out data/parts/03 --part 3/16",
         "gpt2 prepare tinyshakespeare --out data/shakespeare",
-        "gpt2 train --recipe recipes/gpt2-124m-fineweb-edu.toml",
+        "gpt2 train --recipe gpt2-124m-fineweb-edu",
     ]
 
 

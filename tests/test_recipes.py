@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from gpt2.config import DataConfig, GPT2Config, RunConfig
+from gpt2.config import RECIPES, DataConfig, GPT2Config, RunConfig
 from gpt2.pretrained import GPT2
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import start
 from llm_tokenizer import Tokenizer
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
-FINEWEB_EDU = [path for path in RECIPES if path.stem.endswith("fineweb-edu")]
+PATHS = sorted(RECIPES.glob("*.toml"))
+FINEWEB_EDU = [path for path in PATHS if path.stem.endswith("fineweb-edu")]
 
 
 def test_there_are_recipes_for_all_that_the_readme_says() -> None:
-    assert [path.stem for path in RECIPES] == [
+    assert [path.stem for path in PATHS] == [
         "demo",
         "fine-tune",
         "gpt2-124m-fineweb-edu",
@@ -27,7 +27,7 @@ def test_there_are_recipes_for_all_that_the_readme_says() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own, while it compiles
 def test_a_recipe_runs_on_a_small_model(
     path: Path, shards: Path, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ import pytest
 
 from gpt2.config import (
     CHANGEABLE,
+    RECIPES,
     CheckpointConfig,
     DataConfig,
     EvaluationConfig,
@@ -13,6 +14,8 @@ from gpt2.config import (
     OptimizerConfig,
     RunConfig,
     TrainingConfig,
+    bundled_recipes,
+    recipe_path,
 )
 from gpt2.errors import ConfigError
 
@@ -239,7 +242,22 @@ def test_config_json_and_back_is_the_same() -> None:
 
 
 def test_every_recipe_of_the_repository_is_valid() -> None:
-    recipes = list((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-    assert recipes
-    for recipe in recipes:
-        RunConfig.from_toml(recipe)
+    assert bundled_recipes()
+    for recipe in bundled_recipes():
+        RunConfig.from_toml(recipe_path(recipe))
+
+
+def test_a_recipe_is_a_file_or_else_a_bundled_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()  # a folder is no recipe
+    assert recipe_path("demo") == RECIPES / "demo.toml"
+    (tmp_path / "fine-tune").write_text("", encoding="utf-8")
+    assert recipe_path("fine-tune") == Path("fine-tune")
+
+
+@pytest.mark.parametrize("name", ["", "dem", "demo.toml", "../recipes/demo"])
+def test_an_unknown_recipe_is_told_with_those_that_there_are(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no recipe '{name}'; give .* bundled recipe: demo, fin"):
+        recipe_path(name)

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +111,13 @@ def test_show_does_not_let_the_text_drive_the_terminal(
     out = capsys.readouterr().out
     assert "\\x1b" in out
     assert not set(out) & set("\x1b\x07\r")
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"llm-tokenizer {version('llm-tokenizer')}\n"
 
 
 @pytest.mark.parametrize(("args", "end"), [(["count"], "<&-"), (["count", "README.md"], ">&-")])

@@ -11,8 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt2.cli.parsing import parse
-from gpt2.config import SETTINGS_FILE, DataConfig, GenerationConfig, PrepareConfig, RunConfig
-from gpt2.config import recipe_path
+from gpt2.config import (
+    SETTINGS_FILE,
+    DataConfig,
+    GenerationConfig,
+    PrepareConfig,
+    RunConfig,
+    recipe_path,
+)
 from gpt2.errors import ConfigError
 
 PROMPT = "The return value is"

@@ -2,11 +2,13 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from gpt2.cli.main import VERBS, main
+from gpt2.config import bundled_recipes
 from gpt2.pretrained import GPT2
 
 
@@ -20,14 +22,26 @@ def failure(args: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
     return code, captured.err
 
 
-def test_help_names_every_verb_and_needs_no_torch() -> None:
+def printed_without_torch(*args: str) -> str:
+    """Run a command that must import neither torch nor numpy; return what it prints."""
     code = (
-        "import sys; from gpt2.cli.main import main; main(['--help']); "
+        f"import sys; from gpt2.cli.main import main; main({args}); "
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_help_names_every_verb_and_needs_no_torch() -> None:
+    told = printed_without_torch("--help")
     for verb in VERBS:
-        assert f"  {verb} " in done.stdout
+        assert f"  {verb} " in told
+
+
+def test_the_version_is_that_of_the_distribution_and_needs_no_torch() -> None:
+    assert (
+        printed_without_torch("--version") == f"gpt2-from-scratch {version('gpt2-from-scratch')}\n"
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -42,12 +56,10 @@ def test_every_plot_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "Image to write" in capsys.readouterr().out
 
 
-def test_a_verbs_help_is_told_without_torch() -> None:
-    code = (
-        "import sys; from gpt2.cli.main import main; main(['train', '--help']); "
-        "sys.exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+def test_the_help_of_train_names_the_bundled_recipes_without_torch() -> None:
+    told = printed_without_torch("train", "--help")
+    for recipe in bundled_recipes():
+        assert recipe in told
 
 
 @pytest.mark.parametrize(
@@ -87,14 +99,15 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["train", "--recipe", "missing.toml"], "there is no recipe missing.toml"),
+        (["train", "--recipe", "missing.toml"], "no recipe 'missing.toml'; give the path"),
+        (["train", "--recipe", "dem"], "bundled recipe: demo, fine-tune, gpt2-124m-fineweb-edu"),
         (["train", "--resume", "missing"], "missing holds no run to resume"),
         (["train", "--data.directory", "missing"], "make them with: gpt2 prepare SOURCE"),
         (["eval", "perplexity", "--data", "missing.txt"], "cannot read missing.txt: No such file"),
         (["prepare", "missing.txt", "--out", "x"], "cannot read missing.txt"),
         (["generate", "a", "--model", "mis sing"], "wanted a local directory or a name"),
         (["plot", "loss", "missing"], "missing holds no metrics.jsonl"),
-        (["demo", "--recipe", "missing.toml"], "there is no recipe missing.toml"),
+        (["demo", "--recipe", "missing.toml"], "there is no recipe 'missing.toml'"),
         (["train", "--processor", "tpu"], "Unrecognized options"),
         (["train", "--device", "tpu"], "device must be auto or one of those here"),
         (["plot", "positions", "--seed", "-1"], "seed must be at least 0"),

@@ -10,7 +10,7 @@ import transformers
 
 from gpt2 import checkpoint
 from gpt2.cli.main import main
-from gpt2.config import RunConfig
+from gpt2.config import RECIPES, RunConfig
 from gpt2.pretrained import GPT2
 from gpt2.train.metrics import read_metrics
 
@@ -95,7 +95,7 @@ def test_text_is_prepared_trained_on_and_resumed(
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--resume=run", "--recipe", "recipes/demo.toml"], "give no recipe and no preset"),
+        (["--resume=run", "--recipe", "demo"], "give no recipe and no preset"),
         (["--resume=run", "--out", "other"], "give no --out"),
         (["--allow-changes", "data.seed"], "--allow-changes goes with --resume"),
     ],
@@ -106,6 +106,19 @@ def test_flags_that_do_not_go_together_are_told(
 ) -> None:
     assert main(["train", *flags]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_run_of_a_recipe_goes_to_a_folder_of_its_name(
+    small_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr("gpt2.train.run.start", lambda config, run: started.append((config, run)))
+    for recipe in ("overfit-one-batch", str(small_recipe)):
+        assert main(["train", "--recipe", recipe]) == 0
+    assert started == [
+        (RunConfig.from_toml(RECIPES / "overfit-one-batch.toml"), Path("runs/overfit-one-batch")),
+        (RunConfig.from_toml(small_recipe), Path("runs/small")),
+    ]
 
 
 def test_a_resumed_run_takes_flags_and_refuses_those_that_change_the_mathematics(
