@@ -1,35 +1,39 @@
-"""Write src/llm_tokenizer/assets/unicode_classes.txt from the tables of the package unicodedata2.
+"""Write src/llm_tokenizer/assets/unicode_classes.txt from Unicode's tables.
 
 In the folder tokenizer:
 
 python tools/generate_unicode_classes.py > src/llm_tokenizer/assets/unicode_classes.txt
 
 GPT-2's split rule asks of a code point only whether it is a letter (general category L), a number
-(N) or white space (the White_Space property). unicodedata2 has a release for each Unicode version;
-constraints.txt pins the one whose letters and numbers are those of tiktoken and tokenizers.
+(N) or white space (the White_Space property). The letters and numbers of tiktoken and tokenizers are
+those of Unicode 16, which Python 3.14 has itself, and older ones by the package unicodedata2, which
+has a release for each version of Unicode; constraints.txt pins the one.
 tests/test_unicode_classes.py tells when the two have moved on.
 """
 
 from collections.abc import Callable
 
-import unicodedata2
+try:
+    import unicodedata2 as unicodedata
+except ImportError:
+    import unicodedata
 
 
 def is_space(character: str) -> bool:
     """Return whether Unicode gives the character the property White_Space."""
-    return unicodedata2.category(character) in ("Zs", "Zl", "Zp") or character in "\t\n\v\f\r\x85"
+    return unicodedata.category(character) in ("Zs", "Zl", "Zp") or character in "\t\n\v\f\r\x85"
 
 
 CLASSES: dict[str, Callable[[str], bool]] = {
-    "letter": lambda character: unicodedata2.category(character).startswith("L"),
-    "number": lambda character: unicodedata2.category(character).startswith("N"),
+    "letter": lambda character: unicodedata.category(character).startswith("L"),
+    "number": lambda character: unicodedata.category(character).startswith("N"),
     "space": is_space,
 }
 
 
 def table() -> str:
     """Return the text of the file: a line a range of code points, in hexadecimal."""
-    lines = [f"# Unicode {unicodedata2.unidata_version}: class, first-last (hexadecimal)"]
+    lines = [f"# Unicode {unicodedata.unidata_version}: class, first-last (hexadecimal)"]
     for name, belongs in CLASSES.items():
         lines += [f"{name} {first:04X}-{last:04X}" for first, last in ranges(belongs)]
     return "\n".join(lines) + "\n"
