@@ -5,9 +5,9 @@ In the folder tokenizer:
 python tools/generate_unicode_classes.py > src/llm_tokenizer/assets/unicode_classes.txt
 
 GPT-2's split rule asks of a code point only whether it is a letter (general category L), a number
-(N) or white space (the White_Space property). The letters and numbers of tiktoken and tokenizers are
-those of Unicode 16, which Python 3.14 has itself, and older ones by the package unicodedata2, which
-has a release for each version of Unicode; constraints.txt pins the one.
+(N) or white space (the White_Space property). The letters and numbers of tiktoken and tokenizers
+are those of Unicode 16. Python 3.14 has its tables, and for an older one the package unicodedata2 has
+them, of which constraints.txt pins the release.
 tests/test_unicode_classes.py tells when the two have moved on.
 """
 
