@@ -6,8 +6,8 @@ python tools/generate_unicode_classes.py > src/llm_tokenizer/assets/unicode_clas
 
 GPT-2's split rule asks of a code point only whether it is a letter (general category L), a number
 (N) or white space (the White_Space property). The letters and numbers of tiktoken and tokenizers
-are those of Unicode 16. Python 3.14 has its tables, and for an older one the package unicodedata2 has
-them, of which constraints.txt pins the release.
+are those of Unicode 16. Python 3.14 has its tables; for an older one the package unicodedata2 has
+them, in the release that constraints.txt pins.
 tests/test_unicode_classes.py tells when the two have moved on.
 """
 
