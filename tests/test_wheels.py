@@ -112,34 +112,37 @@ def pip(*args: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "package", "has"),
+    ("name", "source", "licenses", "some"),
     [
         (
             "llm-tokenizer",
-            "llm_tokenizer",
-            ["assets/gpt2_merges.txt", "assets/unicode_classes.txt", "LICENSE", "NOTICE"],
+            "tokenizer/src/llm_tokenizer",
+            ["LICENSE", "NOTICE"],
+            ["assets/gpt2_merges.txt", "assets/unicode_classes.txt", "py.typed"],
         ),
         (
             "gpt2-from-scratch",
-            "gpt2",
-            ["LICENSE", *(f"recipes/{recipe}.toml" for recipe in bundled_recipes())],
+            "src/gpt2",
+            ["LICENSE"],
+            ["py.typed", *(f"recipes/{recipe}.toml" for recipe in bundled_recipes())],
         ),
     ],
 )
-def test_a_wheel_holds_its_package_with_its_files_and_nothing_else(
-    wheels: dict[str, Path], name: str, package: str, has: list[str]
+def test_a_wheel_holds_all_of_its_package_and_its_licenses_and_nothing_else(
+    wheels: dict[str, Path], name: str, source: str, licenses: list[str], some: list[str]
 ) -> None:
-    about = f"{name.replace('-', '_')}-{VERSION}.dist-info"
     with zipfile.ZipFile(wheels[name]) as wheel:
         found = set(wheel.namelist())
-    source = next(ROOT.glob(f"**/src/{package}"))
-    modules = {f"{package}/{path.relative_to(source).as_posix()}" for path in source.rglob("*.py")}
-    files = {
-        f"{about}/licenses/{file}" if file.isupper() else f"{package}/{file}"
-        for file in (*has, "py.typed")
+    package = {
+        path.relative_to((ROOT / source).parent).as_posix()
+        for path in (ROOT / source).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    described = {f"{about}/{file}" for file in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")}
-    assert found == modules | files | described
+    assert {f"{Path(source).name}/{file}" for file in some} <= package
+    about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt"}
+    about |= {f"licenses/{file}" for file in licenses}
+    folder = f"{name.replace('-', '_')}-{VERSION}.dist-info"
+    assert found == package | {f"{folder}/{file}" for file in about}
 
 
 def test_the_two_distributions_are_of_one_version_and_of_any_python_from_3_11(
