@@ -1,5 +1,6 @@
 """Opening a model: for every verb, and by the flags of those that run it."""
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ class ModelFlags:
     device: str = "auto"
     """cpu, cuda or mps; auto takes the fastest there is."""
     dtype: WeightDtype = "auto"
-    """Of the weights; auto: as they are stored."""
+    """Of the weights; auto: as they are stored, or float32 where that is many times faster."""
     attention: AttentionBackend = "flash"
     """Attention backend of every block, or of attention-blocks."""
     attention_blocks: tuple[int, ...] | None = None
@@ -37,7 +38,13 @@ class ModelFlags:
         # Imported after the flags are read, so that --help and a wrong flag need no torch.
         from gpt2 import devices
 
-        model = open_model(self.model, self.dtype, devices.select_device(self.device))
+        device = devices.select_device(self.device)
+        model = open_model(self.model, self.dtype, device)
+        stored = model.wte.weight.dtype
+        if self.dtype == "auto":
+            model.to(devices.stored_dtype_here(stored, device))
+        elif warning := devices.slow_arithmetic(stored, device):
+            print(warning, file=sys.stderr)
         model.set_attention(self.attention, self.attention_blocks)
         if self.compile:
             model.compile()
