@@ -56,7 +56,7 @@ def main() -> None:
 
 def step(model: nn.Module, loss: Callable[[], Tensor], dtype: torch.dtype) -> Callable[[], None]:
     """Return a whole training step of a model as a function."""
-    optimizers = make_optimizers(model, OptimizerConfig())
+    optimizers = make_optimizers(model, OptimizerConfig(), dtype)
     device = next(model.parameters()).device
 
     def take() -> None:

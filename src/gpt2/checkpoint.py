@@ -77,7 +77,7 @@ def take_snapshot(
     # The weights first: asked for its state, a model whose parameters are spread over processes
     # goes back from the whole ones of its last pass to the shares that the optimizers know.
     weights, tensors = (
-        {name: whole.to("cpu", copy=True) for name, whole in _whole(named) if keep}
+        {name: tensor.to("cpu", copy=True) for name, tensor in _whole(named) if keep}
         for named in (model.state_dict().items(), _named_states(model, optimizers))
     )
     known = sum(len(state) for optimizer in optimizers for state in optimizer.state.values())
@@ -185,7 +185,7 @@ def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> 
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state = {
             number: {
-                entry: _spread_like(parameter, tensor)
+                entry: spread_like(parameter, tensor)
                 for entry, tensor in states[names[parameter]].items()
             }
             for number, parameter in enumerate(parameters)
@@ -301,10 +301,15 @@ def _named_states(model: nn.Module, optimizers: Optimizers) -> Iterator[tuple[st
 def _whole(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
     """Yield tensors, put together where processes share them."""
     for name, tensor in named:
-        yield name, tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+        yield name, whole(tensor)
 
 
-def _spread_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor, put together where processes share it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def spread_like(parameter: Tensor, tensor: Tensor) -> Tensor:
     """Return this process's share of a tensor where the parameter is shared; a scalar is not."""
     if not isinstance(parameter, DTensor) or tensor.ndim == 0:
         return tensor

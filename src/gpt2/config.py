@@ -21,7 +21,7 @@ WeightDtype = Literal["auto", "float32", "bfloat16", "float16"]
 Activation = Literal[
     "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"
 ]  # the first three are one function
-OptimizerKind = Literal["adamw", "muon"]
+OptimizerKind = Literal["adamw", "muon", "normuon"]
 Parallelism = Literal["ddp", "fsdp"]
 Tracker = Literal["tensorboard", "wandb"]
 
@@ -264,6 +264,11 @@ class TrainingConfig:
     """Tokens a step, of all processes; a multiple of micro_batch * n_positions * processes."""
     micro_batch: int = 8
     """Rows a forward pass of a process; gradients are accumulated over the step's batch_tokens."""
+    short_context: int | None = None
+    """Tokens that each row is cut into at the beginning of the run: shorter contexts first teach
+    more in the same time. A divisor of n_positions; not cut if not set."""
+    short_context_share: float = 0.4
+    """Share of the steps with short_context."""
     init_from: str | None = None
     """Model whose weights to begin with: gpt2, gpt2-medium, gpt2-large, gpt2-xl, another name on
     the hub, a run, or a Hugging Face directory. The shape is its own; of [model] count the dropout
@@ -295,6 +300,10 @@ class TrainingConfig:
             _check(value >= 1, f"training.{name} must be at least 1", value)
             most = 2**40 if name == "batch_tokens" else MOST_STEPS
             _check(value <= most, f"training.{name} must be at most {most}", value)
+        fits = self.short_context is None or self.short_context >= 1
+        _check(fits, "training.short_context must be at least 1", self.short_context)
+        share = self.short_context_share
+        _check(0 <= share <= 1, "training.short_context_share must be 0 to 1", share)
         _check(self.init_from != "", "training.init_from must name a model", self.init_from)
         check_seed("training.seed", self.seed)
         _check_choice("training.dtype", self.dtype, Dtype)
@@ -311,9 +320,12 @@ class OptimizerConfig:
     """The optimizer and its learning rate: linear warm-up, then cosine decay."""
 
     kind: OptimizerKind = "adamw"
-    """muon: for the matrices inside the blocks, with AdamW for the rest."""
+    """muon, or normuon, which balances its rows: for the matrices inside the blocks, with AdamW
+    for the rest."""
     learning_rate: float = 6e-4
     """Peak, reached at the end of the warm-up."""
+    embedding_learning_rate: float | None = None
+    """Peak of the token and position embeddings; learning_rate if not set."""
     min_learning_rate: float = 6e-5
     """Approached towards the last step."""
     warmup_steps: int = 100
@@ -334,6 +346,8 @@ class OptimizerConfig:
         for name in ("learning_rate", "gradient_clip"):
             value = getattr(self, name)
             _check(value > 0, f"optimizer.{name} must be above 0", value)
+        rate = self.embedding_learning_rate
+        _check(rate is None or rate > 0, "optimizer.embedding_learning_rate must be above 0", rate)
         _check(
             self.min_learning_rate <= self.learning_rate,
             f"optimizer.min_learning_rate must be at most learning_rate, {self.learning_rate}",
@@ -417,6 +431,9 @@ class RunConfig:
         tokens, length = self.data.train_tokens, self.model.n_positions
         fits = tokens is None or tokens >= length
         _check(fits, f"data.train_tokens must be at least n_positions, {length}", tokens)
+        short = self.training.short_context
+        fits = short is None or length % short == 0
+        _check(fits, f"training.short_context must divide n_positions, {length}", short)
         per_pass = self.training.micro_batch * self.model.n_positions * processes
         if extra := self.training.batch_tokens % per_pass:
             below = self.training.batch_tokens - extra

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from itertools import accumulate
 from statistics import median
 from typing import Any
@@ -25,6 +26,12 @@ DTYPES: dict[Dtype, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+# A product in another arithmetic than float32 must be so many times as fast to be chosen; and must
+# take so many times as long before a user is warned.
+CLEARLY_FASTER, MANY_TIMES = 1.5, 3.0
+SECONDS_TO_COMPARE = 0.005  # where the processor lacks an arithmetic, one product takes longer
+SECONDS_OF_PEAK = 0.02  # a product that takes as long is large enough to show the peak
 
 # Published dense tensor-core rates in bf16 (fp16 where there is no bf16), operations a second, by
 # torch.cuda.get_device_name.
@@ -100,12 +107,60 @@ def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:
     """Return the arithmetic of the matrix products; "auto" is bfloat16 where that is faster."""
     if name != "auto":
         return DTYPES[name]
-    if device.type == "cpu":
-        features = torch.cpu.get_capabilities()
-        fast = features.get("avx512_bf16", False) or features.get("amx_bf16", False)
-    else:
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    fast = device.type != "mps" and speed_beside_float32(torch.bfloat16, device) >= CLEARLY_FASTER
     return torch.bfloat16 if fast else torch.float32
+
+
+def stored_dtype_here(stored: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the dtype to run stored weights in: theirs, or float32 where that is far faster."""
+    return torch.float32 if slow_arithmetic(stored, device) else stored
+
+
+def slow_arithmetic(dtype: torch.dtype, device: torch.device) -> str | None:
+    """Return a line of warning where products in `dtype` take many times as long as in float32."""
+    if dtype == torch.float32 or device.type == "mps":
+        return None
+    speed = speed_beside_float32(dtype, device)
+    if speed > 1 / MANY_TIMES:
+        return None
+    return (
+        f"{name_dtype(dtype)} products take {1 / speed:.0f} times as long as float32 ones on this "
+        f"{device.type.upper()}; float32 is the fast choice here"
+    )
+
+
+@cache
+def speed_beside_float32(dtype: torch.dtype, device: torch.device) -> float:
+    """Return how many times as fast as in float32 a matrix product in `dtype` is, measured now.
+
+    Flags of the processor do not tell: virtual machines hide some, and libraries may not use what
+    there is. So a small product of each kind is timed, once a process, in some milliseconds, the
+    two in turn, and the best of each counts. On a CPU one thread does it: several would wait for
+    each other where the machine is busy.
+    """
+    size = 256 if device.type == "cpu" else 2048
+    float32 = torch.ones(size, size, device=device)
+    other = float32.to(dtype)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(2):  # the first ones load kernels
+            best = {matrix.dtype: _product_seconds(matrix) for matrix in (float32, other)}
+        started = time.perf_counter()
+        while time.perf_counter() < started + SECONDS_TO_COMPARE:
+            for matrix in (float32, other):
+                best[matrix.dtype] = min(best[matrix.dtype], _product_seconds(matrix))
+    finally:
+        torch.set_num_threads(threads)
+    return best[torch.float32] / best[dtype]
+
+
+def _product_seconds(matrix: torch.Tensor) -> float:
+    wait_for(matrix.device)
+    started = time.perf_counter()
+    matrix @ matrix
+    wait_for(matrix.device)
+    return time.perf_counter() - started
 
 
 def name_dtype(dtype: torch.dtype) -> Dtype:
@@ -143,14 +198,13 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
         return PUBLISHED_PEAKS.get(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return None
-    size = 256 if dtype == torch.float16 else 2048  # which few CPUs have, and the others emulate
-    matrix = torch.ones(size, size, dtype=dtype)
-    durations = []
-    for _ in range(5):
-        start = time.perf_counter()
-        matrix @ matrix
-        durations.append(time.perf_counter() - start)
-    return 2 * size**3 / median(durations)
+    # Larger and larger ones: where the processor lacks the arithmetic, 2048 takes half a minute.
+    for size in (256, 512, 1024, 2048):
+        matrix = torch.ones(size, size, dtype=dtype)
+        seconds = median(_product_seconds(matrix) for _ in range(5))
+        if seconds > SECONDS_OF_PEAK:
+            break
+    return 2 * size**3 / seconds
 
 
 def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -19,16 +21,47 @@ def test_a_device_that_is_not_here_is_told_with_those_that_are(
         devices.select_device("cpu:x")
 
 
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[torch.dtype, float]]:
+    """What a matrix product of each arithmetic takes."""
+    chosen: dict[torch.dtype, float] = {}
+    monkeypatch.setattr(devices, "_product_seconds", lambda matrix: chosen[matrix.dtype])
+    devices.speed_beside_float32.cache_clear()
+    yield chosen
+    devices.speed_beside_float32.cache_clear()
+
+
 @pytest.mark.parametrize(
-    ("features", "dtype"),
-    [({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)],
+    ("of_bfloat16", "chosen"),
+    [(0.25, torch.bfloat16), (0.9, torch.float32), (100.0, torch.float32)],
 )
-def test_a_cpu_computes_in_bfloat16_where_it_has_the_instructions(
-    monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], dtype: torch.dtype
+def test_a_cpu_computes_in_bfloat16_where_that_is_measured_to_be_clearly_faster(
+    seconds: dict[torch.dtype, float], of_bfloat16: float, chosen: torch.dtype
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
-    assert devices.select_dtype("auto", CPU) == dtype
+    seconds |= {torch.float32: 1.0, torch.bfloat16: of_bfloat16}
+    assert devices.select_dtype("auto", CPU) == chosen
     assert devices.select_dtype("float32", CPU) == torch.float32
+    assert devices.select_dtype("bfloat16", CPU) == torch.bfloat16  # asked for, whatever it costs
+
+
+def test_an_arithmetic_many_times_slower_than_float32_is_warned_of(
+    seconds: dict[torch.dtype, float],
+) -> None:
+    seconds |= {torch.float32: 1.0, torch.bfloat16: 98.0, torch.float16: 1.2}
+    told = devices.slow_arithmetic(torch.bfloat16, CPU)
+    assert told is not None
+    assert told.startswith("bfloat16 products take 98 times as long as float32 ones on this CPU")
+    assert devices.slow_arithmetic(torch.float16, CPU) is None
+    assert devices.slow_arithmetic(torch.float32, CPU) is None
+    assert devices.stored_dtype_here(torch.bfloat16, CPU) == torch.float32
+    assert devices.stored_dtype_here(torch.float16, CPU) == torch.float16
+
+
+def test_measuring_an_arithmetic_leaves_the_threads_as_they_were() -> None:
+    threads = torch.get_num_threads()
+    devices.speed_beside_float32.cache_clear()
+    assert 1e-4 < devices.speed_beside_float32(torch.bfloat16, CPU) < 1e2
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -39,10 +72,25 @@ def test_autocast_runs_matrix_products_in_the_chosen_type(dtype: torch.dtype) ->
     assert matrix.dtype == torch.float32
 
 
-def test_the_peak_of_a_cpu_is_measured() -> None:
-    peak = devices.peak_flops(CPU, torch.float32)
+@pytest.mark.parametrize("dtype", devices.DTYPES.values(), ids=str)
+def test_the_peak_of_a_cpu_is_measured(dtype: torch.dtype) -> None:
+    peak = devices.peak_flops(CPU, dtype)
     assert peak is not None
     assert 1e8 < peak < 1e16
+
+
+def test_the_peak_is_taken_of_the_first_product_that_is_not_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    def product_seconds(matrix: torch.Tensor) -> float:
+        sizes.append(len(matrix))
+        return len(matrix) ** 3 / 2**30  # a second for the size 1024
+
+    monkeypatch.setattr(devices, "_product_seconds", product_seconds)
+    assert devices.peak_flops(CPU, torch.float32) == 2 * 2**30
+    assert sorted(set(sizes)) == [256, 512]  # 16 and 125 ms
 
 
 def test_what_makes_training_fast_rounds_nothing_but_the_smallest_numbers() -> None:

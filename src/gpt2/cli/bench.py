@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,6 +53,8 @@ class Attention:
 
         device = devices.select_device(self.device)
         dtype = devices.select_dtype(self.dtype, device)
+        if warning := devices.slow_arithmetic(dtype, device):
+            print(warning, file=sys.stderr)
         devices.make_training_fast()
         # In float32 whatever is stored: autocast chooses the arithmetic from there.
         model = open_model(self.model, "float32", device)

@@ -3,6 +3,8 @@
 Each stage finds what an earlier start has finished, so that an interrupted demo goes on.
 """
 
+import dataclasses
+import json
 import shutil
 import sys
 import time
@@ -24,6 +26,26 @@ from gpt2.errors import ConfigError
 PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
 HOLD_OUT = PrepareConfig(hold_out=0.1)
+MOST_MINUTES = 24 * 60
+
+
+PLAN_FILE = "demo.json"  # of a run directory
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many steps the demo takes, and why."""
+
+    minutes: float  # what it may take to train
+    most_steps: int  # what the recipe allows
+    steps: int
+    seconds_a_step: float  # as measured over the first ones
+
+    def __str__(self) -> str:
+        why = f"what {self.minutes:g} minutes allow at {self.seconds_a_step:.2f} s a step here"
+        if self.steps == self.most_steps:
+            why = f"all that the recipe has, which {self.minutes:g} minutes allow here"
+        return f"{self.steps} steps, {why}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +56,15 @@ class Demo:
     """Run directory; its data go into the folder data inside."""
     recipe: str = "demo"
     """Settings of the model and its training: a bundled recipe, or the path of a TOML file."""
+    minutes: float = 4.0
+    """Minutes to train, evaluations included: the steps are as many as fit, by the pace of the
+    first ones, and at most those of the recipe. The rest of the demo takes up to a minute more."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes <= MOST_MINUTES:
+            raise ConfigError(
+                f"minutes must be above 0 and at most {MOST_MINUTES}, got {self.minutes}"
+            )
 
     def run(self) -> None:
         """Run every stage that is not done yet, and print the outcome."""
@@ -43,8 +74,8 @@ class Demo:
             config, data=DataConfig(directory=self.out / "data", seed=config.data.seed)
         )
         _prepare(config)
-        _train(config, self.out)
-        _report(config, self.out)
+        plan = _train(config, self.out, self.minutes)
+        _report(config, self.out, plan)
         # Where the environment is not activated, a shell does not find gpt2 by its name.
         started_as_gpt2 = Path(sys.argv[0]).name == "gpt2"
         path = sys.argv[0] if started_as_gpt2 else f"{sys.executable} -m gpt2"
@@ -92,23 +123,57 @@ def _prepare(config: RunConfig) -> None:
     _say(f"Wrote {tokens:,} tokens to {directory}")
 
 
-def _train(config: RunConfig, run: Path) -> None:
-    from gpt2.train.building import resolve
+def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
+    """Take the steps that fit into the time, or those that are left of an earlier start."""
     from gpt2.train.run import resume, start
+    from llm_tokenizer.text_files import write_whole
 
-    if not (run / SETTINGS_FILE).exists():
-        _say(f"Training for {config.training.steps} steps; Ctrl-C saves, and make demo continues")
-        start(config, run)
-        return
-    if RunConfig.from_toml(run / SETTINGS_FILE) != resolve(config):
+    if (run / SETTINGS_FILE).exists():
+        plan = _earlier_plan(config, run, minutes)
+        _say(f"Continuing the run in {run}")
+        resume(run)
+        return plan
+    plan = _measured_plan(config, minutes)
+    write_whole(run / PLAN_FILE, json.dumps(dataclasses.asdict(plan)).encode())
+    _say(f"Training for {plan}; Ctrl-C saves, and the same command continues")
+    start(replace(config, training=replace(config.training, steps=plan.steps)), run)
+    return plan
+
+
+def _measured_plan(config: RunConfig, minutes: float) -> Plan:
+    from gpt2.train.pace import measure_pace
+
+    _say("Measuring the pace of the first steps")
+    pace, most = measure_pace(config), config.training.steps
+    return Plan(minutes, most, min(most, pace.steps_within(60 * minutes, config)), pace.step)
+
+
+def _earlier_plan(config: RunConfig, run: Path, minutes: float) -> Plan:
+    """Return the plan of the run that an earlier start began.
+
+    Raises:
+        ConfigError: The run has other settings, or is no demo.
+    """
+    saved = RunConfig.from_toml(run / SETTINGS_FILE)
+    try:
+        plan = Plan(**json.loads((run / PLAN_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        plan = None
+    # What an earlier start has measured stays.
+    training = replace(config.training, steps=saved.training.steps)
+    if training.dtype == "auto":
+        training = replace(training, dtype=saved.training.dtype)
+    data = replace(config.data, directory=config.data.directory.resolve())
+    expected = replace(config, data=data, training=training)
+    asked = (minutes, config.training.steps)
+    if plan is None or saved != expected or (plan.minutes, plan.most_steps) != asked:
         raise ConfigError(
             f"{run} holds a demo with other settings; delete it, or choose another --out"
         )
-    _say(f"Continuing the run in {run}")
-    resume(run)
+    return plan
 
 
-def _report(config: RunConfig, run: Path) -> None:
+def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     """Measure the held-out text, draw samples, and write and print the outcome."""
     from gpt2 import checkpoint, devices
     from gpt2.data.token_data import open_shards
@@ -126,6 +191,7 @@ def _report(config: RunConfig, run: Path) -> None:
     comparison = compare(trained, data, dtype=dtype)
     before, after = (generate(model, [PROMPT], SAMPLING)[0] for model in (untrained, trained))
     sections = [
+        f"## Length\n\n{plan}.",
         f"## Held-out text\n\nRead in windows that overlap by half:\n\n{comparison.to_markdown()}",
         f"## A sample before training\n\n```text\n{PROMPT}{before.text}\n```",
         f"## A sample after training\n\n```text\n{PROMPT}{after.text}\n```",

@@ -1,5 +1,6 @@
 """Opening a model: for every verb, and by the flags of those that run it."""
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ class ModelFlags:
     device: str = "auto"
     """cpu, cuda or mps; auto takes the fastest there is."""
     dtype: WeightDtype = "auto"
-    """Of the weights; auto: as they are stored."""
+    """Of the weights; auto: as they are stored, or float32 where that is many times faster."""
     attention: AttentionBackend = "flash"
     """Attention backend of every block, or of attention-blocks."""
     attention_blocks: tuple[int, ...] | None = None
@@ -37,11 +38,29 @@ class ModelFlags:
         # Imported after the flags are read, so that --help and a wrong flag need no torch.
         from gpt2 import devices
 
-        model = open_model(self.model, self.dtype, devices.select_device(self.device))
+        model = open_to_run(self.model, self.dtype, devices.select_device(self.device))
         model.set_attention(self.attention, self.attention_blocks)
         if self.compile:
             model.compile()
         return model
+
+
+def open_to_run(
+    name: str, dtype: WeightDtype = "auto", device: "torch.device | None" = None
+) -> "GPT2":
+    """Open a model whose weights are of a dtype that is fast here, unless another is asked for.
+
+    One that is many times slower than float32 is warned of.
+    """
+    from gpt2 import devices
+
+    model = open_model(name, dtype, device)
+    stored = model.wte.weight.dtype
+    if dtype == "auto":
+        model.to(devices.stored_dtype_here(stored, model.device))
+    elif warning := devices.slow_arithmetic(stored, model.device):
+        print(warning, file=sys.stderr)
+    return model
 
 
 def open_model(

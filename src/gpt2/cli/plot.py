@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from gpt2.cli.model_flags import open_model
+from gpt2.cli.model_flags import open_to_run
 from gpt2.cli.parsing import parse_one_of
 from gpt2.config import check_seed
 
@@ -21,7 +21,7 @@ class _OfModel:
     """A model directory, a run directory, or a name on the Hugging Face hub."""
 
     def load(self) -> "GPT2":
-        return open_model(self.model)
+        return open_to_run(self.model)
 
 
 @dataclass(frozen=True, kw_only=True)

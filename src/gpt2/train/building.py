@@ -1,6 +1,7 @@
 """From settings to a run in progress: the model, its optimizers, the data, the evaluations."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +25,21 @@ from gpt2.weight_files import read_json
 from llm_tokenizer import Tokenizer
 
 
-def resolve(config: RunConfig) -> RunConfig:
-    """Return the settings without what depends on the working directory or the processor."""
-    device = devices.select_device(config.training.device)
-    dtype = devices.name_dtype(devices.select_dtype(config.training.dtype, device))
+def resolve(config: RunConfig, processes: Processes) -> RunConfig:
+    """Return the settings without what depends on the working directory or the processor.
+
+    An arithmetic that is many times slower here than float32 is warned of on stderr.
+    """
+    measured = devices.select_dtype(config.training.dtype, processes.device)
+    known = list(devices.DTYPES.values())  # each rank has measured; all take what rank 0 found
+    dtype = known[processes.from_first(known.index(measured))]
+    warning = devices.slow_arithmetic(dtype, processes.device)
+    if warning and processes.is_first:
+        print(warning, file=sys.stderr)
     return replace(
         config,
         data=replace(config.data, directory=config.data.directory.resolve()),
-        training=replace(config.training, dtype=dtype),
+        training=replace(config.training, dtype=devices.name_dtype(dtype)),
     )
 
 
@@ -105,7 +113,7 @@ def build(
     return Trainer(
         config,
         parallel,
-        make_optimizers(model, config.optimizer),
+        make_optimizers(model, config.optimizer, dtype),
         scaler,
         Batches(
             train_rows,

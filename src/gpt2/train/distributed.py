@@ -15,10 +15,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt2 import devices
+from gpt2.checkpoint import whole
 from gpt2.config import Parallelism
 from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.pretrained import GPT2
@@ -167,9 +167,7 @@ def parallelize(
 
 def clip_gradients(model: nn.Module, largest: float) -> float:
     """Scale the gradients down to a global norm of at most `largest`, and return what it was."""
-    norm = nn.utils.clip_grad_norm_(model.parameters(), largest)
-    whole: Tensor = norm.full_tensor() if isinstance(norm, DTensor) else norm
-    return whole.item()
+    return whole(nn.utils.clip_grad_norm_(model.parameters(), largest)).item()
 
 
 class _Loss(nn.Module):

@@ -43,7 +43,7 @@ def plan(config: RunConfig) -> str:
         ConfigError: A setting does not fit the machine.
     """
     with joined(config.training.device) as processes:
-        config = shaped_as_source(resolve(config))
+        config = shaped_as_source(resolve(config, processes))
         config.check_batch(processes.count)
         with torch.device("meta"):
             parameters = GPT2(config.model).num_parameters()
@@ -66,7 +66,7 @@ def plan(config: RunConfig) -> str:
 def memory_by_part(config: RunConfig, parameters: int) -> dict[str, int]:
     """Return the bytes that a run holds throughout, by what they are."""
     moments = 2 * parameters
-    if config.optimizer.kind == "muon":  # one for the matrices inside the blocks
+    if config.optimizer.kind != "adamw":  # one for the matrices inside the blocks
         model = config.model
         inside = model.n_layer * (4 * model.n_embd**2 + 2 * model.n_embd * model.inner)
         moments -= inside
@@ -79,7 +79,7 @@ def _measure(config: RunConfig, processes: Processes) -> Measured:
     dtype = devices.select_dtype(training.dtype, device)
     model = make_model(config, None, None, device)
     parallel = parallelize(model, training.parallel, processes, dtype)
-    optimizers = make_optimizers(model, config.optimizer)
+    optimizers = make_optimizers(model, config.optimizer, dtype)
     shape = (training.micro_batch, config.model.n_positions + 1)
     rows = torch.randint(config.model.vocab_size, shape, generator=torch.Generator().manual_seed(0))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gpt2.checkpoint import TrainingState
 from gpt2.config import RunConfig
@@ -17,7 +18,8 @@ from gpt2.train.distributed import Parallel, Processes, clip_gradients
 from gpt2.train.evaluations import Evaluation
 from gpt2.train.interruption import DIVERGED, Interruption
 from gpt2.train.metrics import Record, Row
-from gpt2.train.schedule import learning_rate
+from gpt2.train.optimizer import set_learning_rate
+from gpt2.train.schedule import context_length, learning_rate
 
 MOST_SKIPPED = 10  # steps in a row
 
@@ -129,8 +131,9 @@ class Trainer:
             # and the draws do not depend on how many processes share the step.
             first_row = self.processes.rank * len(rows) + (number - 1) * config.micro_batch
             torch.manual_seed(mix_seeds(config.seed, step, first_row))
+            pieces = cut(micro_batch, context_length(step, self.config))
             with self.parallel.averaging(last=number == len(micro_batches)):
-                loss = self.parallel.loss(micro_batch) / len(micro_batches)
+                loss = self.parallel.loss(pieces) / len(micro_batches)
                 self.scaler.scale(loss).backward()
             losses.append(loss.detach())
         return self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.count
@@ -145,9 +148,8 @@ class Trainer:
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
+        set_learning_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             if may and math.isfinite(grad_norm):
                 self.scaler.step(optimizer)
             optimizer.zero_grad()
@@ -173,6 +175,11 @@ class Trainer:
         if is_best:
             self.state = replace(self.state, best_step=self.state.step, best_val_loss=val_loss)
         return is_best
+
+
+def cut(rows: Tensor, length: int) -> Tensor:  # (R, T + 1) -> (R * T / length, length + 1)
+    """Cut rows into shorter ones; the last token of each, only predicted, begins the next."""
+    return rows.unfold(1, length + 1, length).flatten(0, 1)
 
 
 def mix_seeds(*seeds: int) -> int:

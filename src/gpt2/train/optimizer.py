@@ -1,55 +1,66 @@
 """The optimizers: AdamW, or Muon for the matrices inside the blocks with AdamW for the rest.
 
-Sources: AdamW, Loshchilov and Hutter 2019, arXiv:1711.05101. Muon, Jordan et al. 2024,
-kellerjordan.github.io/posts/muon; its scale to AdamW's learning rate, Liu et al. 2025,
-arXiv:2502.16982.
+Source: AdamW, Loshchilov and Hutter 2019, arXiv:1711.05101.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gpt2.config import OptimizerConfig
 from gpt2.devices import has_fused_optimizers
+from gpt2.train.muon import Muon, NorMuon
 
-MUON_MOMENTUM = 0.95
 
-
-def make_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
     """Return the optimizers, which together update each parameter once.
 
     Weight decay is decoupled and acts on parameters of two or more dimensions only: biases and
     LayerNorm's gains do not decay.
+
+    Args:
+        model: What to train.
+        config: The settings.
+        dtype: Arithmetic of the matrix products in them.
     """
-    parameters = dict(model.named_parameters())
-    matrices = [tensor for tensor in parameters.values() if tensor.ndim >= 2]
-    vectors = [tensor for tensor in parameters.values() if tensor.ndim < 2]
+    named = list(model.named_parameters())
+    vectors = [tensor for _, tensor in named if tensor.ndim < 2]
+    inside = [tensor for name, tensor in named if tensor.ndim >= 2 and name.startswith("h.")]
+    embeddings = [tensor for name, tensor in named if tensor.ndim >= 2 and name[:2] != "h."]
+    rate, decay = config.learning_rate, config.weight_decay
+    of_embeddings = (config.embedding_learning_rate or rate) / rate
+    groups = [(embeddings, of_embeddings, decay), (vectors, 1.0, 0.0)]
     if config.kind == "adamw":
-        return [_adamw(matrices, vectors, config)]
-    inside = [t for name, t in parameters.items() if t.ndim >= 2 and name.startswith("h.")]
-    embeddings = [t for name, t in parameters.items() if t.ndim >= 2 and not name.startswith("h.")]
-    muon = torch.optim.Muon(
-        inside,
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        momentum=MUON_MOMENTUM,
-        adjust_lr_fn="match_rms_adamw",
-    )
-    return [muon, _adamw(embeddings, vectors, config)]
+        return [_adamw([(inside, 1.0, decay), *groups], config)]
+    make = NorMuon if config.kind == "normuon" else Muon
+    muon = make(inside, lr=rate, weight_decay=decay, dtype=dtype)
+    return [muon, _adamw(groups, config)]
+
+
+def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+    """Set the rate of the next step; embeddings keep their ratio to it."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("rate_scale", 1.0)
 
 
 def _adamw(
-    decayed: Sequence[Tensor], others: Sequence[Tensor], config: OptimizerConfig
+    groups: Iterable[tuple[Sequence[Tensor], float, float]], config: OptimizerConfig
 ) -> torch.optim.Optimizer:
-    groups = [
-        {"params": list(decayed), "weight_decay": config.weight_decay},
-        {"params": list(others), "weight_decay": 0.0},
+    """Return AdamW over groups of parameters, the scale of their rate, and their weight decay."""
+    filled: list[dict[str, Any]] = [
+        {"params": parameters, "rate_scale": scale, "weight_decay": decay}
+        for parameters, scale, decay in groups
+        if parameters
     ]
     return torch.optim.AdamW(
-        groups,
+        filled,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,
-        fused=has_fused_optimizers(decayed[0].device),
+        fused=has_fused_optimizers(filled[0]["params"][0].device),
     )

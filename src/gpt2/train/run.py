@@ -57,7 +57,7 @@ def start(config: RunConfig, run: Path, evaluations: Sequence[Evaluation] = ()) 
     """
     with joined(config.training.device) as processes:
         _require_new(run, processes)
-        config = shaped_as_source(resolve(config))
+        config = shaped_as_source(resolve(config, processes))
         data = open_shards(config.data.directory)
         source = config.training.init_from
         trainer = build(config, data, TrainingState(), source, processes, evaluations)
@@ -94,7 +94,7 @@ def resume(
         raise CheckpointError(f"{run} holds no run to resume: no {SETTINGS_FILE} there")
     config = config or RunConfig.from_toml(run / SETTINGS_FILE)
     with joined(config.training.device) as processes, _locked(run, processes):
-        config = resolve(config)
+        config = resolve(config, processes)
         data = open_shards(config.data.directory)
         state = TrainingState()
         directory = _newest_intact(run, processes)

@@ -1,8 +1,8 @@
-"""The learning rate of each step."""
+"""The learning rate and the context length of each step."""
 
 import math
 
-from gpt2.config import OptimizerConfig
+from gpt2.config import OptimizerConfig, RunConfig
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
@@ -21,3 +21,13 @@ def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
         return minimum
     progress = (step - warmup) / (steps - warmup)
     return minimum + (peak - minimum) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def context_length(step: int, config: RunConfig) -> int:
+    """Return the tokens a row of a step, the first being 0: shorter ones at first, if asked for.
+
+    Source: Li et al. 2022, arXiv:2108.06084, sequence length warm-up, in two stages.
+    """
+    training, longest = config.training, config.model.n_positions
+    is_short = step < training.short_context_share * training.steps
+    return training.short_context if training.short_context and is_short else longest

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from gpt2 import checkpoint
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, RunConfig
 from gpt2.pretrained import GPT2
+from gpt2.train.loop import Trainer
 from gpt2.train.metrics import read_metrics
+from gpt2.train.pace import Pace
 
 ROOT = Path(__file__).parents[3]
 SMALL = {
@@ -52,6 +55,7 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     for row in ("uniform bytes | | 8.000", "unigram, the same", "xz -9 after", "this GPT-2"):
         assert row in printed
         assert row in report
+    assert "4 steps, all that the recipe has, which 4 minutes allow here." in report
     assert "## A sample before training" in report
     assert "## A sample after training" in report
     assert (tmp_path / "runs/demo/loss.png").exists()
@@ -68,9 +72,44 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     assert "Continuing the run" in captured.err
     assert len([row for row in read_metrics(tmp_path / "runs/demo") if "loss" in row]) == 4
 
+    assert main([*demo, "--minutes", "3"]) == 1
+    assert "holds a demo with other settings" in capsys.readouterr().err
     small_recipe.write_text(small_recipe.read_text().replace("steps = 4", "steps = 5"))
     assert main(demo) == 1  # a recipe that has changed since is not passed over
     assert "holds a demo with other settings" in capsys.readouterr().err
+
+
+def test_the_demo_takes_the_steps_that_fit_into_its_minutes_and_keeps_their_number(
+    small_recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
+    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: some)
+    # 2 s a step, and 2 s an evaluation every second one.
+    monkeypatch.setattr("gpt2.train.pace.measure_pace", lambda config: Pace(2.0, 2.0))
+    run = tmp_path / "run"
+    demo = ["demo", "--recipe", str(small_recipe), "--out", str(run), "--minutes", "0.16"]
+
+    def stopped(trainer: Trainer, run: Path) -> int:
+        (run / "config.toml").write_text(trainer.config.to_toml(), encoding="utf-8")
+        return signal.SIGTERM
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("gpt2.train.run._train", stopped)
+        assert main(demo) == 143
+    assert "Training for 3 steps, what 0.16 minutes allow at 2.00 s" in capsys.readouterr().err
+    assert main(demo) == 0
+    assert RunConfig.from_toml(run / "config.toml").training.steps == 3
+    assert checkpoint.newest(run).name == "step_00000003"
+
+    monkeypatch.setattr("gpt2.train.pace.measure_pace", lambda config: Pace(9.0, 9.0))
+    assert main(demo) == 0  # goes by what the first start has measured
+    report = (run / "report.md").read_text(encoding="utf-8")
+    assert "3 steps, what 0.16 minutes allow at 2.00 s a step here." in report
+    assert main([*demo[:-1], "nan"]) == 2
+    assert "minutes must be above 0" in capsys.readouterr().err
 
 
 def test_text_is_prepared_trained_on_and_resumed(

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file
 
 from gpt2 import checkpoint, devices
-from gpt2.config import RunConfig
+from gpt2.config import OptimizerKind, RunConfig
 from gpt2.errors import ConfigError
 from gpt2.pretrained import GPT2
 from gpt2.train.distributed import Processes, joined, parallelize
@@ -73,13 +73,19 @@ def assert_close(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("processes", "settings"),
-    [(2, []), (3, []), (2, ["--parallel", "fsdp", "--gradient-checkpointing"])],
+    ("processes", "kind", "settings"),
+    [
+        (2, "adamw", []),
+        (3, "normuon", []),
+        (2, "adamw", ["--parallel", "fsdp", "--gradient-checkpointing"]),
+        (2, "normuon", ["--parallel", "fsdp"]),
+    ],
     ids=str,
 )
 def test_several_processes_train_as_one_does(
-    config: RunConfig, tmp_path: Path, processes: int, settings: list[str]
+    config: RunConfig, tmp_path: Path, processes: int, kind: OptimizerKind, settings: list[str]
 ) -> None:
+    config = replace(config, optimizer=replace(config.optimizer, kind=kind))
     start(config, tmp_path / "one")
     args = ["--recipe", recipe(config, tmp_path), "--out", tmp_path / "several", *settings]
     several = torchrun(processes, *args)

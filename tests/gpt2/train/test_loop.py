@@ -16,8 +16,8 @@ from gpt2.data.token_data import open_shards
 from gpt2.model.gpt import GPT2Network
 from gpt2.pretrained import GPT2
 from gpt2.train.building import build
-from gpt2.train.distributed import Processes
-from gpt2.train.loop import Trainer, mix_seeds
+from gpt2.train.distributed import Parallel, Processes
+from gpt2.train.loop import Trainer, cut, mix_seeds
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import start
 
@@ -110,6 +110,28 @@ def test_validation_is_the_loss_over_the_first_held_out_rows(
     batch = torch.from_numpy(rows)
     expected = model.loss(batch[:, :-1], batch[:, 1:]).item()
     assert read_metrics(tmp_path)[-1]["val_loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_rows_are_cut_into_pieces_that_predict_the_same_tokens() -> None:
+    rows = torch.tensor([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
+    assert cut(rows, 2).tolist() == [[0, 1, 2], [2, 3, 4], [5, 6, 7], [7, 8, 9]]
+    assert cut(rows, 4).tolist() == rows.tolist()
+
+
+def test_a_run_reads_short_contexts_first(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = replace(config.training, short_context=4, short_context_share=0.5)
+    shapes: list[tuple[int, ...]] = []
+    loss = Parallel.loss
+
+    def recorded(parallel: Parallel, rows: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(rows.shape))
+        return loss(parallel, rows)
+
+    monkeypatch.setattr(Parallel, "loss", recorded)
+    start(replace(config, training=training), tmp_path / "run")
+    assert shapes == 6 * [(8, 5)] + 6 * [(2, 17)]  # three steps of two micro-batches each
 
 
 def test_seeds_of_seed_step_and_row_differ() -> None:

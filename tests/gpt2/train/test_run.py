@@ -14,7 +14,14 @@ import torch
 import transformers
 
 from gpt2 import checkpoint
-from gpt2.config import DataConfig, EvaluationConfig, GPT2Config, PrepareConfig, RunConfig
+from gpt2.config import (
+    DataConfig,
+    EvaluationConfig,
+    GPT2Config,
+    OptimizerKind,
+    PrepareConfig,
+    RunConfig,
+)
 from gpt2.data.prepare import prepare
 from gpt2.data.sources import in_memory
 from gpt2.data.token_data import open_shards
@@ -28,6 +35,7 @@ from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
 from llm_tokenizer import Tokenizer
 
+HERE = Processes(torch.device("cpu"))
 NO_DROPOUT = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
 SameRun = Callable[[Path, Path], None]
 
@@ -50,7 +58,7 @@ def test_a_run_directory_holds_settings_metrics_checkpoints_and_report(
     run = tmp_path / "run"
     start(config, run)
 
-    assert RunConfig.from_toml(run / "config.toml") == resolve(config)
+    assert RunConfig.from_toml(run / "config.toml") == resolve(config, HERE)
     assert names(run) == ["step_00000002", "step_00000004", "step_00000006"]
     rows = read_metrics(run)
     steps, evaluations = ([r for r in rows if key in r] for key in ("loss", "val_loss"))
@@ -105,13 +113,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
+@pytest.mark.parametrize("kind", ["muon", "normuon"])
 def test_muon_resumes_to_the_bit(
     config: RunConfig,
     tmp_path: Path,
     signal_after: Callable[[int], None],
     assert_same_run: SameRun,
+    kind: OptimizerKind,
 ) -> None:
-    config = changed(config, "optimizer", kind="muon")
+    config = changed(config, "optimizer", kind=kind, embedding_learning_rate=2e-2)
     start(config, tmp_path / "whole")
     signal_after(3)
     with pytest.raises(InterruptedRunError):
@@ -259,7 +269,7 @@ def test_changes_that_leave_the_mathematics_are_told_and_made(
     resume(tmp_path / "run", other)
     assert "training.micro_batch was 2, is 1" in capsys.readouterr().err
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "whole"), rel=1e-6)
-    assert RunConfig.from_toml(tmp_path / "run/config.toml") == resolve(other)
+    assert RunConfig.from_toml(tmp_path / "run/config.toml") == resolve(other, HERE)
 
 
 @pytest.mark.parametrize(

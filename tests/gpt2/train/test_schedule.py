@@ -1,7 +1,8 @@
 import pytest
 
-from gpt2.config import OptimizerConfig
-from gpt2.train.schedule import learning_rate
+from gpt2.config import GPT2Config, OptimizerConfig, RunConfig, TrainingConfig
+from gpt2.errors import ConfigError
+from gpt2.train.schedule import context_length, learning_rate
 
 CONFIG = OptimizerConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=4)
 
@@ -31,3 +32,24 @@ def test_without_warm_up_the_first_step_has_the_peak() -> None:
 
 def test_a_run_shorter_than_its_warm_up_still_rises() -> None:
     assert learning_rate(1, 2, CONFIG) == 0.5
+
+
+def short_first(**settings: int | float) -> RunConfig:
+    training = TrainingConfig(steps=10, batch_tokens=64, micro_batch=2, **settings)  # type: ignore[arg-type]
+    return RunConfig(model=GPT2Config(n_positions=32), training=training)
+
+
+def test_contexts_are_short_for_their_share_of_the_steps_and_whole_afterwards() -> None:
+    config = short_first(short_context=8, short_context_share=0.3)
+    assert [context_length(step, config) for step in range(5)] == [8, 8, 8, 32, 32]
+    assert context_length(0, short_first()) == 32
+    assert context_length(0, short_first(short_context=8, short_context_share=0.0)) == 32
+
+
+def test_a_short_context_must_divide_the_whole_one() -> None:
+    with pytest.raises(ConfigError, match="short_context must divide n_positions, 32, got 5"):
+        short_first(short_context=5)
+    with pytest.raises(ConfigError, match="short_context must be at least 1, got 0"):
+        short_first(short_context=0)
+    with pytest.raises(ConfigError, match=r"short_context_share must be 0 to 1, got 1.5"):
+        short_first(short_context=8, short_context_share=1.5)
