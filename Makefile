@@ -16,7 +16,7 @@ demo: .venv/installed ## train a small GPT-2 on text that ships with Python, and
 	$(BIN)/gpt2 demo
 
 test: .venv/installed-dev lint ## lint, types, and the whole test suite
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # a process a core, of one thread
 
 lint: .venv/installed-dev ## ruff, mypy and import-linter
 	$(BIN)/ruff format --check
