@@ -1,5 +1,7 @@
 """Tokenizers that several tests use; a test that takes `gpt2` runs on both of its paths."""
 
+from pathlib import Path
+
 import pytest
 import tiktoken
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,13 @@ def on_compiled_path(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.encode_to_array(" " * 2**20)
     assert tokenizer._codec is not None
     return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A vocabulary of 300 tokens, <|endoftext|> being 299."""
+    text = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
+    return Tokenizer.train([text], 300)
 
 
 @pytest.fixture(scope="session")
