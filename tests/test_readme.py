@@ -18,8 +18,8 @@ PROGRAMS = {"gpt2": main, "llm-tokenizer": llm_tokenizer}
 # Two blocks, and two layers for 124 million parameters: what takes minutes takes seconds.
 SMALLER = {
     "vocab_size = 4096": "vocab_size = 1024",
-    "n_embd = 192": "n_embd = 24",
-    "n_layer = 3": "n_layer = 1",
+    "n_embd = 128": "n_embd = 32",
+    "n_layer = 4": "n_layer = 1",
     "steps = 900": "steps = 30",
 }
 DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")

@@ -39,6 +39,8 @@ def test_a_recipe_runs_on_a_small_model(
         assert training.init_from == "gpt2"
         GPT2(small, tokenizer=tokenizer).save_pretrained(tmp_path / "released")
         training = replace(training, init_from=str(tmp_path / "released"))
+    if training.short_context:
+        training = replace(training, short_context=8)
     train_tokens = None if config.data.train_tokens is None else 64
     config = replace(
         config,

@@ -44,6 +44,8 @@ UNUSUAL = RunConfig(
         steps=7,
         batch_tokens=128,
         micro_batch=2,
+        short_context=8,
+        short_context_share=0.25,
         seed=5,
         dtype="float32",
         device="cpu",
@@ -59,6 +61,7 @@ UNUSUAL = RunConfig(
     optimizer=OptimizerConfig(
         kind="muon",
         learning_rate=1e-2,
+        embedding_learning_rate=2e-2,
         min_learning_rate=1e-3,
         warmup_steps=3,
         weight_decay=0.2,
@@ -157,7 +160,9 @@ def test_a_wrong_recipe_is_told_with_file_and_key(tmp_path: Path, text: str, tol
 
 
 def test_a_choice_is_checked_wherever_it_comes_from() -> None:
-    with pytest.raises(ConfigError, match="optimizer.kind must be one of adamw, muon, got 'sgd'"):
+    with pytest.raises(
+        ConfigError, match="optimizer.kind must be one of adamw, muon, normuon, got 'sgd'"
+    ):
         OptimizerConfig(kind="sgd")
     with pytest.raises(ConfigError, match="training.dtype must be one of auto, float32, bfloat16"):
         TrainingConfig(dtype="half")
