@@ -131,8 +131,8 @@ def _write_files(directory: Path, snapshot: Snapshot) -> None:
     """Write all files of a checkpoint, and wait until they are on the disk."""
     snapshot.model.save_pretrained(directory)
     write_tensors(directory / STATE_TENSORS, snapshot.optimizer_tensors)
-    versions = {name: version(name) for name in ("torch", "numpy", "gpt2-from-scratch")}
-    versions["python"] = platform.python_version()
+    versions = {name: version(name) for name in ("numpy", "gpt2-from-scratch")}
+    versions |= {"python": platform.python_version(), "torch": str(torch.__version__)}
     entries = {
         **asdict(snapshot.state),
         "optimizer_kinds": snapshot.optimizer_kinds,
