@@ -27,9 +27,8 @@ DTYPES: dict[Dtype, torch.dtype] = {
     "float16": torch.float16,
 }
 
-# A product in another arithmetic than float32 must be so many times as fast to be chosen; and must
-# take so many times as long before a user is warned.
-CLEARLY_FASTER, MANY_TIMES = 1.5, 3.0
+CLEARLY_FASTER = 1.5  # times as fast as float32: then "auto" chooses bfloat16
+MANY_TIMES = 3.0  # times as slow as float32: then a user who asks for it is warned
 SECONDS_TO_COMPARE = 0.005  # where the processor lacks an arithmetic, one product takes longer
 SECONDS_OF_PEAK = 0.02  # a product that takes as long is large enough to show the peak
 
@@ -131,12 +130,12 @@ def slow_arithmetic(dtype: torch.dtype, device: torch.device) -> str | None:
 
 @cache
 def speed_beside_float32(dtype: torch.dtype, device: torch.device) -> float:
-    """Return how many times as fast as in float32 a matrix product in `dtype` is, measured now.
+    """Return how many times as fast as in float32 a matrix product in `dtype` runs here.
 
-    Flags of the processor do not tell: virtual machines hide some, and libraries may not use what
-    there is. So a small product of each kind is timed, once a process, in some milliseconds, the
-    two in turn, and the best of each counts. On a CPU one thread does it: several would wait for
-    each other where the machine is busy.
+    Measured once a process, in some milliseconds: a processor's feature flags are not enough, since
+    virtual machines hide some and libraries ignore others. A small product of each kind runs in
+    turn, and the best time of each counts. One thread computes it, as several would wait for each
+    other on a busy machine.
     """
     size = 256 if device.type == "cpu" else 2048
     float32 = torch.ones(size, size, device=device)

@@ -24,10 +24,10 @@ VERBS = {
 
 NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none; install one"
 
-# Torch's threads wait for each other in a loop, by default for milliseconds: beside other programs
-# the loop keeps from the processor the very thread that it waits for. After so many turns, some 10
-# microseconds, a thread sleeps. GNU's OpenMP reads it when torch is imported.
-SPIN_TURNS = "10000"
+# OpenMP's threads wait for each other by spinning, by default for milliseconds. On a busy machine the
+# spinning thread keeps the one it waits for off the processor. With this count a thread sleeps after
+# some ten microseconds. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
+SPIN_COUNT = "10000"
 
 DISTRIBUTION = "gpt2-from-scratch"
 USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_TURNS)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in args
     if verbose:

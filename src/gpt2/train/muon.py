@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from gpt2.checkpoint import spread_like, whole
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of a step: a X + b (X X^T) X + c (X X^T)^2 X
-STEPS = 5
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # an iteration: a X + b (X X^T) X + c (X X^T)^2 X
+ITERATIONS = 5
 ROW_BETA = 0.95  # decay of NorMuon's average
 ADAMW_UPDATE = 0.2  # root mean square of AdamW's update at a learning rate of 1
 
@@ -105,7 +105,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:  # (N, R, C) -> (N, R, C)
     x = matrices if matrices.size(1) <= matrices.size(2) else matrices.mT  # the smaller products
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]  # so that none is above 1
     a, b, c = NEWTON_SCHULZ
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         gram = x @ x.mT  # (N, R, R)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x if matrices.size(1) <= matrices.size(2) else x.mT

@@ -11,8 +11,8 @@ from gpt2.data.token_data import open_shards
 from gpt2.train.building import build, resolve
 from gpt2.train.distributed import joined
 
-STEPS = 8  # to take, the first two of which count only if there are no others
-ENOUGH_SECONDS = 8.0  # of steps: then fewer do
+STEPS = 8  # the first two warm up, and count only if there are no others
+ENOUGH_SECONDS = 8.0  # after which no further step is taken
 
 
 @dataclass(frozen=True)
