@@ -24,9 +24,9 @@ VERBS = {
 
 NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none; install one"
 
-# OpenMP's threads wait for each other by spinning, by default for milliseconds. On a busy machine the
-# spinning thread keeps the one it waits for off the processor. With this count a thread sleeps after
-# some ten microseconds. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
+# OpenMP's threads wait for each other by spinning, by default for milliseconds. On a busy machine
+# the spinning thread keeps the one it waits for off the processor. With this count a thread sleeps
+# after some ten microseconds. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
 SPIN_COUNT = "10000"
 
 DISTRIBUTION = "gpt2-from-scratch"
