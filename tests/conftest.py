@@ -1,6 +1,10 @@
 """What tests of several packages share: a tokenizer and a model that run in milliseconds."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from gpt2.config import GPT2Config, PrepareConfig
 from gpt2.data.prepare import prepare
 from gpt2.data.sources import in_memory
 from gpt2.pretrained import GPT2
+from gpt2.train.loop import Trainer
 from llm_tokenizer import Tokenizer
 
 # No test depends on how fast the machine is, and each run tries the same examples.
@@ -84,3 +89,21 @@ def dies_at(number):
     for name in ("fsync", "replace", "rename", "unlink", "rmdir"):
         setattr(os, name, dying(getattr(os, name)))
 """
+
+
+@pytest.fixture
+def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Send SIGTERM to this process as soon as a step has been taken."""
+
+    def arrange(step: int) -> None:
+        take_step = Trainer.take_step
+
+        def take_step_then_signal(trainer: Trainer) -> dict[str, Any]:
+            row = take_step(trainer)
+            if row["step"] == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return row
+
+        monkeypatch.setattr(Trainer, "take_step", take_step_then_signal)
+
+    return arrange

@@ -30,11 +30,7 @@ Run = Callable[..., str]
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel of each distribution, by its name."""
     copy, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheels")
-    for folder in (
-        "src",
-        "tests",
-        "tokenizer",
-    ):  # what Numba and Python have compiled is there, too
+    for folder in ("src", "tests", "tokenizer"):  # with __pycache__, which no wheel may hold
         shutil.copytree(ROOT / folder, copy / folder)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)

@@ -20,9 +20,9 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gpt2.errors import CheckpointError
+from gpt2.model.sharding import spread_like, whole
 from gpt2.model_hub import CONFIG_FILE
 from gpt2.pretrained import GPT2
 from gpt2.weight_files import WEIGHTS_FILE, write_tensors
@@ -302,20 +302,6 @@ def _whole(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
     """Yield tensors, put together where processes share them."""
     for name, tensor in named:
         yield name, whole(tensor)
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor, put together where processes share it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
-
-
-def spread_like(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """Return this process's share of a tensor where the parameter is shared; a scalar is not."""
-    if not isinstance(parameter, DTensor) or tensor.ndim == 0:
-        return tensor
-    tensor = tensor.to(parameter.device)
-    mesh, placements = parameter.device_mesh, parameter.placements
-    return distribute_tensor(tensor, mesh, placements, src_data_rank=None)
 
 
 def _manifest(files: dict[str, Any]) -> str:

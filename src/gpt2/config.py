@@ -268,7 +268,7 @@ class TrainingConfig:
     """Tokens that each row is cut into at the beginning of the run: shorter contexts first teach
     more in the same time. A divisor of n_positions; not cut if not set."""
     short_context_share: float = 0.4
-    """Share of the steps with short_context."""
+    """Share of the steps with short_context; without one it has no effect."""
     init_from: str | None = None
     """Model whose weights to begin with: gpt2, gpt2-medium, gpt2-large, gpt2-xl, another name on
     the hub, a run, or a Hugging Face directory. The shape is its own; of [model] count the dropout
@@ -325,7 +325,8 @@ class OptimizerConfig:
     learning_rate: float = 6e-4
     """Peak, reached at the end of the warm-up."""
     embedding_learning_rate: float | None = None
-    """Peak of the token and position embeddings; learning_rate if not set."""
+    """Peak of the token and position embeddings, whose minimum is in the same ratio to
+    min_learning_rate; learning_rate if not set."""
     min_learning_rate: float = 6e-5
     """Approached towards the last step."""
     warmup_steps: int = 100

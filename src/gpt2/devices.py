@@ -29,7 +29,7 @@ DTYPES: dict[Dtype, torch.dtype] = {
 
 CLEARLY_FASTER = 1.5  # times as fast as float32: then "auto" chooses bfloat16
 MANY_TIMES = 3.0  # times as slow as float32: then a user who asks for it is warned
-SECONDS_TO_COMPARE = 0.005  # where the processor lacks an arithmetic, one product takes longer
+SECONDS_TO_COMPARE = 0.005  # at least one product of each kind is timed
 SECONDS_OF_PEAK = 0.02  # a product that takes as long is large enough to show the peak
 
 # Published dense tensor-core rates in bf16 (fp16 where there is no bf16), operations a second, by
@@ -111,19 +111,23 @@ def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:
 
 
 def stored_dtype_here(stored: torch.dtype, device: torch.device) -> torch.dtype:
-    """Return the dtype to run stored weights in: theirs, or float32 where that is far faster."""
-    return torch.float32 if slow_arithmetic(stored, device) else stored
+    """Return the dtype to run weights in: as stored, or float32 where that is far faster."""
+    return torch.float32 if _is_slow(stored, device) else stored
+
+
+def _is_slow(dtype: torch.dtype, device: torch.device) -> bool:
+    measured = dtype != torch.float32 and device.type != "mps"
+    return measured and speed_beside_float32(dtype, device) <= 1 / MANY_TIMES
 
 
 def slow_arithmetic(dtype: torch.dtype, device: torch.device) -> str | None:
     """Return a line of warning where products in `dtype` take many times as long as in float32."""
-    if dtype == torch.float32 or device.type == "mps":
+    if not _is_slow(dtype, device):
         return None
-    speed = speed_beside_float32(dtype, device)
-    if speed > 1 / MANY_TIMES:
-        return None
+    name = str(dtype).removeprefix("torch.")
+    times = 1 / speed_beside_float32(dtype, device)
     return (
-        f"{name_dtype(dtype)} products take {1 / speed:.0f} times as long as float32 ones on this "
+        f"{name} products take {times:.0f} times as long as float32 ones on this "
         f"{device.type.upper()}; float32 is the fast choice here"
     )
 

@@ -27,8 +27,6 @@ PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
 HOLD_OUT = PrepareConfig(hold_out=0.1)
 MOST_MINUTES = 24 * 60
-
-
 PLAN_FILE = "demo.json"  # of a run directory
 
 
@@ -42,10 +40,12 @@ class Plan:
     seconds_a_step: float  # as measured over the first ones
 
     def __str__(self) -> str:
-        why = f"what {self.minutes:g} minutes allow at {self.seconds_a_step:.2f} s a step here"
         if self.steps == self.most_steps:
-            why = f"all that the recipe has, which {self.minutes:g} minutes allow here"
-        return f"{self.steps} steps, {why}"
+            return f"{self.steps} steps, all of the recipe's: {self.minutes:g} minutes allow them"
+        return (
+            f"{self.steps} of the recipe's {self.most_steps} steps: as many as fit into "
+            f"{self.minutes:g} minutes at {self.seconds_a_step:.2f} s a step"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def _earlier_plan(config: RunConfig, run: Path, minutes: float) -> Plan:
     except (OSError, ValueError, TypeError):
         plan = None
     # What an earlier start has measured stays.
-    training = replace(config.training, steps=saved.training.steps)
+    training = replace(config.training, steps=plan.steps if plan else config.training.steps)
     if training.dtype == "auto":
         training = replace(training, dtype=saved.training.dtype)
     data = replace(config.data, directory=config.data.directory.resolve())
@@ -187,8 +187,8 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     device = devices.select_device(config.training.device)
     untrained = GPT2(config.model, tokenizer=data.tokenizer, seed=config.training.seed).to(device)
     trained = GPT2.from_pretrained(checkpoint.newest(run), device=device)
-    dtype = devices.select_dtype(config.training.dtype, device)
-    comparison = compare(trained, data, dtype=dtype)
+    used = RunConfig.from_toml(run / SETTINGS_FILE).training.dtype
+    comparison = compare(trained, data, dtype=devices.DTYPES[used])
     before, after = (generate(model, [PROMPT], SAMPLING)[0] for model in (untrained, trained))
     sections = [
         f"## Length\n\n{plan}.",

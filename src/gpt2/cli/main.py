@@ -26,7 +26,7 @@ NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none
 
 # OpenMP's threads wait for each other by spinning, by default for milliseconds. On a busy machine
 # the spinning thread keeps the one it waits for off the processor. With this count a thread sleeps
-# after some ten microseconds. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
+# after a fraction of a millisecond. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
 SPIN_COUNT = "10000"
 
 DISTRIBUTION = "gpt2-from-scratch"
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in args
     if verbose:
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             else str(error) or "there is not enough memory for this; ask for less at once"
         )
         code = getattr(error, "exit_code", 1)
-        # What all processes of a run say alike, the first one says.
+        # Every rank raises such an error; only rank 0 prints it.
         if os.environ.get("RANK", "0") == "0" or not getattr(error, "said_by_all", False):
             print("error: " * bool(code) + " ".join(told.split("\n")), file=sys.stderr)
         return code

@@ -55,10 +55,10 @@ def open_to_run(
     from gpt2 import devices
 
     model = open_model(name, dtype, device)
-    stored = model.wte.weight.dtype
+    loaded = model.wte.weight.dtype
     if dtype == "auto":
-        model.to(devices.stored_dtype_here(stored, model.device))
-    elif warning := devices.slow_arithmetic(stored, model.device):
+        model.to(devices.stored_dtype_here(loaded, model.device))
+    elif warning := devices.slow_arithmetic(loaded, model.device):
         print(warning, file=sys.stderr)
     return model
 

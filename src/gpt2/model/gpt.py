@@ -183,18 +183,20 @@ class GPT2Network(nn.Module):
         """Return the number of weights; a tied head is counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def flops_per_token(self) -> int:
+    def flops_per_token(self, length: int | None = None) -> int:
         """Return the floating-point operations of one training step, per token of it.
 
+        Args:
+            length: Tokens a row; n_positions if not given.
         Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B: 6 a weight that multiplies,
-        and 12 a layer, channel and token attended to, at full context.
+        and 12 a layer, channel and token of the row.
         """
         config = self.config
         looked_up = self.wpe.weight.numel()
         if not config.tie_word_embeddings:
             looked_up += self.wte.weight.numel()
         multiplied = self.num_parameters() - looked_up
-        return 6 * multiplied + 12 * config.n_layer * config.n_embd * config.n_positions
+        return 6 * multiplied + 12 * config.n_layer * config.n_embd * (length or config.n_positions)
 
     def _check(self, name: str, ids: Tensor) -> None:
         if ids.ndim != 2 or not 1 <= ids.size(1) <= self.config.n_positions or not len(ids):

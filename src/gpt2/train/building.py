@@ -26,21 +26,23 @@ from llm_tokenizer import Tokenizer
 
 
 def resolve(config: RunConfig, processes: Processes) -> RunConfig:
-    """Return the settings without what depends on the working directory or the processor.
-
-    An arithmetic that is many times slower here than float32 is warned of on stderr.
-    """
+    """Return the settings without what depends on the working directory or the processor."""
     measured = devices.select_dtype(config.training.dtype, processes.device)
     known = list(devices.DTYPES.values())  # each rank has measured; all take what rank 0 found
     dtype = known[processes.from_first(known.index(measured))]
-    warning = devices.slow_arithmetic(dtype, processes.device)
-    if warning and processes.is_first:
-        print(warning, file=sys.stderr)
     return replace(
         config,
         data=replace(config.data, directory=config.data.directory.resolve()),
         training=replace(config.training, dtype=devices.name_dtype(dtype)),
     )
+
+
+def warn_if_slow(config: RunConfig, processes: Processes) -> None:
+    """Print one line where the run's arithmetic is many times slower here than float32."""
+    dtype = devices.select_dtype(config.training.dtype, processes.device)
+    warning = devices.slow_arithmetic(dtype, processes.device)
+    if warning and processes.is_first:
+        print(warning, file=sys.stderr)
 
 
 def shaped_as_source(config: RunConfig) -> RunConfig:
@@ -76,7 +78,7 @@ def build(
     processes: Processes,
     evaluations: Sequence[Evaluation],
 ) -> Trainer:
-    """Return a run that stands where `state` says, but for its optimizers.
+    """Build the trainer at `state`. The caller restores the optimizers.
 
     Args:
         config: The settings, resolved.
@@ -145,7 +147,7 @@ def make_model(
         config: The settings.
         tokenizer: That of the data.
         source: Model to take the weights from; new ones if None.
-        device: Where it shall be.
+        device: Device to place the model on.
     Raises:
         InputError: The source knows another vocabulary than the data.
     """

@@ -18,9 +18,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt2 import devices
-from gpt2.checkpoint import whole
 from gpt2.config import Parallelism
 from gpt2.errors import ConfigError, Gpt2Error
+from gpt2.model.sharding import whole
 from gpt2.pretrained import GPT2
 
 

@@ -13,7 +13,7 @@ from gpt2.data.token_data import open_shards
 from gpt2.errors import DataError
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
-from gpt2.train.building import make_model, resolve, shaped_as_source
+from gpt2.train.building import make_model, resolve, shaped_as_source, warn_if_slow
 from gpt2.train.distributed import Processes, clip_gradients, joined, parallelize
 from gpt2.train.optimizer import make_optimizers
 
@@ -44,6 +44,7 @@ def plan(config: RunConfig) -> str:
     """
     with joined(config.training.device) as processes:
         config = shaped_as_source(resolve(config, processes))
+        warn_if_slow(config, processes)
         config.check_batch(processes.count)
         with torch.device("meta"):
             parameters = GPT2(config.model).num_parameters()

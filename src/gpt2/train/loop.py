@@ -36,7 +36,7 @@ class Trainer:
         held_out: The evaluation of the held-out loss.
         evaluations: What else to measure at intervals.
         processes: All that take part.
-        peak_flops: What the processes could do together, in operations a second, if known.
+        peak_flops: Peak of all ranks together, FLOP/s; None if unknown.
         state: How far the run is.
     """
 
@@ -95,8 +95,9 @@ class Trainer:
         started = time.perf_counter()
         config, state = self.config.training, self.state
         rate = learning_rate(state.step, config.steps, self.config.optimizer)
+        length = context_length(state.step, self.config)
         loss = self.accumulate_gradients()
-        grad_norm = self.update(rate, may=math.isfinite(loss))
+        grad_norm = self.update(rate, loss_is_finite=math.isfinite(loss))
         finite = math.isfinite(loss) and math.isfinite(grad_norm)
         seconds = time.perf_counter() - started
         self.state = replace(
@@ -107,7 +108,7 @@ class Trainer:
             skipped=0 if finite else state.skipped + 1,
         )
         pace = config.batch_tokens / seconds
-        flops = pace * self.parallel.model.flops_per_token()
+        flops = pace * self.parallel.model.flops_per_token(length)
         row = {
             "step": self.state.step,
             "loss": loss,
@@ -138,19 +139,19 @@ class Trainer:
             losses.append(loss.detach())
         return self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.count
 
-    def update(self, rate: float, *, may: bool) -> float:
+    def update(self, rate: float, *, loss_is_finite: bool) -> float:
         """Apply the gradients, if they are finite, and return their global norm.
 
         Args:
             rate: The learning rate.
-            may: Whether the loss was finite; the gradients are dropped if not.
+            loss_is_finite: If False, drop the gradients and skip the step.
         """
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
         set_learning_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
-            if may and math.isfinite(grad_norm):
+            if loss_is_finite and math.isfinite(grad_norm):
                 self.scaler.step(optimizer)
             optimizer.zero_grad()
         self.scaler.update()

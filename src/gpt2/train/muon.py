@@ -11,17 +11,18 @@ Liu et al. 2025, arXiv:2502.16982.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gpt2.checkpoint import spread_like, whole
+from gpt2.model.sharding import spread_like, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # an iteration: a X + b (X X^T) X + c (X X^T)^2 X
 ITERATIONS = 5
 ROW_BETA = 0.95  # decay of NorMuon's average
+MOST_ELEMENTS = 2**26  # of the matrices that are orthogonalized together: 256 MiB in float32
 ADAMW_UPDATE = 0.2  # root mean square of AdamW's update at a learning rate of 1
 
 
@@ -57,13 +58,26 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     of_shape[matrix.shape].append(matrix)
             for shape, matrices in of_shape.items():
-                momenta = [self._nesterov(matrix, group["momentum"]) for matrix in matrices]
-                together = torch.stack([whole(momentum) for momentum in momenta])  # (N, R, C)
-                updates = orthogonalize(together.to(self.dtype)).to(together.dtype)
-                rate = group["lr"] * ADAMW_UPDATE * math.sqrt(max(shape))
-                for matrix, update in zip(matrices, updates, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.sub_(spread_like(matrix, self._balance(matrix, update)), alpha=rate)
+                together = max(1, MOST_ELEMENTS // shape.numel())
+                for first in range(0, len(matrices), together):
+                    self._update(matrices[first : first + together], **group)
+
+    def _update(
+        self,
+        matrices: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float,
+        **_others: object,
+    ) -> None:
+        """Update matrices of one shape."""
+        momenta = [whole(self._nesterov(matrix, momentum)) for matrix in matrices]
+        updates = orthogonalize(torch.stack(momenta), self.dtype)  # (N, R, C)
+        rate = lr * ADAMW_UPDATE * math.sqrt(max(matrices[0].shape))
+        for matrix, update in zip(matrices, updates, strict=True):
+            matrix.mul_(1 - lr * weight_decay)
+            matrix.sub_(spread_like(matrix, self._balance(matrix, update)), alpha=rate)
 
     def _balance(self, matrix: nn.Parameter, update: Tensor) -> Tensor:  # (R, C) -> (R, C)
         """Return the update as it is; a subclass may change it."""
@@ -90,22 +104,30 @@ class NorMuon(Muon):
     def _balance(self, matrix: nn.Parameter, update: Tensor) -> Tensor:  # (R, C) -> (R, C)
         state, squares = self.state[matrix], update.square().mean(1, keepdim=True)  # (R, 1)
         before = whole(state["row_squares"]) if "row_squares" in state else squares.new_zeros(1)
-        average = before.lerp(squares, 1 - ROW_BETA)  # too small at first: the sizes even that out
+        average = before.lerp(squares, 1 - ROW_BETA)  # starts at 0; the rescaling cancels that bias
         state["row_squares"] = spread_like(matrix, average)
         balanced = update / average.sqrt().clamp(min=1e-8)
         return balanced * (update.norm() / balanced.norm().clamp(min=1e-8))
 
 
-def orthogonalize(matrices: Tensor) -> Tensor:  # (N, R, C) -> (N, R, C)
+def orthogonalize(
+    matrices: Tensor, dtype: torch.dtype = torch.float32
+) -> Tensor:  # (N, R, C) -> (N, R, C)
     """Return matrices with the same singular vectors, and singular values of about 1.
 
     Newton-Schulz iterations whose coefficients drive small singular values up fast; the values end
-    between 0.7 and 1.2. The arithmetic is that of `matrices`.
+    between 0.7 and 1.2.
+
+    Args:
+        matrices: Of any size, (N, R, C).
+        dtype: Arithmetic of the products; the result has the dtype of `matrices`.
     """
-    x = matrices if matrices.size(1) <= matrices.size(2) else matrices.mT  # the smaller products
+    is_wide = matrices.size(1) <= matrices.size(2)
+    x = matrices if is_wide else matrices.mT  # the smaller products
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]  # so that none is above 1
+    x = x.to(dtype)  # after the division, since float16 has nothing below 6e-8
     a, b, c = NEWTON_SCHULZ
     for _ in range(ITERATIONS):
         gram = x @ x.mT  # (N, R, R)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x if matrices.size(1) <= matrices.size(2) else x.mT
+    return (x if is_wide else x.mT).to(matrices.dtype)

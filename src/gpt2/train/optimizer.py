@@ -13,6 +13,8 @@ from gpt2.config import OptimizerConfig
 from gpt2.devices import has_fused_optimizers
 from gpt2.train.muon import Muon, NorMuon
 
+EMBEDDINGS = ("wte.weight", "wpe.weight")
+
 
 def make_optimizers(
     model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
@@ -29,16 +31,17 @@ def make_optimizers(
     """
     named = list(model.named_parameters())
     vectors = [tensor for _, tensor in named if tensor.ndim < 2]
-    inside = [tensor for name, tensor in named if tensor.ndim >= 2 and name.startswith("h.")]
-    embeddings = [tensor for name, tensor in named if tensor.ndim >= 2 and name[:2] != "h."]
+    matrices = {name: tensor for name, tensor in named if tensor.ndim >= 2}
+    inside = [matrices.pop(name) for name in list(matrices) if name.startswith("h.")]
+    embeddings = [matrices.pop(name) for name in EMBEDDINGS if name in matrices]
+    others = list(matrices.values())  # the head, unless it is tied
     rate, decay = config.learning_rate, config.weight_decay
     of_embeddings = (config.embedding_learning_rate or rate) / rate
-    groups = [(embeddings, of_embeddings, decay), (vectors, 1.0, 0.0)]
+    groups = [(embeddings, of_embeddings, decay), (others, 1.0, decay), (vectors, 1.0, 0.0)]
     if config.kind == "adamw":
         return [_adamw([(inside, 1.0, decay), *groups], config)]
-    make = NorMuon if config.kind == "normuon" else Muon
-    muon = make(inside, lr=rate, weight_decay=decay, dtype=dtype)
-    return [muon, _adamw(groups, config)]
+    of_blocks = NorMuon if config.kind == "normuon" else Muon
+    return [of_blocks(inside, lr=rate, weight_decay=decay, dtype=dtype), _adamw(groups, config)]
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:

@@ -1,6 +1,7 @@
 """How fast a run is here, measured by taking its first steps and keeping nothing of them."""
 
 import math
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from statistics import median
@@ -11,8 +12,8 @@ from gpt2.data.token_data import open_shards
 from gpt2.train.building import build, resolve
 from gpt2.train.distributed import joined
 
-STEPS = 8  # the first two warm up, and count only if there are no others
-ENOUGH_SECONDS = 8.0  # after which no further step is taken
+WARM_UP, MEASURED = 2, 6  # steps
+ENOUGH_SECONDS = 8.0  # of steps after the first, which may compile: then no further one is taken
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,19 @@ class Pace:
     def steps_within(self, seconds: float, config: RunConfig) -> int:
         """Return how many steps fit into a time with their evaluations, at least one.
 
+        The last step evaluates, whatever its number.
+
         >>> from gpt2.config import EvaluationConfig
         >>> config = RunConfig(evaluation=EvaluationConfig(every=10))
         >>> Pace(step=1.0, evaluation=5.0).steps_within(60, config)
         40
+        >>> Pace(step=1.0, evaluation=5.0).steps_within(59, config)
+        39
         """
-        per_step = self.step + self.evaluation / config.evaluation.every
-        return max(1, math.floor(seconds / per_step))
+        every = config.evaluation.every
+        rounds, left = divmod(seconds, every * self.step + self.evaluation)
+        after = max(0, math.floor((left - self.evaluation) / self.step))
+        return max(1, int(rounds) * every + min(after, every - 1))
 
 
 def measure_pace(config: RunConfig) -> Pace:
@@ -48,7 +55,8 @@ def measure_pace(config: RunConfig) -> Pace:
         trainer = build(config, data, TrainingState(), source, processes, ())
         seconds: list[float] = []
         with closing(trainer.batches):
-            while len(seconds) < STEPS and sum(seconds) < ENOUGH_SECONDS:
-                row = trainer.take_step()
-                seconds.append(config.training.batch_tokens / row["tokens_per_second"])
-        return Pace(median(seconds[2:] or seconds[-1:]), trainer.evaluate()["seconds"])
+            while len(seconds) < WARM_UP + MEASURED and sum(seconds[1:]) < ENOUGH_SECONDS:
+                started = time.perf_counter()
+                trainer.take_step()
+                seconds.append(time.perf_counter() - started)
+        return Pace(median(seconds[WARM_UP:] or seconds[1:]), trainer.evaluate()["seconds"])

@@ -18,7 +18,7 @@ from gpt2.data.token_data import TokenData, open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2
-from gpt2.train.building import build, resolve, shaped_as_source
+from gpt2.train.building import build, resolve, shaped_as_source, warn_if_slow
 from gpt2.train.distributed import Processes, joined
 from gpt2.train.evaluations import Evaluation
 from gpt2.train.interruption import (
@@ -58,6 +58,7 @@ def start(config: RunConfig, run: Path, evaluations: Sequence[Evaluation] = ()) 
     with joined(config.training.device) as processes:
         _require_new(run, processes)
         config = shaped_as_source(resolve(config, processes))
+        warn_if_slow(config, processes)
         data = open_shards(config.data.directory)
         source = config.training.init_from
         trainer = build(config, data, TrainingState(), source, processes, evaluations)
@@ -95,6 +96,7 @@ def resume(
     config = config or RunConfig.from_toml(run / SETTINGS_FILE)
     with joined(config.training.device) as processes, _locked(run, processes):
         config = resolve(config, processes)
+        warn_if_slow(config, processes)
         data = open_shards(config.data.directory)
         state = TrainingState()
         directory = _newest_intact(run, processes)
@@ -252,7 +254,7 @@ def _check_changes(
     allowed: Sequence[str],
     processes: Processes,
 ) -> None:
-    """Tell which settings differ from a checkpoint's, and refuse those that must not."""
+    """Print the settings that differ from the checkpoint's; raise on those that must not change."""
     saved = RunConfig.from_sections(settings, str(directory / checkpoint.STATE_FILE))
     if unknown := [name for name in allowed if name not in saved.names()]:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 import json
 import re
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from gpt2 import checkpoint
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, RunConfig
 from gpt2.pretrained import GPT2
-from gpt2.train.loop import Trainer
 from gpt2.train.metrics import read_metrics
 from gpt2.train.pace import Pace
 
@@ -55,7 +54,7 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     for row in ("uniform bytes | | 8.000", "unigram, the same", "xz -9 after", "this GPT-2"):
         assert row in printed
         assert row in report
-    assert "4 steps, all that the recipe has, which 4 minutes allow here." in report
+    assert "4 steps, all of the recipe's: 4 minutes allow them." in report
     assert "## A sample before training" in report
     assert "## A sample after training" in report
     assert (tmp_path / "runs/demo/loss.png").exists()
@@ -84,32 +83,42 @@ def test_the_demo_takes_the_steps_that_fit_into_its_minutes_and_keeps_their_numb
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    signal_after: Callable[[int], None],
 ) -> None:
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
     monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: some)
-    # 2 s a step, and 2 s an evaluation every second one.
+    # 2 s a step, and 2 s an evaluation every second step and after the last: 10 s for 3 steps.
     monkeypatch.setattr("gpt2.train.pace.measure_pace", lambda config: Pace(2.0, 2.0))
-    run = tmp_path / "run"
-    demo = ["demo", "--recipe", str(small_recipe), "--out", str(run), "--minutes", "0.16"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    demo = ["demo", "--recipe", str(small_recipe), "--minutes", "0.17", "--out"]
+    length = "3 of the recipe's 4 steps: as many as fit into 0.17 minutes at 2.00 s a step"
 
-    def stopped(trainer: Trainer, run: Path) -> int:
-        (run / "config.toml").write_text(trainer.config.to_toml(), encoding="utf-8")
-        return signal.SIGTERM
-
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr("gpt2.train.run._train", stopped)
-        assert main(demo) == 143
-    assert "Training for 3 steps, what 0.16 minutes allow at 2.00 s" in capsys.readouterr().err
-    assert main(demo) == 0
-    assert RunConfig.from_toml(run / "config.toml").training.steps == 3
-    assert checkpoint.newest(run).name == "step_00000003"
+    assert main([*demo, str(whole)]) == 0
+    assert f"Training for {length}; Ctrl-C" in capsys.readouterr().err
+    assert RunConfig.from_toml(whole / "config.toml").training.steps == 3
+    signal_after(1)
+    assert main([*demo, str(stopped)]) == 143
+    assert checkpoint.newest(stopped).name == "step_00000001"
 
     monkeypatch.setattr("gpt2.train.pace.measure_pace", lambda config: Pace(9.0, 9.0))
-    assert main(demo) == 0  # goes by what the first start has measured
-    report = (run / "report.md").read_text(encoding="utf-8")
-    assert "3 steps, what 0.16 minutes allow at 2.00 s a step here." in report
-    assert main([*demo[:-1], "nan"]) == 2
-    assert "minutes must be above 0" in capsys.readouterr().err
+    assert main([*demo, str(stopped)]) == 0  # goes by what the first start has measured
+    assert f"{length}." in (stopped / "report.md").read_text(encoding="utf-8")
+    weights = [checkpoint.newest(run) / "model.safetensors" for run in (whole, stopped)]
+    assert weights[0].name == weights[1].name
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+    longer = ["--steps", "4", "--allow-changes", "training.steps"]
+    assert main(["train", "--resume", str(stopped), *longer]) == 0
+    assert main([*demo, str(stopped)]) == 1  # it is no longer the run of the plan
+    assert "holds a demo with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", ["nan", "0", "-1", "inf"])
+def test_the_minutes_of_the_demo_are_a_time(
+    minutes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", f"--minutes={minutes}"]) == 2
+    assert "minutes must be above 0 and at most 1440, got" in capsys.readouterr().err
 
 
 def test_text_is_prepared_trained_on_and_resumed(

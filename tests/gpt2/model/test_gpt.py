@@ -232,3 +232,12 @@ def test_weights_and_autocast_in_half_precision_give_nearly_the_same_loss(
     network.loss(ids, ids.flip(1)).backward()
     assert network.loss(ids, ids.flip(1)).item() == pytest.approx(exact, abs=2e-3)
     assert network.wte.weight.grad.dtype == dtype
+
+
+def test_the_operations_of_a_token_are_counted_by_hand() -> None:
+    config = GPT2Config(vocab_size=10, n_positions=8, n_embd=4, n_layer=2, n_head=2)
+    # A block has 12 C^2 weights and 13 C biases and gains; ln_f has 2 C, the tied head V C.
+    multiplied = 2 * (12 * 16 + 13 * 4) + 2 * 4 + 10 * 4
+    network = GPT2Network(config)
+    assert network.flops_per_token() == 6 * multiplied + 12 * 2 * 4 * 8
+    assert network.flops_per_token(3) == 6 * multiplied + 12 * 2 * 4 * 3

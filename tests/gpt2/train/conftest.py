@@ -1,7 +1,5 @@
 """A run that takes a moment, and the comparison of two runs to the bit."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from gpt2.config import (
     RunConfig,
     TrainingConfig,
 )
-from gpt2.train.loop import Trainer
 from gpt2.train.metrics import read_metrics
 
 TIMES = ("seconds", "tokens_per_second", "mfu")  # differ from run to run
@@ -66,21 +63,3 @@ def assert_same_run(timeless: Callable[[Path], Any]) -> Callable[[Path, Path], N
             assert newest[0].read_bytes() == newest[1].read_bytes(), file
 
     return compare
-
-
-@pytest.fixture
-def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Send SIGTERM to this process as soon as a step has been taken."""
-
-    def arrange(step: int) -> None:
-        take_step = Trainer.take_step
-
-        def take_step_then_signal(trainer: Trainer) -> dict[str, Any]:
-            row = take_step(trainer)
-            if row["step"] == step:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return row
-
-        monkeypatch.setattr(Trainer, "take_step", take_step_then_signal)
-
-    return arrange

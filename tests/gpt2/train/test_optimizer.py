@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gpt2.config import OptimizerConfig, OptimizerKind
+from gpt2.config import GPT2Config, OptimizerConfig, OptimizerKind
 from gpt2.pretrained import GPT2
 from gpt2.train.muon import Muon
 from gpt2.train.optimizer import make_optimizers, set_learning_rate
@@ -56,10 +58,13 @@ def test_the_first_step_of_adamw_is_as_computed_by_hand() -> None:
     assert layer.weight.item() == pytest.approx(2.0 * (1 - 0.05) - 0.1)
 
 
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", ["adamw", "muon", "normuon"])
 def test_embeddings_keep_the_ratio_of_their_rate_to_the_others(
-    model: GPT2, kind: OptimizerKind
+    kind: OptimizerKind, tied: bool
 ) -> None:
+    shape = GPT2Config(vocab_size=9, n_positions=4, n_embd=6, n_layer=1, n_head=2)
+    model = GPT2(replace(shape, tie_word_embeddings=tied))
     config = OptimizerConfig(kind=kind, learning_rate=0.01, embedding_learning_rate=0.03)
     optimizers = make_optimizers(model, config)
     set_learning_rate(optimizers, 0.005)
