@@ -5,10 +5,13 @@ Each stage finds what an earlier start has finished, so that an interrupted demo
 
 import dataclasses
 import json
+import math
+import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +30,7 @@ PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
 HOLD_OUT = PrepareConfig(hold_out=0.1)
 MOST_MINUTES = 24 * 60
-PLAN_FILE = "demo.json"  # of a run directory
+PLAN_FILE, LOCK_FILE = "demo.json", ".demo.lock"  # of a run directory
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,14 @@ class Plan:
     most_steps: int  # what the recipe allows
     steps: int
     seconds_a_step: float  # as measured over the first ones
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every number is one that a demo can have, as a file may hold anything."""
+        counts, times = (self.steps, self.most_steps), (self.minutes, self.seconds_a_step)
+        return all(type(count) is int and count >= 1 for count in counts) and all(
+            type(time) in (int, float) and 0 < time < math.inf for time in times
+        )
 
     def __str__(self) -> str:
         if self.steps == self.most_steps:
@@ -73,23 +84,44 @@ class Demo:
         config = replace(
             config, data=DataConfig(directory=self.out / "data", seed=config.data.seed)
         )
-        _prepare(config)
-        plan = _train(config, self.out, self.minutes)
-        _report(config, self.out, plan)
+        with _alone_in(self.out):
+            _prepare(config)
+            plan = _train(config, self.out, self.minutes)
+            _report(config, self.out, plan)
         # Where the environment is not activated, a shell does not find gpt2 by its name.
         started_as_gpt2 = Path(sys.argv[0]).name == "gpt2"
-        path = sys.argv[0] if started_as_gpt2 else f"{sys.executable} -m gpt2"
-        gpt2 = "gpt2" if shutil.which("gpt2") else path
+        path = [sys.argv[0]] if started_as_gpt2 else [sys.executable, "-m", "gpt2"]
+        gpt2 = shlex.join(["gpt2"] if shutil.which("gpt2") else path)
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Next, try:\n")
-        print(f'  {gpt2} generate "{PROMPT}" --model {self.out}')
-        print(f"  {gpt2} eval perplexity --model {self.out} --data {self.out / 'report.md'}")
-        print(f'  {gpt2} plot attention --text "{PROMPT}" --model {self.out}')
-        print(f"  {gpt2} plot positions --model {self.out}")
+        out, report = (shlex.quote(str(path)) for path in (self.out, self.out / "report.md"))
+        print(f'  {gpt2} generate "{PROMPT}" --model {out}')
+        print(f"  {gpt2} eval perplexity --model {out} --data {report}")
+        print(f'  {gpt2} plot attention --text "{PROMPT}" --model {out}')
+        print(f"  {gpt2} plot positions --model {out}")
 
 
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
     parse(Demo, args, verb="demo").run()
+
+
+@contextmanager
+def _alone_in(run: Path) -> Iterator[None]:
+    """Keep other demos out of a run directory while the context lasts.
+
+    Raises:
+        ConfigError: It is no directory, or another demo is at work there.
+    """
+    from filelock import FileLock, Timeout
+
+    if run.exists() and not run.is_dir():
+        raise ConfigError(f"--out must be a directory, {run} is a file; choose another")
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / LOCK_FILE, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(f"another demo is at work in {run}: wait for it") from None
 
 
 def _prepare(config: RunConfig) -> None:
@@ -125,14 +157,19 @@ def _prepare(config: RunConfig) -> None:
 
 def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
     """Take the steps that fit into the time, or those that are left of an earlier start."""
+    from gpt2 import checkpoint
     from gpt2.train.run import resume, start
     from llm_tokenizer.text_files import write_whole
 
     if (run / SETTINGS_FILE).exists():
-        plan = _earlier_plan(config, run, minutes)
+        plan, config = _continued(config, run, minutes)
         _say(f"Continuing the run in {run}")
-        resume(run)
+        resume(run, config)
         return plan
+    if checkpoint.steps(run):
+        raise ConfigError(
+            f"{run} holds checkpoints without their {SETTINGS_FILE}; choose another --out"
+        )
     plan = _measured_plan(config, minutes)
     write_whole(run / PLAN_FILE, json.dumps(dataclasses.asdict(plan)).encode())
     _say(f"Training for {plan}; Ctrl-C saves, and the same command continues")
@@ -148,27 +185,44 @@ def _measured_plan(config: RunConfig, minutes: float) -> Plan:
     return Plan(minutes, most, min(most, pace.steps_within(60 * minutes, config)), pace.step)
 
 
-def _earlier_plan(config: RunConfig, run: Path, minutes: float) -> Plan:
-    """Return the plan of the run that an earlier start began.
+def _continued(config: RunConfig, run: Path, minutes: float) -> tuple[Plan, RunConfig]:
+    """Return the plan of an earlier start, and the settings to continue it with.
 
     Raises:
-        ConfigError: The run has other settings, or is no demo.
+        ConfigError: The run has other settings, or its plan cannot be read.
     """
+    plan = _read_plan(run)
     saved = RunConfig.from_toml(run / SETTINGS_FILE)
+    training = replace(config.training, steps=plan.steps)  # as the earlier start has measured
+    if training.dtype == "auto":
+        training = replace(training, dtype=saved.training.dtype)
+    continued = replace(config, training=training)
+    differences = saved.differences(continued)
+    differences.pop("data.directory", None)  # the folder may have moved
+    if plan.minutes != minutes:
+        differences["--minutes"] = plan.minutes, minutes
+    if plan.most_steps != config.training.steps:
+        differences["training.steps of the recipe"] = plan.most_steps, config.training.steps
+    if differences:
+        changes = "; ".join(
+            f"{name} was {was}, is {now}" for name, (was, now) in differences.items()
+        )
+        raise ConfigError(
+            f"{run} holds a demo with other settings: {changes}; put them back, or choose "
+            "another --out"
+        )
+    return plan, continued
+
+
+def _read_plan(run: Path) -> Plan:
     try:
         plan = Plan(**json.loads((run / PLAN_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         plan = None
-    # What an earlier start has measured stays.
-    training = replace(config.training, steps=plan.steps if plan else config.training.steps)
-    if training.dtype == "auto":
-        training = replace(training, dtype=saved.training.dtype)
-    data = replace(config.data, directory=config.data.directory.resolve())
-    expected = replace(config, data=data, training=training)
-    asked = (minutes, config.training.steps)
-    if plan is None or saved != expected or (plan.minutes, plan.most_steps) != asked:
+    if plan is None or not plan.is_whole:
         raise ConfigError(
-            f"{run} holds a demo with other settings; delete it, or choose another --out"
+            f"{run / PLAN_FILE} is missing or damaged, so the demo cannot continue; the run can, "
+            f"with: gpt2 train --resume {shlex.quote(str(run))}"
         )
     return plan
 

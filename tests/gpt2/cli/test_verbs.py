@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from filelock import FileLock
 
 from gpt2 import checkpoint
 from gpt2.cli.main import main
@@ -72,7 +73,8 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     assert len([row for row in read_metrics(tmp_path / "runs/demo") if "loss" in row]) == 4
 
     assert main([*demo, "--minutes", "3"]) == 1
-    assert "holds a demo with other settings" in capsys.readouterr().err
+    told = "holds a demo with other settings: --minutes was 4.0, is 3.0; put them back"
+    assert told in capsys.readouterr().err
     small_recipe.write_text(small_recipe.read_text().replace("steps = 4", "steps = 5"))
     assert main(demo) == 1  # a recipe that has changed since is not passed over
     assert "holds a demo with other settings" in capsys.readouterr().err
@@ -110,7 +112,60 @@ def test_the_demo_takes_the_steps_that_fit_into_its_minutes_and_keeps_their_numb
     longer = ["--steps", "4", "--allow-changes", "training.steps"]
     assert main(["train", "--resume", str(stopped), *longer]) == 0
     assert main([*demo, str(stopped)]) == 1  # it is no longer the run of the plan
-    assert "holds a demo with other settings" in capsys.readouterr().err
+    assert "other settings: training.steps was 4, is 3" in capsys.readouterr().err
+
+    moved = whole.rename(tmp_path / "another place")
+    assert main([*demo, str(moved)]) == 0
+    assert f"--model '{moved}'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        None,
+        "",
+        "[]",
+        "null",
+        '{"minutes": 4.0}',
+        '{"minutes": 4.0, "most_steps": 4, "steps": null, "seconds_a_step": 1.0}',
+        '{"minutes": 4.0, "most_steps": 4, "steps": 0, "seconds_a_step": 1.0}',
+        '{"minutes": 4.0, "most_steps": 4, "steps": 4, "seconds_a_step": "1"}',
+        '{"minutes": 4.0, "most_steps": 4, "steps": 4, "seconds_a_step": NaN}',
+    ],
+)
+def test_a_demo_whose_plan_is_damaged_says_how_its_run_goes_on(
+    plan: str | None, small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "data").mkdir(parents=True)
+    (run / "data/manifest.json").touch()
+    (run / "config.toml").write_text(small_recipe.read_text(), encoding="utf-8")
+    if plan is not None:
+        (run / "demo.json").write_text(plan, encoding="utf-8")
+    assert main(["demo", "--recipe", str(small_recipe), "--out", str(run)]) == 1
+    told = capsys.readouterr().err
+    assert "demo.json is missing or damaged" in told
+    assert f"with: gpt2 train --resume {run}" in told
+
+
+def test_a_demo_is_refused_where_it_cannot_be_before_it_does_anything(
+    small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    demo = ["demo", "--recipe", str(small_recipe), "--out", str(run)]
+    run.touch()
+    assert main(demo) == 1
+    assert f"--out must be a directory, {run} is a file" in capsys.readouterr().err
+    run.unlink()
+    (run / "data").mkdir(parents=True)
+    (run / "data/manifest.json").touch()
+    with FileLock(run / ".demo.lock"):
+        assert main(demo) == 1
+    assert f"another demo is at work in {run}" in capsys.readouterr().err
+    (run / "checkpoints/step_00000001").mkdir(parents=True)
+    assert main(demo) == 1
+    assert f"{run} holds checkpoints without their config.toml" in capsys.readouterr().err
+    assert not (run / "demo.json").exists()
 
 
 @pytest.mark.parametrize("minutes", ["nan", "0", "-1", "inf"])
