@@ -23,6 +23,11 @@ from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.model.sharding import whole
 from gpt2.pretrained import GPT2
 
+# DistributedDataParallel outlives `destroy_process_group`; when it goes, Python would destroy the
+# group and hold its lock (the GIL) meanwhile. A gloo thread that releases its last tensor waits for
+# that lock, and Python for the thread: a deadlock. So the group lives as long as the process.
+_KEPT_TO_THE_END: list[dist.ProcessGroup | None] = []
+
 
 class LostProcessError(Gpt2Error):
     """Another process of the run has ended, and so does this one."""
@@ -89,6 +94,7 @@ def joined(device_name: str) -> Iterator[Processes]:
     rank = int(os.environ["RANK"])
     devices.make_training_fast()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    _KEPT_TO_THE_END.append(dist.group.WORLD)
     try:
         yield Processes(device, rank, count)
     except RuntimeError as error:

@@ -89,7 +89,7 @@ def test_several_processes_train_as_one_does(
     start(config, tmp_path / "one")
     args = ["--recipe", recipe(config, tmp_path), "--out", tmp_path / "several", *settings]
     several = torchrun(processes, *args)
-    told, _ = several.communicate()
+    told, _ = several.communicate(timeout=300)
     assert several.returncode == 0, told
     assert_close(tmp_path / "one", tmp_path / "several")
     assert f"{processes} processes, each on" in (tmp_path / "several/report.md").read_text()
@@ -123,7 +123,7 @@ def test_a_run_of_two_stops_on_sigterm_and_goes_on_in_one_and_in_three(
     two = torchrun(2, *args)
     next(step for step in steps_shown(two) if step >= 10)
     two.send_signal(signal.SIGTERM)  # to torchrun, which hands it on
-    told, _ = two.communicate()
+    told, _ = two.communicate(timeout=300)
     assert told.count("which is saved; go on with: gpt2 train --resume") == 1
     stopped = checkpoint.step_of(checkpoint.newest(run))
     assert 10 <= stopped < 40
@@ -132,7 +132,7 @@ def test_a_run_of_two_stops_on_sigterm_and_goes_on_in_one_and_in_three(
     with pytest.raises(InterruptedRunError, match=f"after step {stopped + 1} of 40"):
         resume(run, other)
     three = torchrun(3, "--resume", run, "--max-hours", "9", "--parallel", "ddp")
-    told, _ = three.communicate()
+    told, _ = three.communicate(timeout=300)
     assert three.returncode == 0, told
     assert_close(tmp_path / "one", run)
 
@@ -163,7 +163,7 @@ def test_the_processes_of_a_step_must_divide_its_rows(config: RunConfig, tmp_pat
     several = torchrun(
         2, "--recipe", recipe(config, tmp_path), "--batch-tokens", "160", "--micro-batch", "2"
     )
-    told, _ = several.communicate()
+    told, _ = several.communicate(timeout=300)
     assert several.returncode == 1
     assert "multiple of micro_batch * n_positions * 2 processes = 64, got 160" in told
 
