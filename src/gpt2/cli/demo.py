@@ -37,10 +37,10 @@ PLAN_FILE, LOCK_FILE = "demo.json", ".demo.lock"  # of a run directory
 class Plan:
     """How many steps the demo takes, and why."""
 
-    minutes: float  # what it may take to train
-    most_steps: int  # what the recipe allows
+    minutes: float  # to train, evaluations included
+    most_steps: int  # of the recipe
     steps: int
-    seconds_a_step: float  # as measured over the first ones
+    seconds_a_step: float  # measured over the first ones
 
     @property
     def is_whole(self) -> bool:
