@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpt2.config import RECIPES, DataConfig, GPT2Config, RunConfig
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import start
 from llm_tokenizer import Tokenizer
@@ -66,7 +66,7 @@ def test_the_recipes_of_fineweb_edu_have_the_published_settings(path: Path) -> N
     assert (config.model.n_layer, config.model.n_embd) == (expected.n_layer, expected.n_embd)
     optimizer = config.optimizer
     assert optimizer.learning_rate == rates[size]
-    assert optimizer.min_learning_rate == pytest.approx(rates[size] / 10)
+    assert optimizer.lowest_learning_rate == pytest.approx(rates[size] / 10)
     assert optimizer.warmup_steps == 715
     assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.95, 1e-8)
     assert (optimizer.weight_decay, optimizer.gradient_clip) == (0.1, 1.0)

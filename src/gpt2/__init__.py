@@ -7,14 +7,14 @@ from gpt2.config import GenerationConfig, GPT2Config, RunConfig
 from gpt2.errors import Gpt2Error
 
 if TYPE_CHECKING:
+    from gpt2.files.pretrained import GPT2
     from gpt2.generation.engine import Sample, generate
-    from gpt2.pretrained import GPT2
 
 __all__ = ["GPT2", "GPT2Config", "GenerationConfig", "Gpt2Error", "RunConfig", "Sample", "generate"]
 
 # Imported when first asked for: they need torch, which takes longer to load than `gpt2 --help` may.
 _LATE = {
-    "GPT2": "gpt2.pretrained",
+    "GPT2": "gpt2.files.pretrained",
     "Sample": "gpt2.generation.engine",
     "generate": "gpt2.generation.engine",
 }

@@ -159,10 +159,10 @@ def speed_beside_float32(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def _product_seconds(matrix: torch.Tensor) -> float:
-    wait_for(matrix.device)
+    synchronize(matrix.device)
     started = time.perf_counter()
     matrix @ matrix
-    wait_for(matrix.device)
+    synchronize(matrix.device)
     return time.perf_counter() - started
 
 
@@ -245,7 +245,7 @@ def memory(device: torch.device) -> int | None:
     return None
 
 
-def wait_for(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Return when all work under way there is done, as a clock needs it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

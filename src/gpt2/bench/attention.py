@@ -97,7 +97,7 @@ def _measure(
             for work, times in zip((forward, backward), seconds[name], strict=True):
                 started = time.perf_counter()
                 work()
-                devices.wait_for(device)
+                devices.synchronize(device)
                 times.append(time.perf_counter() - started)
     for name, (forwards, backwards) in seconds.items():
         yield Measurement(

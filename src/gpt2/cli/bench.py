@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpt2.cli.model_flags import open_model
+from gpt2.cli.model_flags import ModelName
 from gpt2.cli.parsing import UsageError, parse_one_of
 from gpt2.config import Dtype
 
@@ -16,17 +15,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class Attention(ModelName):
     """Time, memory and largest difference of the attention backends."""
 
-    model: str = "gpt2"
-    """A model directory, a run directory, or a name on the Hugging Face hub."""
     lengths: str = "128,512,1024"
     """Tokens a row, separated by commas."""
     rows: int = 1
     """Rows of random tokens."""
     rounds: int = 5
-    """Times that each is measured; the median is told."""
+    """Times that each is measured; the median counts."""
     per_block: bool = False
     """Measure manual attention in each block alone, too, the others being flash."""
     device: str = "auto"
@@ -50,14 +47,15 @@ class Attention:
         """Measure, and print a row for each choice of backends and length."""
         from gpt2 import devices
         from gpt2.bench.attention import measure
+        from gpt2.progress import log
 
         device = devices.select_device(self.device)
         dtype = devices.select_dtype(self.dtype, device)
         if warning := devices.slow_arithmetic(dtype, device):
-            print(warning, file=sys.stderr)
+            log(warning)
         devices.make_training_fast()
         # In float32 whatever is stored: autocast chooses the arithmetic from there.
-        model = open_model(self.model, "float32", device)
+        model = self.open("float32", device)
         if not self.json:
             print(
                 f"# {self.rows} rows, {dtype}, {devices.describe(device)}; medians of {self.rounds}"

@@ -157,7 +157,7 @@ def _prepare(config: RunConfig) -> None:
 
 def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
     """Take the steps that fit into the time, or those that are left of an earlier start."""
-    from gpt2 import checkpoint
+    from gpt2.files.run_directory import list_checkpoints
     from gpt2.train.run import resume, start
     from llm_tokenizer.text_files import write_whole
 
@@ -166,7 +166,7 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
         _say(f"Continuing the run in {run}")
         resume(run, config)
         return plan
-    if checkpoint.steps(run):
+    if list_checkpoints(run):
         raise ConfigError(
             f"{run} holds checkpoints without their {SETTINGS_FILE}; choose another --out"
         )
@@ -229,30 +229,37 @@ def _read_plan(run: Path) -> Plan:
 
 def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     """Measure the held-out text, draw samples, and write and print the outcome."""
-    from gpt2 import checkpoint, devices
+    from gpt2 import devices
     from gpt2.data.token_data import open_shards
     from gpt2.evaluate.baselines import compare
+    from gpt2.files.pretrained import GPT2
     from gpt2.generation.engine import generate
-    from gpt2.pretrained import GPT2
     from gpt2.train.report import REPORT_FILE, write_report
 
     _say("Measuring the held-out text")
     data = open_shards(config.data.directory)
     device = devices.select_device(config.training.device)
     untrained = GPT2(config.model, tokenizer=data.tokenizer, seed=config.training.seed).to(device)
-    trained = GPT2.from_pretrained(checkpoint.newest(run), device=device)
+    trained = GPT2.from_pretrained(run, device=device)
     used = RunConfig.from_toml(run / SETTINGS_FILE).training.dtype
     comparison = compare(trained, data, dtype=devices.DTYPES[used])
     before, after = (generate(model, [PROMPT], SAMPLING)[0] for model in (untrained, trained))
     sections = [
         f"## Length\n\n{plan}.",
         f"## Held-out text\n\nRead in windows that overlap by half:\n\n{comparison.to_markdown()}",
-        f"## A sample before training\n\n```text\n{PROMPT}{before.text}\n```",
-        f"## A sample after training\n\n```text\n{PROMPT}{after.text}\n```",
+        f"## A sample before training\n\n```text\n{PROMPT}{_printable(before.text)}\n```",
+        f"## A sample after training\n\n```text\n{PROMPT}{_printable(after.text)}\n```",
     ]
     write_report(run, sections=sections, references={"unigram": comparison.unigram_nats})
     print("\n\n".join(sections))
     print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")
+
+
+def _printable(text: str) -> str:
+    """Return a text whose control characters are written out, as in \\x00."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _say(line: str) -> None:

@@ -3,29 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
-from gpt2.cli.model_flags import open_to_run
+from gpt2.cli.model_flags import ModelName
 from gpt2.cli.parsing import parse_one_of
-from gpt2.config import check_seed
-
-if TYPE_CHECKING:
-    from gpt2.pretrained import GPT2
+from gpt2.config.checks import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfModel:
-    model: str = "gpt2"
-    """A model directory, a run directory, or a name on the Hugging Face hub."""
-
-    def load(self) -> "GPT2":
-        return open_to_run(self.model)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Positions(_OfModel):
+class Positions(ModelName):
     """Position embeddings of four randomly chosen channels, over all positions."""
 
     out: Path = Path("positions.png")
@@ -40,12 +27,12 @@ class Positions(_OfModel):
         """Draw the figure and print its path."""
         from gpt2.visual.figures import draw_positions
 
-        draw_positions(self.load().wpe.weight.detach(), self.out, seed=self.seed)
+        draw_positions(self.open_to_run().wpe.weight.detach(), self.out, seed=self.seed)
         print(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights(_OfModel):
+class Weights(ModelName):
     """First 300 rows and columns of the first self-attention's weights."""
 
     out: Path = Path("weights.png")
@@ -56,13 +43,13 @@ class Weights(_OfModel):
         from gpt2.visual.figures import draw_weights
 
         # Transposed: as the released files hold it, inputs by outputs.
-        weights = self.load().block(0).attn.c_attn.weight.detach().t()
+        weights = self.open_to_run().block(0).attn.c_attn.weight.detach().t()
         draw_weights(weights, self.out, name="h.0.attn.c_attn.weight")
         print(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention(_OfModel):
+class Attention(ModelName):
     """Where each token of a text looks, in one head."""
 
     text: str
@@ -79,7 +66,7 @@ class Attention(_OfModel):
         from gpt2.visual.capture import attention_weights
         from gpt2.visual.figures import draw_attention
 
-        model = self.load()
+        model = self.open_to_run()
         tokenizer = model.require_tokenizer()
         ids = tokenizer.encode(self.text, allowed_special="all")
         weights = attention_weights(model, ids, self.block, self.head)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gpt2.devices import autocast
 from gpt2.errors import InputError
+from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import GPT2Network, evaluating
-from gpt2.pretrained import GPT2
 from llm_tokenizer import well_formed
 
 

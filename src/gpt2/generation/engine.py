@@ -8,9 +8,9 @@ import torch
 
 from gpt2.config import GenerationConfig
 from gpt2.errors import InputError, NotFiniteError
+from gpt2.files.pretrained import GPT2
 from gpt2.generation.sampling import next_token
 from gpt2.model.gpt import evaluating
-from gpt2.pretrained import GPT2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +66,18 @@ def _continue(
         raise InputError("the prompt must have at least one token, got none")
     ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
     log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
+    unused = torch.tensor(model.unused_ids, dtype=torch.long, device=model.device)
     ends = torch.tensor(sorted(model.end_ids), dtype=torch.long, device=model.device)
     ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
     for _ in range(config.max_new_tokens):
         context = ids[:, -model.config.n_positions :]
-        logits = model(context)[:, -1, : model.readable_ids].float()  # (B, V)
+        logits = model.logits(model.hidden(context)[:, -1:])[:, 0].float()  # (B, V)
         if not logits.isfinite().all():
             raise NotFiniteError(
                 "the model's logits must be finite to draw from, got others: its weights have "
                 "diverged; take those of an earlier checkpoint"
             )
+        logits[:, unused] = float("-inf")
         drawn = next_token(logits, config.temperature, config.top_k, generator)
         chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
         ids = torch.cat([ids, drawn[:, None]], dim=1)

@@ -1,6 +1,7 @@
 """Causal self-attention with two interchangeable backends: one to read, one to run.
 
-Dimension key: B rows, T tokens a row, C channels, H heads, D channels a head (C = H * D).
+Dimension key: B rows, T tokens a row, S tokens that are attended to (the T and, with a cache, those
+before them), C channels, H heads, D channels a head (C = H * D).
 Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
 """
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.devices import full_precision
 from gpt2.errors import ConfigError
+from gpt2.model.cache import BlockCache
 from gpt2.model.initialization import ResidualLinear
 
 
@@ -23,6 +25,7 @@ def manual_attention(
     v: Tensor,
     mask: Tensor,
     *,
+    is_causal: bool = False,
     scale: float,
     drop_rate: float = 0.0,
     upcast: bool = False,
@@ -31,19 +34,19 @@ def manual_attention(
 
     Args:
         q: Queries, (B, H, T, D).
-        k: Keys, (B, H, T, D).
-        v: Values, (B, H, T, D).
-        mask: Which tokens (columns) each token (row) may see: the lower triangle, (1, 1, T, T),
-            boolean.
+        k: Keys, (B, H, S, D).
+        v: Values, (B, H, S, D).
+        mask: Which tokens (columns) each token (row) may attend to, (1 or B, 1, T, S), boolean.
+        is_causal: Whether the mask is the lower triangle, T = S; a backend may then do without it.
         scale: Factor of the scores; 1 / sqrt(D) in the paper.
         drop_rate: Share of the weights to drop, 0 to 1.
         upcast: Compute the scores in float32.
     Returns:
-        The weighted sums (B, H, T, D), and the weights before dropout (B, H, T, T).
+        The weighted sums (B, H, T, D), and the weights before dropout (B, H, T, S).
     """
     if upcast:
         with full_precision(q.device):
-            scores = q.float() @ k.float().transpose(-2, -1)  # (B, H, T, T)
+            scores = q.float() @ k.float().transpose(-2, -1)  # (B, H, T, S)
     else:
         scores = q @ k.transpose(-2, -1)
     weights = (scores * scale).masked_fill(~mask, float("-inf")).softmax(dim=-1).to(v.dtype)
@@ -56,17 +59,19 @@ def flash_attention(
     v: Tensor,
     mask: Tensor,
     *,
+    is_causal: bool = False,
     scale: float,
     drop_rate: float = 0.0,
     upcast: bool = False,
 ) -> tuple[Tensor, None]:
-    """Attend as `manual_attention` does, with no (T, T) matrix in memory, so none to return.
+    """Attend as `manual_attention` does, with no (T, S) matrix in memory, so none to return.
 
-    The triangle is known without `mask`, and scores are in float32 without `upcast`.
+    Scores are in float32 with and without `upcast`.
     Source: Dao et al. 2022, arXiv:2205.14135.
     """
+    chosen = None if is_causal else mask
     mixed = F.scaled_dot_product_attention(
-        q, k, v, dropout_p=drop_rate, is_causal=True, scale=scale
+        q, k, v, attn_mask=chosen, dropout_p=drop_rate, is_causal=is_causal, scale=scale
     )
     return mixed, None
 
@@ -85,8 +90,6 @@ class Attention(nn.Module):
         number: Of the block, the first being 0.
     """
 
-    mask: Tensor  # causal: lower triangle, (1, 1, n_positions, n_positions)
-
     def __init__(self, config: GPT2Config, number: int = 0) -> None:
         super().__init__()
         self.n_head = config.n_head
@@ -100,7 +103,6 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = ResidualLinear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
-        self.register_buffer("mask", causal_mask(config.n_positions), persistent=False)
 
     @property
     def backend(self) -> AttentionBackend:
@@ -113,10 +115,18 @@ class Attention(nn.Module):
             raise ConfigError(f"attention must be one of {', '.join(BACKENDS)}, got {backend!r}")
         self._backend = backend
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
+    def forward(
+        self, x: Tensor, mask: Tensor, cache: BlockCache | None = None
+    ) -> Tensor:  # (B, T, C), (1 or B, 1, T, S) -> (B, T, C)
+        q, k, v = self.project(x)
+        if cache is not None:
+            k, v = cache.append(k, v)  # now of S tokens
         mixed, _ = BACKENDS[self.backend](
-            *self.project(x),
-            self.mask_for(x),
+            q,
+            k,
+            v,
+            mask,
+            is_causal=cache is None,
             scale=self.scale,
             drop_rate=self.drop_rate if self.training else 0.0,
             upcast=self.upcast,
@@ -129,16 +139,13 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def mask_for(self, x: Tensor) -> Tensor:  # (B, T, C) -> (1, 1, T, T)
-        """Return which tokens each token may see."""
-        return self.mask[:, :, : x.size(1), : x.size(1)]
-
-    def weights(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, H, T, T)
+    def weights(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, T, C) -> (B, H, T, T)
         """Return how much each token attends to each token before it; rows sum to 1."""
-        q, k, v = self.project(x)
-        return manual_attention(q, k, v, self.mask_for(x), scale=self.scale, upcast=self.upcast)[1]
+        return manual_attention(
+            *self.project(x), mask, is_causal=True, scale=self.scale, upcast=self.upcast
+        )[1]
 
 
-def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor:
-    """Return which tokens (columns) each token (row) may see, (1, 1, T, T), boolean."""
-    return torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+def causal_mask(length: int) -> Tensor:
+    """Return which tokens (columns) each token (row) may attend to, (1, 1, T, T), boolean."""
+    return torch.ones(1, 1, length, length, dtype=torch.bool, device="cpu").tril()

@@ -18,6 +18,7 @@ from gpt2.config import AttentionBackend, GPT2Config
 from gpt2.devices import reads_for_free
 from gpt2.errors import ConfigError, InputError
 from gpt2.model.attention import Attention, causal_mask
+from gpt2.model.cache import BlockCache, Cache
 from gpt2.model.initialization import ResidualLinear, initialize
 from gpt2.model.loss import IGNORED, linear_cross_entropy
 
@@ -58,13 +59,31 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
-        x = x + self.attn(self.ln_1(x))
+    def forward(
+        self, x: Tensor, mask: Tensor, cache: BlockCache | None = None
+    ) -> Tensor:  # (B, T, C), (1 or B, 1, T, S) -> (B, T, C)
+        x = x + self.attn(self.ln_1(x), mask, cache)
         return x + self.mlp(self.ln_2(x))
 
 
+class TiedHead(nn.Module):
+    """A head whose weight is that of the token embeddings."""
+
+    def __init__(self, embeddings: nn.Embedding) -> None:
+        super().__init__()
+        self._embeddings = (embeddings,)  # in a tuple, so that torch does not count them twice
+
+    @property
+    def weight(self) -> Tensor:
+        """The token embeddings, (V, C)."""
+        return self._embeddings[0].weight
+
+    def forward(self, hidden: Tensor) -> Tensor:  # (B, T, C) -> (B, T, V)
+        return F.linear(hidden, self.weight)
+
+
 class GPT2Network(nn.Module):
-    """Embeddings, blocks, and a head, which is the token embeddings again unless untied.
+    """Embeddings, blocks, and a head, whose weight is the token embeddings' unless untied.
 
     Args:
         config: Sizes and rates; see `GPT2Config`.
@@ -72,6 +91,8 @@ class GPT2Network(nn.Module):
         attention: Backend of all blocks, or of `attention_blocks`: "manual" or "flash".
         attention_blocks: Blocks that use it, the first being 0; the others use flash.
     """
+
+    mask: Tensor  # causal: lower triangle, (1, 1, n_positions, n_positions)
 
     def __init__(
         self,
@@ -89,15 +110,15 @@ class GPT2Network(nn.Module):
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(Block(config, number) for number in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        if not config.tie_word_embeddings:
-            self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.lm_head: TiedHead | nn.Linear = (
+            TiedHead(self.wte)
+            if config.tie_word_embeddings
+            else nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        )
+        # On the CPU even where the model is built on the "meta" device: no file holds it.
+        self.register_buffer("mask", causal_mask(config.n_positions), persistent=False)
         initialize(self, deviation=config.initializer_range, n_layer=config.n_layer, seed=seed)
         self.set_attention(attention, attention_blocks)
-
-    @property
-    def head(self) -> Tensor:
-        """What turns the last hidden state into logits, (V, C)."""
-        return (self.wte if self.config.tie_word_embeddings else self.lm_head).weight
 
     def forward(self, ids: Tensor) -> Tensor:  # (B, T) -> (B, T, V)
         """Return the logits of the token after each token.
@@ -106,17 +127,33 @@ class GPT2Network(nn.Module):
             InputError: `ids` are no integers of the shape (B, T), T is not 1 to n_positions, or,
                 on a CPU, an id is outside the vocabulary.
         """
-        return F.linear(self.hidden(ids), self.head)
+        return self.logits(self.hidden(ids))
 
-    def hidden(self, ids: Tensor) -> Tensor:  # (B, T) -> (B, T, C)
-        """Return what the head reads: the stream after the last block, normalized."""
-        self._check("ids", ids)
-        x = self.drop(self.wte(ids) + self.wpe.weight[: ids.size(1)])
-        for block in self.h:
+    def logits(self, hidden: Tensor) -> Tensor:  # (B, T, C) -> (B, T, V)
+        """Return the logits of the token after each token, from what `hidden` returns."""
+        return self.lm_head(hidden)
+
+    def hidden(self, ids: Tensor, cache: Cache | None = None) -> Tensor:  # (B, T) -> (B, T, C)
+        """Return what the head reads: the residual stream after the last block, normalized.
+
+        Args:
+            ids: The tokens; with a cache, those after the tokens that it has.
+            cache: Keys and values of the tokens before; those of `ids` are added to it.
+        """
+        past = 0 if cache is None else cache.length
+        self._check("ids", ids, past)
+        total = past + ids.size(1)  # S
+        positions = torch.arange(past, total, device=ids.device)
+        mask = self.mask[:, :, past:total, :total]
+        if cache is not None and cache.padding is not None:
+            positions, mask = _after_padding(positions, mask, cache.padding)
+        x = self.drop(self.wte(ids) + self.wpe(positions))
+        for number, block in enumerate(self.h):
+            inputs = x, mask, None if cache is None else cache.block(number)
             if self.gradient_checkpointing and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, *inputs, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(*inputs)
         return self.ln_f(x)
 
     def loss(self, ids: Tensor, targets: Tensor, *, ignore_index: int = IGNORED) -> Tensor:
@@ -137,7 +174,8 @@ class GPT2Network(nn.Module):
             )
         self._check("targets", targets.masked_fill(targets == ignore_index, 0))
         hidden = self.hidden(ids).flatten(0, 1)  # (B * T, C)
-        return linear_cross_entropy(hidden, self.head, targets.flatten().long(), ignore_index)
+        weight = self.lm_head.weight
+        return linear_cross_entropy(hidden, weight, targets.flatten().long(), ignore_index)
 
     def set_attention(self, backend: AttentionBackend, blocks: Iterable[int] | None = None) -> None:
         """Choose the attention backend of all blocks, or of those listed; weights stay as they are.
@@ -150,12 +188,6 @@ class GPT2Network(nn.Module):
             raise ConfigError(f"blocks must be 0 to {len(self.h) - 1}, got {outside}")
         for i in chosen:
             self.block(i).attn.backend = backend
-
-    def build_masks(self, device: torch.device | str | None = None) -> None:
-        """Make the causal masks, which no file holds, of a model built on the "meta" device."""
-        mask = causal_mask(self.config.n_positions, device)
-        for number in range(len(self.h)):
-            self.block(number).attn.mask = mask
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile in place, with the arguments of torch.compile.
@@ -198,10 +230,12 @@ class GPT2Network(nn.Module):
         multiplied = self.num_parameters() - looked_up
         return 6 * multiplied + 12 * config.n_layer * config.n_embd * (length or config.n_positions)
 
-    def _check(self, name: str, ids: Tensor) -> None:
-        if ids.ndim != 2 or not 1 <= ids.size(1) <= self.config.n_positions or not len(ids):
+    def _check(self, name: str, ids: Tensor, past: int = 0) -> None:
+        most = self.config.n_positions - past
+        if ids.ndim != 2 or not 1 <= ids.size(1) <= most or not len(ids):
+            after = f" after the {past} that are cached" if past else ""
             raise InputError(
-                f"{name} must be (rows, 1 to {self.config.n_positions} tokens), "
+                f"{name} must be (rows, 1 to {most} tokens){after}, "
                 f"got the shape {tuple(ids.shape)}"
             )
         if ids.dtype not in (torch.int64, torch.int32):
@@ -214,6 +248,17 @@ class GPT2Network(nn.Module):
                 f"{name} must be 0 to {self.config.vocab_size - 1}, the vocabulary of this model, "
                 f"got {lowest} to {highest}"
             )
+
+
+def _after_padding(
+    positions: Tensor, mask: Tensor, padding: Tensor
+) -> tuple[Tensor, Tensor]:  # (T,), (1, 1, T, S), (B,) -> (B, T), (B, 1, T, S)
+    """Return positions that count from each row's first token, and a mask without its padding."""
+    columns = torch.arange(mask.size(-1), device=mask.device)  # (S,)
+    is_text = columns >= padding[:, None]  # (B, S)
+    # A padding token attends to itself: nothing reads it, but of no scores there is no softmax.
+    is_itself = positions[:, None] == columns  # (T, S)
+    return (positions - padding[:, None]).clamp(min=0), mask & is_text[:, None, None] | is_itself
 
 
 @contextmanager

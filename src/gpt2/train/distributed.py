@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -20,8 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from gpt2 import devices
 from gpt2.config import Parallelism
 from gpt2.errors import ConfigError, Gpt2Error
+from gpt2.files.pretrained import GPT2
 from gpt2.model.sharding import whole
-from gpt2.pretrained import GPT2
 
 # DistributedDataParallel outlives `destroy_process_group`; when it goes, Python would destroy the
 # group and hold its lock (the GIL) meanwhile. A gloo thread that releases its last tensor waits for
@@ -39,10 +40,10 @@ class Processes:
 
     device: torch.device
     rank: int = 0  # of this one
-    count: int = 1
+    world_size: int = 1
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_0(self) -> bool:
         """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
@@ -54,12 +55,12 @@ class Processes:
         """Return the largest of the processes' values."""
         return self._reduced(value, dist.ReduceOp.MAX)
 
-    def from_first(self, value: int) -> int:
-        """Return the value of the first process."""
-        return int(self._reduced(value if self.is_first else 0, dist.ReduceOp.SUM))
+    def broadcast(self, value: int) -> int:
+        """Return rank 0's value."""
+        return int(self._reduced(value if self.is_rank_0 else 0, dist.ReduceOp.SUM))
 
     def _reduced(self, value: float, operation: dist.ReduceOp.RedOpType) -> float:
-        if self.count == 1:
+        if self.world_size == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, operation)
@@ -110,27 +111,31 @@ def joined(device_name: str) -> Iterator[Processes]:
 
 @dataclass(frozen=True)
 class Parallel:
-    """A model in training: its loss in the arithmetic of the run, its gradients averaged."""
+    """A model spread over the ranks of a run, which compute its loss and gradients together."""
 
     model: GPT2
-    dtype: torch.dtype
+    processes: Processes
+    dtype: torch.dtype  # of the matrix products
+    scaler: torch.amp.GradScaler  # of the loss; without effect unless the dtype is float16
     _loss: Callable[[Tensor, Tensor], Tensor]
     _averaging: Callable[[bool], AbstractContextManager[None]]
 
     def loss(self, rows: Tensor) -> Tensor:  # (B, T + 1) -> ()
         """Return the mean loss of rows of tokens, in nats a token."""
         rows = rows.to(self.model.device)
-        with self.arithmetic():
+        with self.autocast():
             return self._loss(rows[:, :-1], rows[:, 1:])
 
-    def arithmetic(self) -> AbstractContextManager[None]:
-        """Return a context in which matrix products run in the arithmetic of the run."""
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return a context in which matrix products run in the dtype of the run."""
         return devices.autocast(self.model.device, self.dtype)
 
     def averaging(self, *, last: bool) -> AbstractContextManager[None]:
-        """Return a context for the passes of a micro-batch, the step's last or not.
+        """Return a context for the passes of a micro-batch.
 
-        The backward pass of the last one averages what has come together over all processes.
+        Args:
+            last: Whether it is the step's last, whose backward pass averages the gradients of all
+                micro-batches over the ranks.
         """
         return self._averaging(last)
 
@@ -148,17 +153,19 @@ def parallelize(
     Raises:
         ConfigError: float16 with "fsdp".
     """
-    if processes.count == 1:
-        return Parallel(model, dtype, model.loss, lambda last: nullcontext())
+    scaler = devices.loss_scaler(processes.device, dtype)
+    parallel = partial(Parallel, model, processes, dtype, scaler)
+    if processes.world_size == 1:
+        return parallel(model.loss, lambda last: nullcontext())
     if kind == "fsdp":
         if dtype == torch.float16:  # each process would find other overflows, and scale by them
             raise ConfigError("training.parallel fsdp needs dtype bfloat16 or float32, got float16")
-        mesh = init_device_mesh(processes.device.type, (processes.count,))
+        mesh = init_device_mesh(processes.device.type, (processes.world_size,))
         for block in model.h:
             fully_shard(block, mesh=mesh)
         sharded = fully_shard(model, mesh=mesh)
         register_fsdp_forward_method(model, "loss")
-        return Parallel(model, dtype, model.loss, lambda last: _sharded_averaging(sharded, last))
+        return parallel(model.loss, lambda last: _sharded_averaging(sharded, last))
     with warnings.catch_warnings():  # of a new name for broadcast_buffers, which torch 2.10 lacks
         warnings.simplefilter("ignore", FutureWarning)
         replica = DistributedDataParallel(
@@ -168,7 +175,7 @@ def parallelize(
     def averaging(last: bool) -> AbstractContextManager[None]:
         return nullcontext() if last else replica.no_sync()
 
-    return Parallel(model, dtype, replica, averaging)
+    return parallel(replica, averaging)
 
 
 def clip_gradients(model: nn.Module, largest: float) -> float:

@@ -11,10 +11,10 @@ from gpt2 import devices
 from gpt2.config import RunConfig
 from gpt2.data.token_data import open_shards
 from gpt2.errors import DataError
+from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import evaluating
-from gpt2.pretrained import GPT2
-from gpt2.train.building import make_model, resolve, shaped_as_source, warn_if_slow
-from gpt2.train.distributed import Processes, clip_gradients, joined, parallelize
+from gpt2.train.build import make_parallel, resolve, shaped_as_source, warn
+from gpt2.train.distributed import Processes, clip_gradients, joined
 from gpt2.train.optimizer import make_optimizers
 
 PASSES = 3
@@ -44,12 +44,12 @@ def plan(config: RunConfig) -> str:
     """
     with joined(config.training.device) as processes:
         config = shaped_as_source(resolve(config, processes))
-        warn_if_slow(config, processes)
-        config.check_batch(processes.count)
+        warn(config, processes)
+        config.check_batch(processes.world_size)
         with torch.device("meta"):
             parameters = GPT2(config.model).num_parameters()
         whole = memory_by_part(config, parameters)
-        shares = processes.count if config.training.parallel == "fsdp" else 1
+        shares = processes.world_size if config.training.parallel == "fsdp" else 1
         memory = {part: size // shares for part, size in whole.items()}
         measured = None
         here = devices.memory(processes.device)
@@ -57,11 +57,11 @@ def plan(config: RunConfig) -> str:
         if not processes.max(here is not None and needed > ROOM * here):  # in any of them
             measured = _measure(config, processes)
         lines = [
-            *_size(config, parameters, processes.count),
+            *_size(config, parameters, processes.world_size),
             *_memory(memory, whole["weights"] + whole["optimizer"], measured, here),
-            *_time(config, measured, processes.count),
+            *_time(config, measured, processes.world_size),
         ]
-    return "\n".join(lines) if processes.is_first else ""
+    return "\n".join(lines) if processes.is_rank_0 else ""
 
 
 def memory_by_part(config: RunConfig, parameters: int) -> dict[str, int]:
@@ -77,10 +77,9 @@ def memory_by_part(config: RunConfig, parameters: int) -> dict[str, int]:
 
 def _measure(config: RunConfig, processes: Processes) -> Measured:
     device, training = processes.device, config.training
-    dtype = devices.select_dtype(training.dtype, device)
-    model = make_model(config, None, None, device)
-    parallel = parallelize(model, training.parallel, processes, dtype)
-    optimizers = make_optimizers(model, config.optimizer, dtype)
+    parallel = make_parallel(config, None, None, processes)
+    model = parallel.model
+    optimizers = make_optimizers(model, config.optimizer, parallel.dtype)
     shape = (training.micro_batch, config.model.n_positions + 1)
     rows = torch.randint(config.model.vocab_size, shape, generator=torch.Generator().manual_seed(0))
 
@@ -98,7 +97,7 @@ def _measure(config: RunConfig, processes: Processes) -> Measured:
             optimizer.step()
 
     def evaluation() -> None:
-        with torch.no_grad(), evaluating(model), parallel.arithmetic():
+        with torch.no_grad(), evaluating(model), parallel.autocast():
             ids = rows.to(device)
             model.loss(ids[:, :-1], ids[:, 1:])
 
@@ -120,7 +119,7 @@ def _median_seconds(work: Callable[[], None], processes: Processes) -> float:
     while len(durations) < PASSES and processes.max(sum(durations)) < ENOUGH_SECONDS:
         start = time.perf_counter()
         work()
-        devices.wait_for(processes.device)
+        devices.synchronize(processes.device)
         durations.append(time.perf_counter() - start)
     return median(durations)
 

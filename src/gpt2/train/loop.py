@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.checkpoint import TrainingState
 from gpt2.config import RunConfig
 from gpt2.data.batches import Batches
+from gpt2.files.checkpoint import TrainingState
 from gpt2.model.gpt import evaluating
-from gpt2.train.distributed import Parallel, Processes, clip_gradients
-from gpt2.train.evaluations import Evaluation
+from gpt2.train.distributed import Parallel, clip_gradients
 from gpt2.train.interruption import DIVERGED, Interruption
 from gpt2.train.metrics import Record, Row
 from gpt2.train.optimizer import set_learning_rate
 from gpt2.train.schedule import context_length, learning_rate
+from gpt2.train.validation import Evaluation
 
 MOST_SKIPPED = 10  # steps in a row
 
@@ -29,13 +29,10 @@ class Trainer:
 
     Args:
         config: The settings.
-        parallel: The model, spread over the processes.
+        parallel: The model, spread over the ranks.
         optimizers: They update each parameter once.
-        scaler: Of the loss, for float16.
-        batches: This process's rows of each step.
-        held_out: The evaluation of the held-out loss.
-        evaluations: What else to measure at intervals.
-        processes: All that take part.
+        batches: This rank's rows of each step.
+        evaluations: What to measure at intervals; the first gives the held-out loss.
         peak_flops: Peak of all ranks together, FLOP/s; None if unknown.
         state: How far the run is.
     """
@@ -45,22 +42,17 @@ class Trainer:
         config: RunConfig,
         parallel: Parallel,
         optimizers: Sequence[torch.optim.Optimizer],
-        scaler: torch.amp.GradScaler,
         batches: Batches,
-        held_out: Evaluation,
         evaluations: Sequence[Evaluation],
-        processes: Processes,
         peak_flops: float | None,
         state: TrainingState,
     ) -> None:
         self.config = config
         self.parallel = parallel
         self.optimizers = optimizers
-        self.scaler = scaler
         self.batches = batches
-        self.held_out = held_out
         self.evaluations = evaluations
-        self.processes = processes
+        self.processes = parallel.processes
         self.peak_flops = peak_flops
         self.state = state
 
@@ -70,9 +62,9 @@ class Trainer:
         Args:
             record: Takes each row of metrics.
             save: Saves the run as it stands.
-            interruption: Says whether to stop early.
+            interruption: Whether to stop early.
         Returns:
-            Why it stopped: what `interruption` says, or DIVERGED; 0 after the last step.
+            Why it stopped: `interruption.reason`, or DIVERGED; 0 after the last step.
         """
         last, reason = self.config.training.steps, 0
         with closing(self.batches):
@@ -104,7 +96,7 @@ class Trainer:
             state,
             step=state.step + 1,
             tokens=state.tokens + config.batch_tokens,
-            seconds=state.seconds + seconds,
+            training_seconds=state.training_seconds + seconds,
             skipped=0 if finite else state.skipped + 1,
         )
         pace = config.batch_tokens / seconds
@@ -117,14 +109,14 @@ class Trainer:
             "tokens": self.state.tokens,
             "tokens_per_second": pace,
             "mfu": flops / self.peak_flops if self.peak_flops else None,
-            "seconds": self.state.seconds,
+            "training_seconds": self.state.training_seconds,
         }
         return row if finite else row | {"skipped": True}
 
     def accumulate_gradients(self) -> float:
         """Compute the gradients of the mean loss of the step's rows, and return that loss."""
         config, step = self.config.training, self.state.step
-        rows = torch.from_numpy(self.batches.at(step))  # (R, T + 1), this process's
+        rows = torch.from_numpy(self.batches.at(step))  # (R, T + 1), this rank's
         micro_batches = rows.split(config.micro_batch)
         losses = []
         for number, micro_batch in enumerate(micro_batches, start=1):
@@ -135,9 +127,9 @@ class Trainer:
             pieces = cut(micro_batch, context_length(step, self.config))
             with self.parallel.averaging(last=number == len(micro_batches)):
                 loss = self.parallel.loss(pieces) / len(micro_batches)
-                self.scaler.scale(loss).backward()
+                self.parallel.scaler.scale(loss).backward()
             losses.append(loss.detach())
-        return self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.count
+        return self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.world_size
 
     def update(self, rate: float, *, loss_is_finite: bool) -> float:
         """Apply the gradients, if they are finite, and return their global norm.
@@ -146,31 +138,32 @@ class Trainer:
             rate: The learning rate.
             loss_is_finite: If False, drop the gradients and skip the step.
         """
+        scaler = self.parallel.scaler
         for optimizer in self.optimizers:
-            self.scaler.unscale_(optimizer)
+            scaler.unscale_(optimizer)
         grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
         set_learning_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
             if loss_is_finite and math.isfinite(grad_norm):
-                self.scaler.step(optimizer)
+                scaler.step(optimizer)
             optimizer.zero_grad()
-        self.scaler.update()
+        scaler.update()
         return grad_norm
 
     @torch.no_grad()
     def evaluate(self) -> Row:
-        """Return what the evaluations find, as a row of metrics."""
+        """Return what the evaluations measure, as a row of metrics."""
         started = time.perf_counter()
         row: Row = {"step": self.state.step}
-        with evaluating(self.parallel.model), self.parallel.arithmetic():
-            for evaluation in (self.held_out, *self.evaluations):
+        with evaluating(self.parallel.model), self.parallel.autocast():
+            for evaluation in self.evaluations:
                 row |= evaluation(self.parallel.model, self.processes)
         seconds = self.state.evaluation_seconds + time.perf_counter() - started
         self.state = replace(self.state, evaluation_seconds=seconds)
-        return row | {"seconds": seconds}
+        return row | {"evaluation_seconds": seconds}
 
     def note_best(self, val_loss: float) -> bool:
-        """Return whether the held-out loss is the lowest so far, and keep it in mind."""
+        """Return whether the held-out loss is the lowest so far; if so, remember it."""
         lowest = self.state.best_val_loss
         is_best = math.isfinite(val_loss) and (lowest is None or val_loss < lowest)
         if is_best:

@@ -4,12 +4,12 @@ import errno
 import json
 import math
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from gpt2.errors import CheckpointError
+from gpt2.progress import log
 from llm_tokenizer.text_files import write_whole
 
 METRICS_FILE = "metrics.jsonl"
@@ -46,7 +46,7 @@ class MetricsLog:
             self._write_waiting()
         except OSError as error:
             if not had_waited:
-                print(f"cannot write to {self.path}: {error}; rows wait", file=sys.stderr)
+                log(f"cannot write to {self.path}: {error}; rows wait")
 
     def __enter__(self) -> Self:
         return self

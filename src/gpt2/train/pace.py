@@ -6,10 +6,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from statistics import median
 
-from gpt2.checkpoint import TrainingState
 from gpt2.config import RunConfig
 from gpt2.data.token_data import open_shards
-from gpt2.train.building import build, resolve
+from gpt2.files.checkpoint import TrainingState
+from gpt2.train.build import build, resolve
 from gpt2.train.distributed import joined
 
 WARM_UP, MEASURED = 2, 6  # steps
@@ -59,4 +59,6 @@ def measure_pace(config: RunConfig) -> Pace:
                 started = time.perf_counter()
                 trainer.take_step()
                 seconds.append(time.perf_counter() - started)
-        return Pace(median(seconds[WARM_UP:] or seconds[1:]), trainer.evaluate()["seconds"])
+        return Pace(
+            median(seconds[WARM_UP:] or seconds[1:]), trainer.evaluate()["evaluation_seconds"]
+        )

@@ -63,9 +63,10 @@ def _summary(
         f"| steps | {rows[-1]['step']} of {config.training.steps} |",
         f"| steps skipped, not finite | {sum('skipped' in row for row in rows)} |",
         f"| tokens read | {last['tokens']:,} |",
-        f"| time in training steps | {last['seconds']:.0f} s |",
-        f"| time in evaluations | {evaluations[-1]['seconds']:.0f} s, {len(evaluations)} times |",
-        f"| speed | {last['tokens'] / last['seconds']:,.0f} tokens/s{mfu} |",
+        f"| time in training steps | {last['training_seconds']:.0f} s |",
+        f"| time in evaluations | {evaluations[-1]['evaluation_seconds']:.0f} s, "
+        f"{len(evaluations)} times |",
+        f"| speed | {last['tokens'] / last['training_seconds']:,.0f} tokens/s{mfu} |",
         f"| hardware | {of_processes}{device}, {config.training.dtype} |",
         f"| training loss, last step | {last['loss']:.4f} nats/token |",
         f"| held-out loss, in rows side by side | {evaluations[-1]['val_loss']:.4f} nats/token |",

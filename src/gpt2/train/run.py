@@ -1,8 +1,6 @@
 """A training run and its directory: how it is started, and how it goes on after it was stopped."""
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +9,31 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from gpt2 import checkpoint
-from gpt2.checkpoint import TrainingState
-from gpt2.config import CHANGEABLE, SETTINGS_FILE, SHAPES, RunConfig
+from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.data.token_data import TokenData, open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError
+from gpt2.files.checkpoint import (
+    TrainingState,
+    newest_intact,
+    read_state,
+    restore_optimizers,
+    set_aside_after,
+    take_snapshot,
+)
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import (
+    CHECKPOINTS,
+    STATE_FILE,
+    checkpoint_name,
+    list_checkpoints,
+    step_of,
+)
 from gpt2.model.gpt import evaluating
-from gpt2.pretrained import GPT2
-from gpt2.train.building import build, resolve, shaped_as_source, warn_if_slow
+from gpt2.progress import log
+from gpt2.train.build import build, resolve, shaped_as_source, warn
+from gpt2.train.changes import ALWAYS_ALLOWED, check_changes, describe_changes
+from gpt2.train.checkpoint_writer import CheckpointWriter, checkpoint_writer
 from gpt2.train.distributed import Processes, joined
-from gpt2.train.evaluations import Evaluation
 from gpt2.train.interruption import (
     DIVERGED,
     TIME_IS_UP,
@@ -29,18 +42,17 @@ from gpt2.train.interruption import (
     noted_interruption,
 )
 from gpt2.train.loop import MOST_SKIPPED, Trainer
-from gpt2.train.metrics import MetricsLog, Record, Row
+from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
 from gpt2.train.progress import display
-from gpt2.train.report import write_report
-from gpt2.train.saving import saving
+from gpt2.train.report import REPORT_FILE, write_report
 from gpt2.train.tracking import tracking
+from gpt2.train.validation import Evaluation
 from llm_tokenizer.text_files import write_whole
 
 LOCK_FILE = ".lock"
-ACCEPTED_FILE = ".accepted.json"  # the settings that the last start went on with, and from where
 
 
-def start(config: RunConfig, run: Path, evaluations: Sequence[Evaluation] = ()) -> None:
+def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] = ()) -> None:
     """Train from the first step to the last, in a new run directory.
 
     Args:
@@ -55,14 +67,15 @@ def start(config: RunConfig, run: Path, evaluations: Sequence[Evaluation] = ()) 
         DivergedRunError: Too many steps in a row were not finite; a checkpoint has been saved.
         LostProcessError: Another process of the run has ended.
     """
+    run = Path(run)
     with joined(config.training.device) as processes:
         _require_new(run, processes)
         config = shaped_as_source(resolve(config, processes))
-        warn_if_slow(config, processes)
+        warn(config, processes)
         data = open_shards(config.data.directory)
         source = config.training.init_from
         trainer = build(config, data, TrainingState(), source, processes, evaluations)
-        if processes.is_first:
+        if processes.is_rank_0:
             run.mkdir(parents=True, exist_ok=True)
         with _locked(run, processes):
             _require_new(run, processes)  # still, now that no other start can come between
@@ -71,7 +84,7 @@ def start(config: RunConfig, run: Path, evaluations: Sequence[Evaluation] = ()) 
 
 
 def resume(
-    run: Path,
+    run: str | Path,
     config: RunConfig | None = None,
     *,
     allow_changes: Sequence[str] = (),
@@ -91,66 +104,76 @@ def resume(
         DataError: The token shards are missing, damaged, or not those of the run.
         InterruptedRunError, DivergedRunError, LostProcessError: As in `start`.
     """
+    run = Path(run)
     if not (run / SETTINGS_FILE).exists():
         raise CheckpointError(f"{run} holds no run to resume: no {SETTINGS_FILE} there")
     config = config or RunConfig.from_toml(run / SETTINGS_FILE)
     with joined(config.training.device) as processes, _locked(run, processes):
         config = resolve(config, processes)
-        warn_if_slow(config, processes)
+        warn(config, processes)
+        checkpoint = _newest_intact(run, processes)
+        state, changes = TrainingState(), {}
+        if checkpoint:
+            state = read_state(checkpoint)
+            changes = _check_changes(run, checkpoint, state, config, allow_changes)
+            if processes.broadcast(_is_finished(run, config, state)):
+                if processes.is_rank_0:
+                    log(f"{run} is finished: it has taken all its {state.step} steps")
+                return
         data = open_shards(config.data.directory)
-        state = TrainingState()
-        directory = _newest_intact(run, processes)
-        if directory:
-            state = checkpoint.read_state(directory)
-            if state.skipped >= MOST_SKIPPED:  # it was stopped for that; now it has new chances
-                state = replace(state, skipped=0)
+        if checkpoint:
             _check_same_data(data, state, config, run)
-            saved = _accepted_settings(run, state) or state.settings
-            _check_changes(directory, saved, config, allow_changes, processes)
-            if config.training.steps < state.step:
-                raise ConfigError(
-                    f"training.steps must be at least the {state.step} that {run} has taken, got "
-                    f"{config.training.steps}"
-                )
-        source = str(directory) if directory else config.training.init_from
+        if state.skipped >= MOST_SKIPPED:  # it was stopped for that; now it has new chances
+            state = replace(state, skipped=0)
+        source = checkpoint or config.training.init_from
         trainer = build(config, data, state, source, processes, evaluations)
-        if directory:
-            checkpoint.restore_optimizers(directory, trainer.parallel.model, trainer.optimizers)
-        reason = _train(trainer, run)
+        if checkpoint:
+            restore_optimizers(checkpoint, trainer.parallel.model, trainer.optimizers)
+        reason = _train(trainer, run, changes)
     _finish(run, trainer, reason)
 
 
 def _require_new(run: Path, processes: Processes) -> None:
-    if processes.from_first((run / SETTINGS_FILE).exists() or bool(checkpoint.steps(run))):
+    if processes.broadcast((run / SETTINGS_FILE).exists() or bool(list_checkpoints(run))):
         raise CheckpointError(
             f"{run} holds a run already; continue it with --resume {run}, or choose another --out"
         )
 
 
-def _train(trainer: Trainer, run: Path) -> int:
-    """Take the steps that are left, write down what comes of them, and return why it stopped."""
-    config, first = trainer.config, trainer.processes.is_first
-    if first:
-        (run / checkpoint.CHECKPOINTS).mkdir(exist_ok=True)
-        accepted = {"step": trainer.state.step, "settings": config.to_sections()}
-        write_whole(run / ACCEPTED_FILE, json.dumps(accepted).encode())
+def _train(trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]] | None = None) -> int:
+    """Take the steps that are left, record them in the run directory, and return why it stopped.
+
+    Args:
+        trainer: At the step to go on from.
+        run: The run directory, locked.
+        changes: Settings that differ from those of the checkpoint: before, and now.
+    """
+    config, step = trainer.config, trainer.state.step
+    if trainer.processes.is_rank_0:
+        (run / CHECKPOINTS).mkdir(exist_ok=True)
         write_whole(run / SETTINGS_FILE, config.to_toml().encode())
-        checkpoint.set_aside_after(run, trainer.state.step)
+        set_aside_after(run, step)
     with (
         noted_interruption(config.training.max_hours) as interruption,
-        _recording(trainer, run) as record,
-        saving(run, config.checkpoint) as saver,
+        _recording(trainer, run, changes or {}) as record,
+        checkpoint_writer(run, config.checkpoint) as writer,
     ):
+        return trainer.train(record, _saving(trainer, writer), interruption)
 
-        def save() -> None:
-            saver.wait()  # never two copies at once
-            state = replace(trainer.state, scaler=trainer.scaler.state_dict())
-            model, optimizers = trainer.parallel.model, trainer.optimizers
-            snapshot = checkpoint.take_snapshot(model, optimizers, state, keep=first)
-            if snapshot:
-                saver.save(snapshot)
 
-        return trainer.train(record, save, interruption)
+def _saving(trainer: Trainer, writer: CheckpointWriter) -> Callable[[], None]:
+    """Return the function that saves a run at the step where it is."""
+
+    def save() -> None:
+        writer.wait()  # never two copies at once
+        parallel = trainer.parallel
+        state = replace(trainer.state, scaler=parallel.scaler.state_dict())
+        keep = trainer.processes.is_rank_0
+        snapshot = take_snapshot(parallel.model, trainer.optimizers, state, keep=keep)
+        if snapshot:
+            writer.save(snapshot)
+
+    return save
 
 
 @contextmanager
@@ -160,7 +183,7 @@ def _locked(run: Path, processes: Processes) -> Iterator[None]:
     Raises:
         CheckpointError: One is at work there.
     """
-    if not processes.is_first:
+    if not processes.is_rank_0:
         yield
         return
     try:
@@ -182,31 +205,42 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
             "go back further, move the newest checkpoints away first"
         )
     if reason:
-        told = "its hours are over" if reason == TIME_IS_UP else "stopped"
+        why = "its hours are over" if reason == TIME_IS_UP else "stopped"
         saved = f"after step {step} of {config.training.steps}, which is saved"
-        raise InterruptedRunError(f"{told} {saved}; {go_on}", reason)
-    if trainer.processes.is_first:
+        raise InterruptedRunError(f"{why} {saved}; {go_on}", reason)
+    if trainer.processes.is_rank_0:
         references = {}
         if (name := config.evaluation.reference) is not None:
             references[name] = _reference_loss(name, trainer)
-        write_report(run, processes=trainer.processes.count, references=references)
+        write_report(run, processes=trainer.processes.world_size, references=references)
 
 
 @contextmanager
-def _recording(trainer: Trainer, run: Path) -> Iterator[Record]:
-    """Give what takes each row of metrics: to the file, the screen and the tracker."""
-    config, step = trainer.config, trainer.state.step
-    if not trainer.processes.is_first:
+def _recording(
+    trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]]
+) -> Iterator[Record]:
+    """Give the function that takes each row of metrics: to the file, the screen and the tracker."""
+    config, state = trainer.config, trainer.state
+    if not trainer.processes.is_rank_0:
         yield lambda row: None
         return
     with (
-        MetricsLog(run, last_step=step) as log,
-        display(step, config.training.steps) as show,
-        tracking(config, run, last_step=step) as track,
+        MetricsLog(run, last_step=state.step) as metrics,
+        display(state.step, config.training.steps, state.training_seconds) as show,
+        tracking(config, run, last_step=state.step) as track,
     ):
+        if changes:
+            log(f"changed since step {state.step}: {describe_changes(changes)}")
+        accepted = {
+            name: [str(was), str(now)]
+            for name, (was, now) in changes.items()
+            if name not in ALWAYS_ALLOWED
+        }
+        if accepted:
+            metrics.write({"step": state.step, "changed": accepted})
 
         def record(row: Row) -> None:
-            log.write(row)
+            metrics.write(row)
             show(row)
             track(row)
 
@@ -214,12 +248,16 @@ def _recording(trainer: Trainer, run: Path) -> Iterator[Record]:
 
 
 def _newest_intact(run: Path, processes: Processes) -> Path | None:
-    """Return the checkpoint to go on from, chosen by the first process; tell of damaged ones."""
-    directory, faults = checkpoint.newest_intact(run) if processes.is_first else (None, [])
+    """Return the checkpoint to go on from, chosen by rank 0, which logs those that are damaged."""
+    directory, faults = newest_intact(run) if processes.is_rank_0 else (None, [])
     for fault in faults:
-        print(f"{fault}; going on from {directory}", file=sys.stderr)
-    step = processes.from_first(checkpoint.step_of(directory) if directory else 0)
-    return run / checkpoint.CHECKPOINTS / checkpoint.step_name(step) if step else None
+        log(f"{fault}; going on from {directory}")
+    step = processes.broadcast(step_of(directory) if directory else 0)
+    return run / CHECKPOINTS / checkpoint_name(step) if step else None
+
+
+def _is_finished(run: Path, config: RunConfig, state: TrainingState) -> bool:
+    return state.step == config.training.steps and (run / REPORT_FILE).exists()
 
 
 def _check_same_data(data: TokenData, state: TrainingState, config: RunConfig, run: Path) -> None:
@@ -235,54 +273,30 @@ def _check_same_data(data: TokenData, state: TrainingState, config: RunConfig, r
         )
 
 
-def _accepted_settings(run: Path, state: TrainingState) -> dict[str, Any] | None:
-    """Return the settings that an earlier start went on with from this step, if any.
-
-    It was ended before its first checkpoint; what it accepted need not be named again.
-    """
-    try:
-        accepted = json.loads((run / ACCEPTED_FILE).read_text(encoding="utf-8"))
-        return accepted["settings"] if accepted["step"] == state.step else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
 def _check_changes(
-    directory: Path,
-    settings: dict[str, Any],
+    run: Path,
+    checkpoint: Path,
+    state: TrainingState,
     config: RunConfig,
     allowed: Sequence[str],
-    processes: Processes,
-) -> None:
-    """Print the settings that differ from the checkpoint's; raise on those that must not change."""
-    saved = RunConfig.from_sections(settings, str(directory / checkpoint.STATE_FILE))
-    if unknown := [name for name in allowed if name not in saved.names()]:
+) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ from the checkpoint's; raise on those that must not."""
+    saved = RunConfig.from_sections(state.settings, str(checkpoint / STATE_FILE))
+    # What an earlier start has accepted at this step, and was killed before the next checkpoint.
+    rows = [row for row in read_metrics(run) if row["step"] == state.step]
+    accepted = [name for row in rows for name in row.get("changed", {})]
+    changes = check_changes(saved, config, [*allowed, *accepted], checkpoint)
+    if config.training.steps < state.step:
         raise ConfigError(
-            f"--allow-changes must name settings such as optimizer.learning_rate, got "
-            f"{', '.join(unknown)}; known: {', '.join(sorted(saved.names() - CHANGEABLE))}"
+            f"training.steps must be at least the {state.step} that {run} has taken, got "
+            f"{config.training.steps}"
         )
-    differences = saved.differences(config)
-    changes = [f"{name} was {was}, is {now}" for name, (was, now) in differences.items()]
-    if shapes := [name for name in differences if name in SHAPES]:
-        raise ConfigError(
-            f"{directory} was saved with other settings: {'; '.join(changes)}. {', '.join(shapes)} "
-            f"cannot change in a run; put them back, or start one with --init-from {directory}"
-        )
-    refused = [name for name in differences if name not in CHANGEABLE and name not in allowed]
-    if refused:
-        raise ConfigError(
-            f"the settings differ from those of {directory}: {'; '.join(changes)}. "
-            f"{', '.join(refused)} would change the mathematics of the run: put them back, or "
-            f"accept that with --allow-changes {','.join(refused)}"
-        )
-    if changes and processes.is_first:
-        print(f"changed since {directory.name}: {'; '.join(changes)}", file=sys.stderr)
+    return changes
 
 
 def _reference_loss(name: str, trainer: Trainer) -> float:
     """Return the loss of another model on the held-out tokens of a run, in nats a token."""
-    device = trainer.processes.device
-    directory = checkpoint.model_directory(name)
-    reference = GPT2.from_pretrained(directory, dtype=torch.float32, device=device)
-    with torch.no_grad(), evaluating(reference), trainer.parallel.arithmetic():
-        return trainer.held_out(reference, Processes(device))["val_loss"]
+    device, held_out_loss = trainer.processes.device, trainer.evaluations[0]
+    reference = GPT2.from_pretrained(name, dtype=torch.float32, device=device)
+    with torch.no_grad(), evaluating(reference), trainer.parallel.autocast():
+        return held_out_loss(reference, Processes(device))["val_loss"]

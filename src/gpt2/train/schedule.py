@@ -14,7 +14,7 @@ def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
         config: Peak, minimum and warm-up.
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts.
     """
-    peak, minimum, warmup = config.learning_rate, config.min_learning_rate, config.warmup_steps
+    peak, minimum, warmup = config.learning_rate, config.lowest_learning_rate, config.warmup_steps
     if step < warmup:
         return peak * (step + 1) / warmup
     if step >= steps:

@@ -28,7 +28,7 @@ def attention_weights(model: GPT2Network, ids: list[int], block: int, head: int)
     captured: list[Tensor] = []
     attention = model.block(block).attn
     hook = attention.register_forward_pre_hook(
-        lambda module, inputs: captured.append(module.weights(inputs[0]))
+        lambda module, inputs: captured.append(module.weights(*inputs[:2]))
     )
     try:
         with evaluating(model):

@@ -5,7 +5,7 @@ from torch import Tensor
 from gpt2.bench.attention import measure
 from gpt2.config import GPT2Config
 from gpt2.errors import InputError
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 
 
 def test_the_backends_are_measured_together_and_then_block_by_block(model: GPT2) -> None:
@@ -24,10 +24,10 @@ def test_the_difference_is_that_of_the_logits(model: GPT2, monkeypatch: pytest.M
     attention = model.block(1).attn
     forward = attention.forward
 
-    def shifted_when_manual(x: Tensor) -> Tensor:
+    def shifted_when_manual(x: Tensor, mask: Tensor, cache: None) -> Tensor:
         shift = torch.zeros(20)
         shift[0] = attention.backend == "manual"
-        return forward(x) + shift
+        return forward(x, mask, cache) + shift
 
     monkeypatch.setattr(attention, "forward", shifted_when_manual)
     rows = {row.attention: row for row in measure(model, [8], rounds=1, per_block=True)}

@@ -9,7 +9,7 @@ import pytest
 
 from gpt2.cli.main import VERBS, main
 from gpt2.config import bundled_recipes
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 
 
 def failure(args: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

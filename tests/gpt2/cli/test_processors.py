@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from gpt2 import devices
 from gpt2.cli.main import main
 from gpt2.config import RunConfig
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from gpt2.train.metrics import read_metrics
 
 RECIPE = """

@@ -10,10 +10,10 @@ import torch
 import transformers
 from filelock import FileLock
 
-from gpt2 import checkpoint
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, RunConfig
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import newest_checkpoint
 from gpt2.train.metrics import read_metrics
 from gpt2.train.pace import Pace
 
@@ -100,12 +100,12 @@ def test_the_demo_takes_the_steps_that_fit_into_its_minutes_and_keeps_their_numb
     assert RunConfig.from_toml(whole / "config.toml").training.steps == 3
     signal_after(1)
     assert main([*demo, str(stopped)]) == 143
-    assert checkpoint.newest(stopped).name == "step_00000001"
+    assert newest_checkpoint(stopped).name == "step_00000001"
 
     monkeypatch.setattr("gpt2.train.pace.measure_pace", lambda config: Pace(9.0, 9.0))
     assert main([*demo, str(stopped)]) == 0  # goes by what the first start has measured
     assert f"{length}." in (stopped / "report.md").read_text(encoding="utf-8")
-    weights = [checkpoint.newest(run) / "model.safetensors" for run in (whole, stopped)]
+    weights = [newest_checkpoint(run) / "model.safetensors" for run in (whole, stopped)]
     assert weights[0].name == weights[1].name
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
@@ -192,7 +192,7 @@ def test_text_is_prepared_trained_on_and_resumed(
     assert [row["step"] for row in read_metrics(run) if "loss" in row] == [1, 2, 3]
 
     assert main(["train", "--resume", str(run)]) == 0
-    assert checkpoint.newest(run).name == "step_00000003"
+    assert newest_checkpoint(run).name == "step_00000003"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_resumed_run_takes_flags_and_refuses_those_that_change_the_mathematics
     assert "--allow-changes optimizer.weight_decay,training.micro_batch" not in told
     allowed = ["--allow-changes", "optimizer.weight-decay"]
     assert main([*resumed, "--weight-decay", "0.5", "--micro-batch", "1", *allowed]) == 0
-    assert checkpoint.newest(tmp_path / "run").name == "step_00000003"
+    assert newest_checkpoint(tmp_path / "run").name == "step_00000003"
 
 
 def test_a_key_of_one_section_needs_no_section(capsys: pytest.CaptureFixture[str]) -> None:

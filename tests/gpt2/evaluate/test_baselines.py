@@ -10,7 +10,7 @@ from gpt2.data.prepare import prepare
 from gpt2.data.sources import in_memory
 from gpt2.data.token_data import open_shards
 from gpt2.evaluate.baselines import Comparison, compare, text_of, unigram_nats
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
 

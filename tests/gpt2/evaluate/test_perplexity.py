@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from gpt2.errors import InputError
 from gpt2.evaluate.perplexity import summarize, text_perplexity, token_nats
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 
 
 def test_every_convention_follows_from_the_nats_as_computed_by_hand() -> None:

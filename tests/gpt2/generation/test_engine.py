@@ -10,8 +10,8 @@ from torch import nn
 
 from gpt2.config import GenerationConfig, GPT2Config
 from gpt2.errors import InputError
+from gpt2.files.pretrained import GPT2
 from gpt2.generation.engine import generate
-from gpt2.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
 GREEDY = GenerationConfig(max_new_tokens=12, temperature=0)

@@ -22,7 +22,7 @@ def mask(length: int) -> Tensor:
 def attend(backend: str, inputs: list[Tensor], **options: Any) -> Tensor:
     q = inputs[0]
     options = {"scale": q.size(-1) ** -0.5} | options
-    return BACKENDS[backend](*inputs, mask(q.size(2)), **options)[0]
+    return BACKENDS[backend](*inputs, mask(q.size(2)), is_causal=True, **options)[0]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_scores_are_scaled_as_config_json_says(backend: str) -> None:
         q, k, v = layer.project(x)
         mixed = attend("manual", [q, k, v], scale=scale)
         expected = layer.c_proj(mixed.transpose(1, 2).flatten(2))
-        torch.testing.assert_close(layer(x), expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(layer(x, mask(8)), expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -108,7 +108,7 @@ def test_a_later_token_never_changes_an_earlier_output(
     x_changed = x.clone()
     x_changed[:, changed_at] += 1.0
 
-    y, y_changed = layer(x), layer(x_changed)
+    y, y_changed = layer(x, mask(8)), layer(x_changed, mask(8))
 
     # Exact, not close: a masked weight is 0, and 0 times a finite value adds nothing.
     torch.testing.assert_close(y_changed[:, :changed_at], y[:, :changed_at], rtol=0, atol=0)
@@ -116,7 +116,7 @@ def test_a_later_token_never_changes_an_earlier_output(
 
 
 def test_weights_of_each_token_sum_to_one_over_its_past(layer: Attention) -> None:
-    weights = layer.weights(torch.randn(2, 8, 12))
+    weights = layer.weights(torch.randn(2, 8, 12), mask(8))
     assert weights.shape == (2, 3, 8, 8)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 8))
     assert weights.triu(1).count_nonzero() == 0
@@ -130,9 +130,9 @@ def test_dropout_acts_in_training_only(backend: str, rates: tuple[float, float])
     layer.backend = backend
     x = torch.randn(1, 8, 12)
     layer.eval()
-    assert torch.equal(layer(x), layer(x))
+    assert torch.equal(layer(x, mask(8)), layer(x, mask(8)))
     layer.train()
-    assert not torch.equal(layer(x), layer(x))
+    assert not torch.equal(layer(x, mask(8)), layer(x, mask(8)))
 
 
 def test_an_unknown_backend_is_refused_with_those_known(layer: Attention) -> None:

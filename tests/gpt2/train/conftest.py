@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gpt2 import checkpoint
 from gpt2.config import (
     CheckpointConfig,
     DataConfig,
@@ -16,9 +15,15 @@ from gpt2.config import (
     RunConfig,
     TrainingConfig,
 )
+from gpt2.files.run_directory import newest_checkpoint
 from gpt2.train.metrics import read_metrics
 
-TIMES = ("seconds", "tokens_per_second", "mfu")  # differ from run to run
+TIMES = (
+    "training_seconds",
+    "evaluation_seconds",
+    "tokens_per_second",
+    "mfu",
+)  # differ from run to run
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def assert_same_run(timeless: Callable[[Path], Any]) -> Callable[[Path, Path], N
     def compare(one: Path, other: Path) -> None:
         assert timeless(one) == timeless(other)
         for file in ("model.safetensors", "training_state.safetensors"):
-            newest = [checkpoint.newest(run) / file for run in (one, other)]
+            newest = [newest_checkpoint(run) / file for run in (one, other)]
             assert newest[0].read_bytes() == newest[1].read_bytes(), file
 
     return compare

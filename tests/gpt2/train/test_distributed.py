@@ -14,10 +14,12 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from gpt2 import checkpoint, devices
+from gpt2 import devices
 from gpt2.config import OptimizerKind, RunConfig
 from gpt2.errors import ConfigError
-from gpt2.pretrained import GPT2
+from gpt2.files.checkpoint import verify_checkpoint
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import newest_checkpoint, step_of
 from gpt2.train.distributed import Processes, joined, parallelize
 from gpt2.train.interruption import InterruptedRunError
 from gpt2.train.metrics import read_metrics
@@ -65,7 +67,7 @@ def assert_close(one: Path, other: Path) -> None:
         if "grad_norm" in row:  # torch adds up squares in float32
             assert row["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)
     for file in ("model.safetensors", "training_state.safetensors"):
-        tensors, theirs = (load_file(checkpoint.newest(run) / file) for run in (one, other))
+        tensors, theirs = (load_file(newest_checkpoint(run) / file) for run in (one, other))
         assert tensors.keys() == theirs.keys()
         for name, tensor in tensors.items():
             largest = theirs[name].abs().max().item()
@@ -94,8 +96,8 @@ def test_several_processes_train_as_one_does(
     assert_close(tmp_path / "one", tmp_path / "several")
     assert f"{processes} processes, each on" in (tmp_path / "several/report.md").read_text()
     assert told.count(f"{tmp_path / 'several'}\n") == 1  # the first process alone speaks
-    saved = checkpoint.newest(tmp_path / "several")
-    checkpoint.verify(saved)
+    saved = newest_checkpoint(tmp_path / "several")
+    verify_checkpoint(saved)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(saved)
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
@@ -125,7 +127,7 @@ def test_a_run_of_two_stops_on_sigterm_and_goes_on_in_one_and_in_three(
     two.send_signal(signal.SIGTERM)  # to torchrun, which hands it on
     told, _ = two.communicate(timeout=300)
     assert told.count("which is saved; go on with: gpt2 train --resume") == 1
-    stopped = checkpoint.step_of(checkpoint.newest(run))
+    stopped = step_of(newest_checkpoint(run))
     assert 10 <= stopped < 40
 
     other = replace(config, training=replace(config.training, max_hours=1e-9))
@@ -152,7 +154,7 @@ def test_when_a_process_dies_the_others_end_with_a_sentence_and_the_run_resumes(
     told, _ = several.communicate(timeout=60)
     assert several.returncode != 0
     assert "lost the connection to another of the 2, which has ended" in told
-    saved = checkpoint.step_of(checkpoint.newest(run))
+    saved = step_of(newest_checkpoint(run))
     assert 2 <= saved < 400
 
     with pytest.raises(InterruptedRunError, match=f"after step {saved + 1} of 400"):
@@ -171,10 +173,10 @@ def test_the_processes_of_a_step_must_divide_its_rows(config: RunConfig, tmp_pat
 def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined("cpu") as processes:
-        assert processes == Processes(torch.device("cpu"), rank=0, count=1)
-        assert processes.is_first
+        assert processes == Processes(torch.device("cpu"), rank=0, world_size=1)
+        assert processes.is_rank_0
         assert processes.sum(2.5) == processes.max(2.5) == 2.5
-        assert processes.from_first(7) == 7
+        assert processes.broadcast(7) == 7
 
 
 def test_several_processes_without_a_number_each_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +196,6 @@ def test_each_process_on_gpus_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch
 
 
 def test_shares_of_parameters_do_not_go_with_float16(model: GPT2) -> None:
-    processes = Processes(torch.device("cpu"), rank=0, count=2)
+    processes = Processes(torch.device("cpu"), rank=0, world_size=2)
     with pytest.raises(ConfigError, match="fsdp needs dtype bfloat16 or float32, got float16"):
         parallelize(model, "fsdp", processes, torch.float16)

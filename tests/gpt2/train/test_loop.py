@@ -8,14 +8,14 @@ import pytest
 import torch
 import transformers
 
-from gpt2 import checkpoint
-from gpt2.checkpoint import TrainingState
 from gpt2.config import OptimizerConfig, RunConfig
 from gpt2.data.batches import TokenStream
 from gpt2.data.token_data import open_shards
+from gpt2.files.checkpoint import TrainingState
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import newest_checkpoint
 from gpt2.model.gpt import GPT2Network
-from gpt2.pretrained import GPT2
-from gpt2.train.building import build
+from gpt2.train.build import build
 from gpt2.train.distributed import Parallel, Processes
 from gpt2.train.loop import Trainer, cut, mix_seeds
 from gpt2.train.metrics import read_metrics
@@ -96,7 +96,7 @@ def test_compiled_blocks_and_other_backends_change_no_step(
     changes = {"compile": True, "attention": "manual", "attention_blocks": (1,)}
     plain, other = losses_of(without_dropout), losses_of(without_dropout, **changes)
     assert plain == pytest.approx(other, abs=1e-5)
-    saved = checkpoint.newest(tmp_path / str(changes))
+    saved = newest_checkpoint(tmp_path / str(changes))
     assert b"_orig_mod" not in (saved / "model.safetensors").read_bytes()
     assert GPT2.from_pretrained(saved).config == without_dropout.model
 
@@ -105,7 +105,7 @@ def test_validation_is_the_loss_over_the_first_held_out_rows(
     config: RunConfig, tmp_path: Path
 ) -> None:
     start(config, tmp_path)
-    model = GPT2.from_pretrained(checkpoint.newest(tmp_path))
+    model = GPT2.from_pretrained(newest_checkpoint(tmp_path))
     rows = TokenStream(open_shards(config.data.directory).val, 16).read_rows([0, 1, 2])
     batch = torch.from_numpy(rows)
     expected = model.loss(batch[:, :-1], batch[:, 1:]).item()
@@ -156,12 +156,16 @@ def test_dropout_draws_by_what_is_read_and_by_nothing_else(config: RunConfig) ->
 
 def test_float16_scales_the_loss_and_steps_over_an_overflow(config: RunConfig) -> None:
     trainer = at_the_start(replace(config, training=replace(config.training, dtype="float16")))
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    trainer.parallel = replace(
+        trainer.parallel, scaler=torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    )
     before = trainer.parallel.model.wte.weight.detach().clone()
     assert trainer.take_step()["skipped"]
-    assert trainer.scaler.get_scale() == 2.0**119
+    assert trainer.parallel.scaler.get_scale() == 2.0**119
     assert torch.equal(trainer.parallel.model.wte.weight, before)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    trainer.parallel = replace(
+        trainer.parallel, scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    )
     row = trainer.take_step()
     assert "skipped" not in row
     exact = at_the_start(config)

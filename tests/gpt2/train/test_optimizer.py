@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gpt2.config import GPT2Config, OptimizerConfig, OptimizerKind
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from gpt2.train.muon import Muon
 from gpt2.train.optimizer import make_optimizers, set_learning_rate
 

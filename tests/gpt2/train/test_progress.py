@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from gpt2.train.progress import display
@@ -12,7 +14,7 @@ def step_row(step: int, seconds: float) -> dict[str, float]:
         "tokens_per_second": 12345.6,
         "mfu": 0.43,
         "tokens": step * 64,
-        "seconds": seconds,
+        "training_seconds": seconds,
     }
 
 
@@ -42,7 +44,7 @@ def test_off_a_terminal_lines_come_first_last_and_every_ten_seconds(
 def test_on_a_terminal_a_bar_shows_the_same_figures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "150")
     with display(0, 4) as show:
         show({"step": 2, "val_loss": 3.5, "val_tokens": 100})

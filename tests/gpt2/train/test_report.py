@@ -4,9 +4,10 @@ from gpt2.config import RunConfig
 from gpt2.train.report import write_report
 
 STEP = (
-    '{"step": %d, "loss": %s, "tokens": 64, "tokens_per_second": 9.0, "mfu": %s, "seconds": 2.0}\n'
+    '{"step": %d, "loss": %s, "tokens": 64, "tokens_per_second": 9.0, "mfu": %s, '
+    '"training_seconds": 2.0}\n'
 )
-VAL = '{"step": 2, "val_loss": %s, "val_tokens": 48, "seconds": 0.5}\n'
+VAL = '{"step": 2, "val_loss": %s, "val_tokens": 48, "evaluation_seconds": 0.5}\n'
 
 
 def report(config: RunConfig, run: Path, metrics: str) -> str:

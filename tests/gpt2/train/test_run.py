@@ -13,7 +13,6 @@ import pytest
 import torch
 import transformers
 
-from gpt2 import checkpoint
 from gpt2.config import (
     DataConfig,
     EvaluationConfig,
@@ -26,9 +25,10 @@ from gpt2.data.prepare import prepare
 from gpt2.data.sources import in_memory
 from gpt2.data.token_data import open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError, InputError
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_of
 from gpt2.model.gpt import GPT2Network
-from gpt2.pretrained import GPT2
-from gpt2.train.building import resolve, shaped_as_source
+from gpt2.train.build import resolve, shaped_as_source
 from gpt2.train.distributed import Processes
 from gpt2.train.interruption import DivergedRunError, InterruptedRunError
 from gpt2.train.metrics import read_metrics
@@ -45,7 +45,7 @@ def changed(config: RunConfig, section: str, **settings: Any) -> RunConfig:
 
 
 def names(run: Path) -> list[str]:
-    return [path.name for path in checkpoint.steps(run)]
+    return [path.name for path in list_checkpoints(run)]
 
 
 def losses(run: Path) -> list[float]:
@@ -64,7 +64,7 @@ def test_a_run_directory_holds_settings_metrics_checkpoints_and_report(
     steps, evaluations = ([r for r in rows if key in r] for key in ("loss", "val_loss"))
     assert [row["step"] for row in steps] == [1, 2, 3, 4, 5, 6]
     assert [row["tokens"] for row in steps] == [64, 128, 192, 256, 320, 384]
-    keys = "step loss learning_rate grad_norm tokens tokens_per_second mfu seconds"
+    keys = "step loss learning_rate grad_norm tokens tokens_per_second mfu training_seconds"
     assert set(steps[0]) == set(keys.split())
     assert [(row["step"], row["val_tokens"]) for row in evaluations] == [(2, 48), (4, 48), (6, 48)]
     report = (run / "report.md").read_text(encoding="utf-8")
@@ -183,6 +183,7 @@ def test_a_finished_run_whose_metrics_are_lost_still_has_a_report(
 ) -> None:
     start(config, tmp_path)
     (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "report.md").unlink()
     resume(tmp_path)
     assert "no rows of metrics" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -217,7 +218,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_left_as_it_is(
     config: RunConfig, tmp_path: Path
 ) -> None:
     start(config, tmp_path)
-    for directory in checkpoint.steps(tmp_path):
+    for directory in list_checkpoints(tmp_path):
         (directory / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no checkpoint of .* is intact: .*00000006.*000002"):
         resume(tmp_path)
@@ -231,7 +232,7 @@ def test_a_full_disk_loses_neither_the_run_nor_the_last_checkpoint(
     start(config, tmp_path / "whole")
     with pytest.raises(InterruptedRunError):
         start(changed(config, "training", max_hours=1e-9), tmp_path / "run")
-    weights = checkpoint.newest(tmp_path / "run") / "model.safetensors"
+    weights = newest_checkpoint(tmp_path / "run") / "model.safetensors"
     limited = subprocess.run(
         [sys.executable, "-m", "gpt2", "train", "--resume", tmp_path / "run", "--max-hours", "9"],
         capture_output=True,
@@ -377,7 +378,8 @@ def test_a_run_on_other_tokens_is_not_resumed(
     first = in_memory("first", ["one text " * 60, "held out " * 20])
     prepare(first, tokenizer, data, PrepareConfig())
     config = replace(config, data=DataConfig(directory=data))
-    start(config, tmp_path / "run")
+    with pytest.raises(InterruptedRunError):
+        start(changed(config, "training", max_hours=1e-9), tmp_path / "run")
     second = in_memory("second", ["another text " * 60, "held out " * 20])
     prepare(second, tokenizer, data, PrepareConfig(), force=True)
     with pytest.raises(DataError, match="holds other tokens than"):
@@ -391,7 +393,7 @@ def test_the_training_state_is_all_that_the_future_depends_on(
     config: RunConfig, tmp_path: Path
 ) -> None:
     start(changed(config, "training", dtype="float16"), tmp_path)
-    entries = json.loads((checkpoint.newest(tmp_path) / "training_state.json").read_text())
+    entries = json.loads((newest_checkpoint(tmp_path) / "training_state.json").read_text())
     data = open_shards(config.data.directory)
     assert (entries["step"], entries["tokens"]) == (6, 384)
     assert entries["data_fingerprint"] == data.fingerprint
@@ -441,7 +443,7 @@ def test_checkpoints_without_settings_are_not_trained_over(
 def test_transformers_opens_every_checkpoint_of_a_run(config: RunConfig, tmp_path: Path) -> None:
     start(config, tmp_path)
     ids = torch.tensor([[5, 6, 7]])
-    for directory in checkpoint.steps(tmp_path):
+    for directory in list_checkpoints(tmp_path):
         theirs = transformers.AutoModelForCausalLM.from_pretrained(directory).eval()
         with torch.no_grad():
             ours = GPT2.from_pretrained(directory)(ids)
@@ -456,7 +458,7 @@ def test_a_run_can_begin_with_the_weights_of_another(config: RunConfig, tmp_path
     other = changed(config, "training", init_from=str(tmp_path / "first"), steps=2)
     other = changed(other, "model", n_positions=8, n_embd=999, n_head=1, attn_pdrop=0.0)
     start(other, tmp_path / "second")
-    model = GPT2.from_pretrained(checkpoint.newest(tmp_path / "second"))
+    model = GPT2.from_pretrained(newest_checkpoint(tmp_path / "second"))
     expected = replace(config.model, n_positions=8, attn_pdrop=0.0)
     assert model.config == expected
     assert losses(tmp_path / "second")[0] < losses(tmp_path / "first")[0] - 0.2
@@ -473,12 +475,12 @@ def test_weights_of_transformers_train_on(config: RunConfig, tmp_path: Path) -> 
     config = changed(config, "training", init_from=str(tmp_path / "theirs"), steps=1)
     assert shaped_as_source(config).model.n_embd == 12
     start(config, tmp_path / "run")
-    assert GPT2.from_pretrained(checkpoint.newest(tmp_path / "run")).config.n_head == 3
+    assert GPT2.from_pretrained(newest_checkpoint(tmp_path / "run")).config.n_head == 3
 
 
 def test_a_damaged_checkpoint_is_not_begun_with(config: RunConfig, tmp_path: Path) -> None:
     start(config, tmp_path / "first")
-    weights = checkpoint.newest(tmp_path / "first") / "model.safetensors"
+    weights = newest_checkpoint(tmp_path / "first") / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-9] ^= 1
     weights.write_bytes(content)
@@ -545,7 +547,7 @@ def test_the_report_has_the_loss_of_a_reference_on_the_same_tokens(
     config: RunConfig, tmp_path: Path
 ) -> None:
     start(config, tmp_path / "first")
-    last = checkpoint.newest(tmp_path / "first")
+    last = newest_checkpoint(tmp_path / "first")
     start(changed(config, "evaluation", reference=str(last)), tmp_path / "second")
     expected = read_metrics(tmp_path / "first")[-1]["val_loss"]
     report = (tmp_path / "second/report.md").read_text()
@@ -604,7 +606,7 @@ def test_after_ten_in_a_row_the_run_is_saved_and_stopped(config: RunConfig, tmp_
         start(config, tmp_path)
     rows = [row for row in read_metrics(tmp_path) if "loss" in row]
     assert [row.get("skipped") for row in rows[-11:]] == [None] + 10 * [True]
-    assert checkpoint.step_of(checkpoint.newest(tmp_path)) == len(rows)
+    assert step_of(newest_checkpoint(tmp_path)) == len(rows)
     with pytest.raises(DivergedRunError, match="the last 10 steps, up to step 2"):
         resume(tmp_path)  # which has ten new chances
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gpt2.errors import InputError
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import attention_weights
 
 

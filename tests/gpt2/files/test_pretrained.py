@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gpt2.config import GPT2Config
 from gpt2.errors import CheckpointError, ConfigError
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.vocabulary import Vocabulary
 

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from gpt2 import checkpoint
-from gpt2.checkpoint import Snapshot, TrainingState
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import GPT2
-from gpt2.train.saving import saving
+from gpt2.files.checkpoint import Snapshot, TrainingState, write_checkpoint
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import list_checkpoints, newest_checkpoint
+from gpt2.train.checkpoint_writer import checkpoint_writer
 
 
 def snapshot(model: GPT2, step: int) -> Snapshot:
@@ -18,7 +18,7 @@ def snapshot(model: GPT2, step: int) -> Snapshot:
 def test_a_checkpoint_is_written_while_the_caller_goes_on_and_never_two_at_once(
     model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, go_on, writing, most = checkpoint.write, threading.Event(), [], []
+    write, go_on, writing, most = write_checkpoint, threading.Event(), [], []
 
     def slow_write(run: Path, taken: Snapshot) -> None:
         writing.append(taken.state.step)
@@ -27,35 +27,35 @@ def test_a_checkpoint_is_written_while_the_caller_goes_on_and_never_two_at_once(
         write(run, taken)
         writing.remove(taken.state.step)
 
-    monkeypatch.setattr("gpt2.checkpoint.write", slow_write)
-    with saving(tmp_path, CheckpointConfig(keep_last=2)) as saver:
+    monkeypatch.setattr("gpt2.train.checkpoint_writer.write_checkpoint", slow_write)
+    with checkpoint_writer(tmp_path, CheckpointConfig(keep_last=2)) as saver:
         saver.save(snapshot(model, 1))  # returns, although nothing is written yet
-        assert checkpoint.steps(tmp_path) == []
+        assert list_checkpoints(tmp_path) == []
         go_on.set()
         saver.save(snapshot(model, 2))
-        assert [path.name for path in checkpoint.steps(tmp_path)][:1] == ["step_00000001"]
-    assert checkpoint.newest(tmp_path).name == "step_00000002"
+        assert [path.name for path in list_checkpoints(tmp_path)][:1] == ["step_00000001"]
+    assert newest_checkpoint(tmp_path).name == "step_00000002"
     assert most == [1, 1]
 
 
 def test_a_failure_is_told_and_does_not_end_the_run_but_the_last_one_does(
     model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write, fails = checkpoint.write, iter([True, False, True])
+    write, fails = write_checkpoint, iter([True, False, True])
 
     def sometimes(run: Path, taken: Snapshot) -> None:
         if next(fails):
             raise CheckpointError("could not save it: No space left on device")
         write(run, taken)
 
-    monkeypatch.setattr("gpt2.checkpoint.write", sometimes)
+    monkeypatch.setattr("gpt2.train.checkpoint_writer.write_checkpoint", sometimes)
     with (
         pytest.raises(CheckpointError, match="No space left on device; make room, and go on"),
-        saving(tmp_path, CheckpointConfig(keep_last=2)) as saver,
+        checkpoint_writer(tmp_path, CheckpointConfig(keep_last=2)) as saver,
     ):
         saver.save(snapshot(model, 1))
         saver.wait()
         assert "No space left on device" in capsys.readouterr().err
         saver.save(snapshot(model, 2))
         saver.save(snapshot(model, 3))
-    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step_00000002"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000002"]

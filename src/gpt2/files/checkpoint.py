@@ -22,15 +22,21 @@ import torch
 from torch import Tensor, nn
 
 from gpt2.errors import CheckpointError
+from gpt2.files.hugging_face import CONFIG_FILE
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import (
+    CHECKPOINTS,
+    STATE_FILE,
+    checkpoint_name,
+    list_checkpoints,
+    step_of,
+)
+from gpt2.files.tensors import WEIGHTS_FILE, write_tensors
 from gpt2.model.sharding import spread_like, whole
-from gpt2.model_hub import CONFIG_FILE
-from gpt2.pretrained import GPT2
-from gpt2.weight_files import WEIGHTS_FILE, write_tensors
 from llm_tokenizer.text_files import sync
 
 MANIFEST_FILE = "manifest.json"
-STATE_TENSORS, STATE_FILE = "training_state.safetensors", "training_state.json"
-CHECKPOINTS = "checkpoints"  # folder inside a run directory
+STATE_TENSORS = "training_state.safetensors"
 PARTIAL, DAMAGED = ".partial", ".damaged"
 
 Optimizers = Sequence[torch.optim.Optimizer]
@@ -42,7 +48,7 @@ class TrainingState:
 
     step: int = 0  # steps done
     tokens: int = 0  # read so far: the place in the data
-    seconds: float = 0.0  # in training steps so far
+    training_seconds: float = 0.0  # in steps so far
     evaluation_seconds: float = 0.0
     skipped: int = 0  # steps in a row, up to this one, that were not finite
     best_step: int | None = None  # of the lowest held-out loss so far
@@ -91,7 +97,7 @@ def take_snapshot(
     return Snapshot(copied, tensors, _kinds(optimizers), state)
 
 
-def write(run: Path, snapshot: Snapshot) -> Path:
+def write_checkpoint(run: Path, snapshot: Snapshot) -> Path:
     """Write a snapshot into a run directory.
 
     Returns:
@@ -100,7 +106,7 @@ def write(run: Path, snapshot: Snapshot) -> Path:
         CheckpointError: It cannot be written; what was there before is untouched.
     """
     folder = run / CHECKPOINTS
-    final = folder / step_name(snapshot.state.step)
+    final = folder / checkpoint_name(snapshot.state.step)
     partial = final.with_name(final.name + PARTIAL)
     try:
         for stale in folder.glob("*" + PARTIAL):  # of a start that was cut short
@@ -118,10 +124,10 @@ def write(run: Path, snapshot: Snapshot) -> Path:
     return final
 
 
-def prune(run: Path, keep_last: int, best_step: int | None = None) -> None:
+def prune_checkpoints(run: Path, keep_last: int, best_step: int | None = None) -> None:
     """Delete all checkpoints of a run but the newest and the best; some may be past deleting."""
-    kept = [step_of(path) for path in steps(run)[-keep_last:]]
-    for old in steps(run):
+    kept = [step_of(path) for path in list_checkpoints(run)[-keep_last:]]
+    for old in list_checkpoints(run):
         if step_of(old) not in (*kept, best_step):
             with suppress(OSError):  # renamed first: never half of it in sight
                 shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))
@@ -195,7 +201,7 @@ def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> 
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def verify(directory: Path) -> None:
+def verify_checkpoint(directory: Path) -> None:
     """Compare every file of a checkpoint with its manifest.
 
     Raises:
@@ -231,9 +237,9 @@ def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
         CheckpointError: There are checkpoints, and all are damaged.
     """
     faults: list[str] = []
-    for directory in reversed(steps(run)):
+    for directory in reversed(list_checkpoints(run)):
         try:
-            verify(directory)
+            verify_checkpoint(directory)
         except CheckpointError as error:
             faults.append(str(error))
         else:
@@ -245,45 +251,11 @@ def newest_intact(run: Path) -> tuple[Path | None, list[str]]:
 
 def set_aside_after(run: Path, step: int) -> None:
     """Rename the checkpoints of later steps, found damaged, so that they are not in the way."""
-    for directory in steps(run):
-        if directory.name > step_name(step):
+    for directory in list_checkpoints(run):
+        if directory.name > checkpoint_name(step):
             aside = directory.with_name(directory.name + DAMAGED)
             shutil.rmtree(aside, ignore_errors=True)
             directory.rename(aside)
-
-
-def step_name(step: int) -> str:
-    """Return the name of the checkpoint of a step."""
-    return f"step_{step:08d}"
-
-
-def step_of(directory: Path) -> int:
-    """Return the step of a checkpoint, as its name has it."""
-    return int(directory.name.removeprefix("step_"))
-
-
-def steps(run: Path) -> list[Path]:
-    """Return the complete checkpoints of a run directory, oldest first."""
-    found = (run / CHECKPOINTS).glob("step_" + 8 * "[0-9]")
-    return sorted(path for path in found if path.is_dir())
-
-
-def newest(run: Path) -> Path:
-    """Return the newest checkpoint of a run directory.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    if not (found := steps(run)):
-        raise CheckpointError(f"{run} holds no checkpoint")
-    return found[-1]
-
-
-def model_directory(name_or_path: str) -> str:
-    """Return what `GPT2.from_pretrained` takes: of a run directory its newest checkpoint."""
-    path = Path(name_or_path)
-    is_run = (path / CHECKPOINTS).is_dir() and not (path / CONFIG_FILE).exists()
-    return str(newest(path)) if is_run else name_or_path
 
 
 def _kinds(optimizers: Optimizers) -> list[str]:

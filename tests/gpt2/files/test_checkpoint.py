@@ -7,17 +7,27 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from gpt2 import checkpoint
-from gpt2.checkpoint import TrainingState
 from gpt2.config import OptimizerConfig
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import GPT2, write_tensors
+from gpt2.files.checkpoint import (
+    Optimizers,
+    TrainingState,
+    prune_checkpoints,
+    read_state,
+    restore_optimizers,
+    take_snapshot,
+    verify_checkpoint,
+    write_checkpoint,
+)
+from gpt2.files.names import locate
+from gpt2.files.pretrained import GPT2, write_tensors
+from gpt2.files.run_directory import list_checkpoints, newest_checkpoint
 from gpt2.train.optimizer import make_optimizers
 
 STATE = TrainingState(
     step=7,
     tokens=70,
-    seconds=1.5,
+    training_seconds=1.5,
     evaluation_seconds=0.5,
     skipped=2,
     best_step=5,
@@ -29,7 +39,7 @@ STATE = TrainingState(
 )
 
 
-def trained(model: GPT2, kind: str) -> checkpoint.Optimizers:
+def trained(model: GPT2, kind: str) -> Optimizers:
     """Return the optimizers of a model after two steps."""
     optimizers = make_optimizers(model, OptimizerConfig(kind=kind, beta1=0.7))
     ids = torch.arange(20).reshape(2, 10)
@@ -44,14 +54,14 @@ def trained(model: GPT2, kind: str) -> checkpoint.Optimizers:
 def save(
     run: Path,
     model: GPT2,
-    optimizers: checkpoint.Optimizers,
+    optimizers: Optimizers,
     state: TrainingState = STATE,
     keep_last: int = 2,
 ) -> Path:
-    snapshot = checkpoint.take_snapshot(model, optimizers, state)
+    snapshot = take_snapshot(model, optimizers, state)
     assert snapshot
-    directory = checkpoint.write(run, snapshot)
-    checkpoint.prune(run, keep_last)
+    directory = write_checkpoint(run, snapshot)
+    prune_checkpoints(run, keep_last)
     return directory
 
 
@@ -68,11 +78,11 @@ def test_weights_optimizer_and_state_come_back_to_the_bit(
     directory = save(tmp_path, model, optimizers)
     assert directory == tmp_path / "checkpoints/step_00000007"
 
-    checkpoint.verify(directory)
-    assert checkpoint.read_state(directory) == STATE
+    verify_checkpoint(directory)
+    assert read_state(directory) == STATE
     restored = GPT2.from_pretrained(directory)
     others = make_optimizers(restored, OptimizerConfig(kind=kind, beta1=0.7))
-    checkpoint.restore_optimizers(directory, restored, others)
+    restore_optimizers(directory, restored, others)
 
     for name, tensor in model.state_dict().items():
         assert torch.equal(restored.state_dict()[name], tensor), name
@@ -99,9 +109,9 @@ def test_the_newest_checkpoints_are_kept(model: GPT2, tmp_path: Path, kept: int)
     for step in (9, 10, 11):
         state = dataclasses.replace(STATE, step=step)
         save(tmp_path, model, trained(model, "adamw"), state, kept)
-    names = [path.name for path in checkpoint.steps(tmp_path)]
+    names = [path.name for path in list_checkpoints(tmp_path)]
     assert names == ["step_00000009", "step_00000010", "step_00000011"][-kept:]
-    assert checkpoint.newest(tmp_path).name == "step_00000011"
+    assert newest_checkpoint(tmp_path).name == "step_00000011"
 
 
 FILES = (
@@ -119,26 +129,26 @@ def test_a_flipped_truncated_or_missing_file_is_named(saved: Path, file: str) ->
         flipped[place] ^= 1
         (saved / file).write_bytes(flipped)
         with pytest.raises(CheckpointError, match=file):
-            checkpoint.verify(saved)
+            verify_checkpoint(saved)
     (saved / file).write_bytes(content[:-1])
     with pytest.raises(CheckpointError, match=file):
-        checkpoint.verify(saved)
+        verify_checkpoint(saved)
     (saved / file).unlink()
     with pytest.raises(CheckpointError, match=f"{file} is missing|no {file}"):
-        checkpoint.verify(saved)
+        verify_checkpoint(saved)
     (saved / file).write_bytes(content)
-    checkpoint.verify(saved)
+    verify_checkpoint(saved)
 
 
 def test_a_snapshot_does_not_change_with_the_run(model: GPT2, tmp_path: Path) -> None:
     optimizers = trained(model, "adamw")
-    snapshot = checkpoint.take_snapshot(model, optimizers, STATE)
+    snapshot = take_snapshot(model, optimizers, STATE)
     assert snapshot
-    first = checkpoint.write(tmp_path / "first", snapshot)
+    first = write_checkpoint(tmp_path / "first", snapshot)
     model.wte.weight.data += 1
     for state in optimizers[0].state.values():
         state["exp_avg"] += 1
-    second = checkpoint.write(tmp_path / "second", snapshot)
+    second = write_checkpoint(tmp_path / "second", snapshot)
     for file in ("model.safetensors", "training_state.safetensors"):
         assert (first / file).read_bytes() == (second / file).read_bytes()
 
@@ -146,7 +156,7 @@ def test_a_snapshot_does_not_change_with_the_run(model: GPT2, tmp_path: Path) ->
 def test_optimizers_of_another_kind_are_refused(saved: Path, model: GPT2) -> None:
     others = make_optimizers(model, OptimizerConfig(kind="muon"))
     with pytest.raises(CheckpointError, match="whose state does not fit .*Muon"):
-        checkpoint.restore_optimizers(saved, model, others)
+        restore_optimizers(saved, model, others)
 
 
 def test_a_state_of_another_version_is_told(saved: Path) -> None:
@@ -154,20 +164,20 @@ def test_a_state_of_another_version_is_told(saved: Path) -> None:
     del entries["tokens"]
     (saved / "training_state.json").write_text(json.dumps(entries))
     with pytest.raises(CheckpointError, match="lacks tokens: it was written by another version"):
-        checkpoint.read_state(saved)
+        read_state(saved)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"config.json": {}}'])
 def test_a_manifest_that_lists_nothing_vouches_for_nothing(saved: Path, content: str) -> None:
     (saved / "manifest.json").write_text(content)
     with pytest.raises(CheckpointError, match="no manifest.json that lists its files"):
-        checkpoint.verify(saved)
+        verify_checkpoint(saved)
 
 
 def test_what_is_no_checkpoint_is_not_taken_for_one(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoints/step_copy").mkdir()
     (tmp_path / "checkpoints/step_00000099").touch()
-    assert checkpoint.steps(tmp_path) == [saved]
+    assert list_checkpoints(tmp_path) == [saved]
 
 
 def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
@@ -176,7 +186,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_one_and_goes_with_the_next(
     partial = tmp_path / "checkpoints/step_00000008.partial"
     partial.mkdir()
     partial.with_name("x.partial").touch()
-    assert checkpoint.newest(tmp_path) == saved
+    assert newest_checkpoint(tmp_path) == saved
     state = dataclasses.replace(STATE, step=9)
     save(tmp_path, model, trained(model, "adamw"), state)
     assert not partial.exists()
@@ -196,11 +206,11 @@ def test_tensors_that_cannot_be_written_are_told_and_leave_no_file(
 
 
 def test_a_run_directory_stands_for_its_newest_checkpoint(saved: Path, tmp_path: Path) -> None:
-    assert checkpoint.model_directory(str(tmp_path)) == str(saved)
-    assert checkpoint.model_directory(str(saved)) == str(saved)
-    assert checkpoint.model_directory("gpt2") == "gpt2"
+    assert locate(str(tmp_path)) == saved
+    assert locate(tmp_path) == saved
+    assert locate(str(saved)) == saved
 
 
 def test_a_run_without_checkpoints_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        checkpoint.newest(tmp_path)
+        newest_checkpoint(tmp_path)

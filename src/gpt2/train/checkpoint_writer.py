@@ -1,24 +1,23 @@
 """Checkpoints written in the background while training goes on, one at a time."""
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
-from gpt2 import checkpoint
-from gpt2.checkpoint import Snapshot
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
+from gpt2.files.checkpoint import Snapshot, prune_checkpoints, write_checkpoint
+from gpt2.progress import log
 
 
-class Saver:
-    """Writes the snapshots of a run in a thread of its own.
+class CheckpointWriter:
+    """Writes the snapshots of a run in a thread.
 
-    A failure, such as a full disk, is told and does not end the run: the next one is tried. The
+    A failure, such as a full disk, is logged and does not end the run: the next one is tried. The
     thread is a daemon, so that a second Ctrl-C need not wait for it; what it leaves is no
-    checkpoint, since the name of one comes last.
+    checkpoint, since a checkpoint gets its name last.
     """
 
     def __init__(self, run: Path, config: CheckpointConfig) -> None:
@@ -43,30 +42,30 @@ class Saver:
 
     def _write(self, snapshot: Snapshot, writing: Future[None]) -> None:
         try:
-            checkpoint.write(self.run, snapshot)
+            write_checkpoint(self.run, snapshot)
             state = snapshot.state
             if not state.skipped:  # else the run may have to go back to one before
                 best = state.best_step if self.config.keep_best else None
-                checkpoint.prune(self.run, self.config.keep_last, best)
+                prune_checkpoints(self.run, self.config.keep_last, best)
         except BaseException as error:
             writing.set_exception(error)
-            print(error, file=sys.stderr)  # now, and not when the next one is due
+            log(str(error))  # now, and not when the next one is due
         else:
             writing.set_result(None)
 
 
 @contextmanager
-def saving(run: Path, config: CheckpointConfig) -> Iterator[Saver]:
-    """Save in the background while the context lasts; at its end, all is written.
+def checkpoint_writer(run: Path, config: CheckpointConfig) -> Iterator[CheckpointWriter]:
+    """Write checkpoints in the background while the context lasts; at its end, all are written.
 
     Raises:
         CheckpointError: The last one could not be written.
     """
-    saver = Saver(run, config)
+    writer = CheckpointWriter(run, config)
     try:
-        yield saver
+        yield writer
     finally:
-        error = saver.wait()
+        error = writer.wait()
     if error:
         raise CheckpointError(
             f"{error}; make room, and go on after the checkpoint before it with: "

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
+from llm_tokenizer.text_files import write_whole
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX = ".index.json"  # of a model whose weights lie in several files
@@ -92,6 +93,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise CheckpointError(f"{path} must be an object of settings, got {entries!r:.40}")
     return entries
+
+
+def write_json(path: Path, entries: dict[str, Any]) -> None:
+    """Write an object as a JSON file, whole or not at all."""
+    write_whole(path, json.dumps(entries, indent=2).encode() + b"\n")
 
 
 def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:

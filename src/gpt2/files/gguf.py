@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from gpt2.errors import ConfigError
+from gpt2.files.hugging_face import stored_name
+from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import ACTIVATIONS, gelu_tanh
-from gpt2.pretrained import GPT2, places
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.vocabulary import show_bytes
 
@@ -68,12 +69,10 @@ def _add_tensors(writer: "gguf.GGUFWriter", model: GPT2) -> None:
         torch.float16: gguf.GGMLQuantizationType.F16,
     }
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, model.config.n_layer)
-    weights = model.state_dict()
-    for theirs, place in places(model.config).items():
-        weight = weights[place.name]
-        name = names.get_name(theirs, try_suffixes=(".weight", ".bias"))
-        assert name is not None, theirs
-        full = weight.ndim == 1 or place.name == "wpe.weight"
+    for ours, weight in model.state_dict().items():
+        name = names.get_name(stored_name(ours), try_suffixes=(".weight", ".bias"))
+        assert name is not None, ours
+        full = weight.ndim == 1 or ours == "wpe.weight"
         kind = kinds.get(torch.float32 if full else weight.dtype, gguf.GGMLQuantizationType.F32)
         content = gguf.quantize(weight.to("cpu", torch.float32).numpy(), kind)
         writer.add_tensor(name, content, raw_dtype=kind)

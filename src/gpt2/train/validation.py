@@ -1,7 +1,7 @@
 """What is measured at intervals while a run trains: the held-out loss, samples, and more.
 
-An evaluation is a function of the model and the processes. All processes call it at the same
-step; each may do its share. What it returns becomes part of a row of metrics.jsonl.
+An evaluation is a function of the model and the processes. All ranks call it at the same step, and
+each may do its share. What it returns becomes part of a row of metrics.jsonl.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ import torch
 from gpt2.config import GenerationConfig
 from gpt2.data.batches import TokenStream
 from gpt2.errors import NotFiniteError
+from gpt2.files.pretrained import GPT2
 from gpt2.generation.engine import generate
-from gpt2.pretrained import GPT2
 from gpt2.train.distributed import Processes
 from gpt2.train.metrics import Row
 
@@ -31,12 +31,12 @@ def held_out_loss(stream: TokenStream, val_tokens: int, batch_rows: int) -> Eval
 
     def evaluate(model: GPT2, processes: Processes) -> Row:
         total = 0.0  # nats
-        for first in range(0, count, batch_rows * processes.count):
+        for first in range(0, count, batch_rows * processes.world_size):
             begin = first + processes.rank * batch_rows
-            mine = range(min(begin, count), min(begin + batch_rows, count))
-            # One without a share reads a row, too: where a model is spread, all must take part.
-            rows = torch.from_numpy(stream.read_rows(mine or [0])).to(model.device)
-            total += model.loss(rows[:, :-1], rows[:, 1:]).item() * len(mine)
+            share = range(min(begin, count), min(begin + batch_rows, count))
+            # A rank without a share reads a row, too: where a model is sharded, all must take part.
+            rows = torch.from_numpy(stream.read_rows(share or [0])).to(model.device)
+            total += model.loss(rows[:, :-1], rows[:, 1:]).item() * len(share)
         return {"val_loss": processes.sum(total) / count, "val_tokens": count * stream.length}
 
     return evaluate
@@ -56,7 +56,7 @@ def samples(prompts: Sequence[str], tokens: int) -> Evaluation:
             return {}
         try:
             texts = [sample.text for sample in generate(model, prompts, config)]
-        except NotFiniteError:  # the loss tells it
+        except NotFiniteError:  # the loss shows it
             return {}
         pairs = zip(prompts, texts, strict=True)
         return {"samples": [{"prompt": prompt, "text": text} for prompt, text in pairs]}

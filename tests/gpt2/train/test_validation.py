@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from gpt2.data.batches import TokenStream
-from gpt2.pretrained import GPT2
+from gpt2.files.pretrained import GPT2
 from gpt2.train.distributed import Processes
-from gpt2.train.evaluations import held_out_loss, samples
+from gpt2.train.validation import held_out_loss, samples
 
 
 class Share(Processes):

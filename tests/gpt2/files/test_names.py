@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from gpt2 import model_hub
 from gpt2.errors import CheckpointError
-from gpt2.pretrained import GPT2
+from gpt2.files.names import locate
+from gpt2.files.pretrained import GPT2
 
 Hub = Any  # of conftest.py
 
@@ -89,7 +89,7 @@ def test_a_name_that_was_never_downloaded_is_told_offline(
 ) -> None:
     offline(monkeypatch)
     with pytest.raises(CheckpointError) as raised:
-        model_hub.locate("gpt2")
+        locate("gpt2")
     assert "'openai-community/gpt2' is not in the cache" in str(raised.value)
     assert "give a local model directory" in str(raised.value)
 
@@ -98,9 +98,9 @@ def test_a_cache_without_the_weights_is_told_offline(
     hub_server: Hub, model: GPT2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(hub_server, model, "someone/known")
-    cached = model_hub.locate("someone/known")
+    cached = locate("someone/known")
     (cached / "model.safetensors").resolve().unlink()
     (cached / "model.safetensors").unlink()
     offline(monkeypatch)
     with pytest.raises(CheckpointError, match="is not in the cache, or not all of it"):
-        model_hub.locate("someone/known")
+        locate("someone/known")

@@ -1,0 +1,44 @@
+"""Every setting of the package: frozen, checked when made, and free of torch."""
+
+from gpt2.config.generation import GenerationConfig
+from gpt2.config.model import PRESETS, Activation, AttentionBackend, GPT2Config
+from gpt2.config.prepare import PrepareConfig
+from gpt2.config.run import (
+    RECIPES,
+    SETTINGS_FILE,
+    CheckpointConfig,
+    DataConfig,
+    Dtype,
+    EvaluationConfig,
+    OptimizerConfig,
+    OptimizerKind,
+    Parallelism,
+    RunConfig,
+    Tracker,
+    TrainingConfig,
+    bundled_recipes,
+    recipe_path,
+)
+
+__all__ = [
+    "PRESETS",
+    "RECIPES",
+    "SETTINGS_FILE",
+    "Activation",
+    "AttentionBackend",
+    "CheckpointConfig",
+    "DataConfig",
+    "Dtype",
+    "EvaluationConfig",
+    "GPT2Config",
+    "GenerationConfig",
+    "OptimizerConfig",
+    "OptimizerKind",
+    "Parallelism",
+    "PrepareConfig",
+    "RunConfig",
+    "Tracker",
+    "TrainingConfig",
+    "bundled_recipes",
+    "recipe_path",
+]

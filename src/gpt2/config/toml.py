@@ -1,0 +1,42 @@
+"""Settings as TOML holds them: text to typed values, and back."""
+
+import json
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from gpt2.config.checks import check
+
+
+def typed(name: str, value: Any, kind: Any) -> Any:
+    """Return `value` as `kind`: TOML writes 1 for 1.0 and a string for a path."""
+    kinds = options(kind)
+    if float in kinds and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if isinstance(value, list):
+        for entries in (kind for kind in kinds if get_origin(kind) is tuple):
+            if set(map(type, value)) <= {get_args(entries)[0]}:
+                return tuple(value)
+    wanted = " or ".join(
+        f"a list of {get_args(one)[0].__name__}"
+        if get_origin(one) is tuple
+        else getattr(one, "__name__", str(one))
+        for one in kinds
+    )
+    check(type(value) in kinds or value in kinds, f"{name} must be {wanted}", value)
+    return value
+
+
+def options(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union and the values of a Literal; of another type itself."""
+    if get_origin(kind) is tuple or not get_args(kind):
+        return (kind,)
+    return tuple(option for part in get_args(kind) for option in options(part))
+
+
+def toml_text(value: Any) -> str:
+    """Return a setting as TOML writes it: as JSON does, but for infinity."""
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

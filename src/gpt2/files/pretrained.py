@@ -1,0 +1,148 @@
+"""GPT2: the network with its tokenizer, from and to the files of a Hugging Face model directory."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from gpt2.config import AttentionBackend, GPT2Config
+from gpt2.errors import ConfigError, InputError
+from gpt2.files.hugging_face import (
+    CONFIG_FILE,
+    GENERATION_FILE,
+    config_from_entries,
+    config_to_entries,
+    named_dtype,
+    read_tokenizer,
+    read_weights,
+    stored_tensors,
+)
+from gpt2.files.names import locate
+from gpt2.files.tensors import WEIGHTS_FILE, read_json, write_json, write_tensors
+from gpt2.model.gpt import GPT2Network
+from llm_tokenizer import END_OF_TEXT, Tokenizer
+from llm_tokenizer.files import TOKENIZER_FILES
+
+SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+class GPT2(GPT2Network):
+    """A GPT-2 with its tokenizer.
+
+    Args:
+        config: Sizes and rates; see `GPT2Config`.
+        tokenizer: What its ids mean; needed wherever text goes in or comes out.
+        seed: Seed of the initial weights.
+        attention: Backend of all blocks, or of `attention_blocks`: "manual" or "flash".
+        attention_blocks: Blocks that use it, the first being 0; the others use flash.
+    """
+
+    def __init__(
+        self,
+        config: GPT2Config,
+        *,
+        tokenizer: Tokenizer | None = None,
+        seed: int = 0,
+        attention: AttentionBackend = "flash",
+        attention_blocks: Iterable[int] | None = None,
+    ) -> None:
+        super().__init__(config, seed=seed, attention=attention, attention_blocks=attention_blocks)
+        if tokenizer and tokenizer.n_vocab > config.vocab_size:
+            raise ConfigError(
+                f"model.vocab_size must be at least the tokenizer's {tokenizer.n_vocab}, "
+                f"got {config.vocab_size}"
+            )
+        self.tokenizer = tokenizer
+        self.special_ids = _special_ids(tokenizer)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """Load a model, ready to evaluate.
+
+        Args:
+            name: A released model, "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl"; a run
+                directory, of which the newest checkpoint is taken; a Hugging Face model directory;
+                or a name on the hub. See `names.locate`.
+            revision: Branch, tag or commit on the hub.
+            dtype: Of the weights; that of config.json if not given, or else of the file.
+            device: Where to put them; the CPU if not given.
+        Raises:
+            CheckpointError: There is no such model, or it is damaged or no GPT-2.
+            ConfigError: It needs mathematics that is not implemented here.
+        """
+        directory = locate(name, revision)
+        entries = read_json(directory / CONFIG_FILE)
+        config = config_from_entries(entries)
+        with torch.device("meta"):  # shapes alone: the weights are those of the file
+            model = cls(config)
+        weights = read_weights(directory, config, dtype or named_dtype(entries), device)
+        model.load_state_dict(weights, assign=True)
+        if (directory / GENERATION_FILE).exists():  # it wins over config.json
+            entries |= read_json(directory / GENERATION_FILE)
+        model.tokenizer = read_tokenizer(directory, config)
+        model.special_ids = _special_ids(model.tokenizer)
+        model.special_ids |= {key: entries[key] for key in SPECIAL_IDS if key in entries}
+        return model.to(model.device).eval()
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write a directory that `from_pretrained` and transformers open.
+
+        Raises:
+            CheckpointError, OSError: It cannot be written, as on a full disk.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        if self.tokenizer:
+            self.tokenizer.save(directory)
+        else:  # a tokenizer that another model left there is not this one's
+            for file in TOKENIZER_FILES:
+                (directory / file).unlink(missing_ok=True)
+        dtype = str(self.wte.weight.dtype).removeprefix("torch.")
+        entries = config_to_entries(self.config) | {"dtype": dtype}
+        write_json(directory / CONFIG_FILE, entries | self.special_ids)
+        write_json(directory / GENERATION_FILE, {"_from_model_config": True} | self.special_ids)
+        write_tensors(directory / WEIGHTS_FILE, dict(stored_tensors(self)))
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """The ids that end a text: that of <|endoftext|>, or what config.json says."""
+        ids = self.special_ids.get("eos_token_id")
+        listed = ids if isinstance(ids, list) else [ids]
+        known = range(self.config.vocab_size)
+        return frozenset(i for i in listed if type(i) is int and i in known)
+
+    @property
+    def unused_ids(self) -> list[int]:
+        """The ids that no token has: a vocabulary may be padded for speed, or have gaps."""
+        if self.tokenizer is None:
+            return []
+        vocabulary = self.tokenizer.vocabulary
+        used = {*vocabulary.token_ids.values(), *vocabulary.special_tokens.values()}
+        return [i for i in range(self.config.vocab_size) if i not in used]
+
+    def require_tokenizer(self) -> Tokenizer:
+        """Return the tokenizer.
+
+        Raises:
+            InputError: The model has none, so text can go neither in nor out.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                "the model has no tokenizer; put vocab.json and merges.txt into its directory"
+            )
+        return self.tokenizer
+
+
+def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Return the special ids of config.json: <|endoftext|> opens a text, and ends it."""
+    if tokenizer is None or END_OF_TEXT not in tokenizer.special_tokens_set:
+        return {}
+    return {"bos_token_id": tokenizer.eot_token, "eos_token_id": tokenizer.eot_token}

@@ -1,0 +1,62 @@
+"""Which checkpoints a run directory holds."""
+
+import json
+from pathlib import Path
+
+from gpt2.errors import CheckpointError
+
+CHECKPOINTS = "checkpoints"  # folder inside a run directory
+STATE_FILE = "training_state.json"  # of a checkpoint
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the name of the checkpoint of a step.
+
+    >>> checkpoint_name(100)
+    'step_00000100'
+    """
+    return f"step_{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step of a checkpoint, by its name."""
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the complete checkpoints of a run directory, oldest first."""
+    found = (run / CHECKPOINTS).glob("step_" + 8 * "[0-9]")
+    return sorted(path for path in found if path.is_dir())
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the newest checkpoint of a run directory.
+
+    Raises:
+        CheckpointError: It has none.
+    """
+    if not (found := list_checkpoints(run)):
+        raise CheckpointError(f"{run} holds no checkpoint")
+    return found[-1]
+
+
+def best_checkpoint(run: Path) -> Path:
+    """Return the checkpoint of a run with the lowest held-out loss.
+
+    Raises:
+        CheckpointError: It was not kept, or no evaluation has been made yet.
+    """
+    newest = newest_checkpoint(run)
+    try:
+        step = json.loads((newest / STATE_FILE).read_text(encoding="utf-8"))["best_step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{newest / STATE_FILE} is missing or damaged") from None
+    if step is None:
+        raise CheckpointError(f"{run} has no best checkpoint yet: no evaluation so far")
+    best = run / CHECKPOINTS / checkpoint_name(step)
+    if not best.is_dir():
+        raise CheckpointError(
+            f"{run} had its lowest held-out loss at step {step}, of which it keeps no checkpoint "
+            "(checkpoint.keep_best)"
+        )
+    return best

@@ -1,0 +1,121 @@
+"""Progress of long work on stderr: a bar on a terminal, and plain lines elsewhere.
+
+A stderr that is closed, full, or read by nobody any more never ends the work.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol, TextIO, cast
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Display(Protocol):
+    """Shows how far some work has come."""
+
+    def update(self, done: float, text: str, seconds: float) -> None:
+        """Show that `done` of the total has been done in so many seconds; `text` has more."""
+
+    def log(self, line: str) -> None:
+        """Print a line that stays."""
+
+
+def log(line: str) -> None:
+    """Print a line on stderr, which is lost where stderr cannot be written."""
+    _Stderr().write(line + "\n")
+
+
+@contextmanager
+def display(
+    total: float, label: Callable[[float], str], *, done: float = 0.0, seconds: float = 0.0
+) -> Iterator[Display]:
+    """Show the progress of some work on stderr while the context lasts.
+
+    Args:
+        total: What there is to do, in any unit.
+        label: How to write that so much is done, such as "3/10".
+        done: What an earlier start has done.
+        seconds: What that took.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield _Lines(total, label, done, seconds)
+        return
+    bar = Progress(
+        TextColumn("{task.fields[label]}", markup=False),
+        BarColumn(bar_width=None),  # what the text leaves of the line
+        TextColumn("{task.description}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(file=cast(TextIO, _Stderr()), force_terminal=True),
+        expand=True,
+    )
+    with bar:
+        yield _Bar(bar, total, label, done)
+
+
+class _Bar:
+    def __init__(
+        self, bar: Progress, total: float, label: Callable[[float], str], done: float
+    ) -> None:
+        self._bar = bar
+        self._label = label
+        self._task = bar.add_task("", total=total, label=label(done))
+        bar.update(self._task, completed=done)
+
+    def update(self, done: float, text: str, seconds: float) -> None:
+        self._bar.update(self._task, completed=done, description=text, label=self._label(done))
+
+    def log(self, line: str) -> None:
+        self._bar.print(line, markup=False, highlight=False)
+
+
+class _Lines:
+    """A line for the first update, for the last, and every SECONDS_BETWEEN_LINES."""
+
+    def __init__(
+        self, total: float, label: Callable[[float], str], done: float, seconds: float
+    ) -> None:
+        self._total = total
+        self._label = label
+        self._before = done, seconds  # what the pace is counted from
+        self._shown_at: float | None = None  # seconds
+
+    def update(self, done: float, text: str, seconds: float) -> None:
+        is_first = self._shown_at is None
+        due = seconds - (self._shown_at or 0.0) >= SECONDS_BETWEEN_LINES
+        if is_first or due or done >= self._total:
+            before, seconds_before = self._before
+            pace = (seconds - seconds_before) / max(done - before, 1e-9)
+            left = (self._total - done) * pace
+            log(f"{self._label(done)}  {text}  {left:,.0f} s left")
+            self._shown_at = seconds
+        if is_first:  # it may have compiled something, and so does not count for the pace
+            self._before = done, seconds
+
+    def log(self, line: str) -> None:
+        log(line)
+
+
+class _Stderr:
+    """A stream without its failures: what cannot be written is lost."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr  # None where the process was started without
+        self.encoding = getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):  # broken or full; closed
+                self._stream.write(text)
+                self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: each write flushes."""
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
