@@ -12,7 +12,7 @@ from gpt2 import checkpoint, devices
 from gpt2.checkpoint import TrainingState
 from gpt2.config import GPT2Config, RunConfig
 from gpt2.data.batches import Batches, TokenStream
-from gpt2.data.token_data import TokenData
+from gpt2.data.shard_folder import TokenData
 from gpt2.errors import ConfigError, InputError
 from gpt2.model_hub import CONFIG_FILE, locate
 from gpt2.pretrained import GPT2, read_tokenizer

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from gpt2 import checkpoint
 from gpt2.checkpoint import TrainingState
 from gpt2.config import CHANGEABLE, SETTINGS_FILE, SHAPES, RunConfig
-from gpt2.data.token_data import TokenData, open_shards
+from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError
 from gpt2.model.gpt import evaluating
 from gpt2.pretrained import GPT2

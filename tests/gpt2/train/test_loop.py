@@ -12,7 +12,7 @@ from gpt2 import checkpoint
 from gpt2.checkpoint import TrainingState
 from gpt2.config import OptimizerConfig, RunConfig
 from gpt2.data.batches import TokenStream
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.model.gpt import GPT2Network
 from gpt2.pretrained import GPT2
 from gpt2.train.building import build

@@ -22,11 +22,11 @@ from gpt2.config import (
     PrepareConfig,
     RunConfig,
 )
-from gpt2.data.prepare import prepare
-from gpt2.data.sources import in_memory
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError, InputError
 from gpt2.model.gpt import GPT2Network
+from gpt2.prepare.pipeline import prepare
+from gpt2.prepare.sources import in_memory
 from gpt2.pretrained import GPT2
 from gpt2.train.building import resolve, shaped_as_source
 from gpt2.train.distributed import Processes
