@@ -29,9 +29,9 @@ import pyarrow.parquet as pq
 
 from gpt2.config import PrepareConfig
 from gpt2.data.batches import Batches, TokenStream
-from gpt2.data.prepare import Progress, prepare
-from gpt2.data.sources import find
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
+from gpt2.prepare.pipeline import Progress, prepare
+from gpt2.prepare.sources import find
 from llm_tokenizer import Tokenizer
 
 # tiktoken's own pattern for GPT-2, so that no vocabulary has to be downloaded.
@@ -77,8 +77,7 @@ def compare(place: Path, size: int, rounds: int) -> None:
                 seconds, memory = map(float, done.stdout.split())
                 found.setdefault((what, cores), []).append(seconds)
                 pace = size / 1e6 / seconds
-                told = f"{what}, cores {cores}: {pace:.0f} MB/s, {memory:.0f} MB of memory"
-                print(told, flush=True)
+                print(f"{what}, cores {cores}: {pace:.0f} MB/s, {memory:.0f} MB", flush=True)
     for (what, cores), times in found.items():
         print(f"median, {what}, cores {cores}: {size / 1e6 / statistics.median(times):.0f} MB/s")
     ratios = [one / two for one, two in zip(found["ours", 1], found["ours", 2], strict=True)]

@@ -35,7 +35,7 @@ import tiktoken
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from gpt2.data.stdlib_docs import stdlib_docs
+from gpt2.prepare.stdlib_docs import stdlib_docs
 from llm_tokenizer import Tokenizer
 
 IN_A_ROW = 5

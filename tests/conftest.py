@@ -11,9 +11,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from gpt2.config import GPT2Config, PrepareConfig
-from gpt2.data.prepare import prepare
-from gpt2.data.sources import in_memory
 from gpt2.files.pretrained import GPT2
+from gpt2.prepare.pipeline import prepare
+from gpt2.prepare.sources import in_memory
 from gpt2.train.loop import Trainer
 from llm_tokenizer import Tokenizer
 

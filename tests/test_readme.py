@@ -66,7 +66,7 @@ def test_the_commands_and_the_example_work(
     in_workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(in_workplace.rglob("*.py"))]
-    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: texts)
+    monkeypatch.setattr("gpt2.prepare.stdlib_docs.stdlib_docs", lambda: texts)
     assert main(["demo"]) == 0
 
     assert run(commands()) >= 10

@@ -128,11 +128,11 @@ def _prepare(config: RunConfig) -> None:
     """Collect the text, learn the vocabulary, and write the shards."""
     import numpy as np
 
-    from gpt2.data.hold_out import held_out
     from gpt2.data.manifest import MANIFEST_FILE
-    from gpt2.data.prepare import prepare
-    from gpt2.data.sources import STDLIB_DOCS, in_memory
-    from gpt2.data.stdlib_docs import stdlib_docs
+    from gpt2.prepare.hold_out import held_out
+    from gpt2.prepare.pipeline import prepare
+    from gpt2.prepare.sources import STDLIB_DOCS, in_memory
+    from gpt2.prepare.stdlib_docs import stdlib_docs
     from llm_tokenizer import Tokenizer
 
     directory = config.data.directory
@@ -230,7 +230,7 @@ def _read_plan(run: Path) -> Plan:
 def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     """Measure the held-out text, draw samples, and write and print the outcome."""
     from gpt2 import devices
-    from gpt2.data.token_data import open_shards
+    from gpt2.data.shard_folder import open_shards
     from gpt2.evaluate.baselines import compare
     from gpt2.files.pretrained import GPT2
     from gpt2.generation.engine import generate

@@ -21,8 +21,8 @@ class Perplexity(ModelFlags):
 
     def run(self) -> None:
         """Load the model, score the text and print the figures."""
-        from gpt2.data.readers import read_text
         from gpt2.evaluate.perplexity import text_perplexity
+        from gpt2.prepare.file_formats import read_text
 
         text = read_text(self.data)
         figures = dataclasses.asdict(text_perplexity(self.load(), text))

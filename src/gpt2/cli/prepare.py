@@ -17,7 +17,7 @@ from gpt2.errors import DataError
 
 if TYPE_CHECKING:
     from gpt2.data.manifest import Manifest
-    from gpt2.data.prepare import Progress, Show
+    from gpt2.prepare.pipeline import Progress, Show
 
 SECONDS_BETWEEN_LINES = 10.0
 ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
@@ -53,8 +53,9 @@ class Prepare(PrepareConfig):
             return _verify(self.verify)
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-        from gpt2.data import sources
-        from gpt2.data.prepare import prepare, source_before
+        from gpt2.prepare import sources
+        from gpt2.prepare.output_folder import previous_source
+        from gpt2.prepare.pipeline import prepare
         from llm_tokenizer import Tokenizer
 
         if not self.source or self.out is None:
@@ -73,7 +74,7 @@ class Prepare(PrepareConfig):
                 self.source,
                 subset=self.subset,
                 revision=self.revision,
-                before=None if self.force else source_before(self.out),
+                before=None if self.force else previous_source(self.out),
             )
             gpt2 = self.tokenizer == "gpt2"
             tokenizer = Tokenizer.gpt2() if gpt2 else Tokenizer.load(self.tokenizer)
@@ -88,11 +89,11 @@ class Prepare(PrepareConfig):
                 force=self.force,
                 show=show,
             )
-        _tell(manifest)
+        _print_summary(manifest)
         print(self.out)
 
     def _config(self) -> PrepareConfig:
-        from gpt2.data.sources import TINYSHAKESPEARE
+        from gpt2.prepare.sources import TINYSHAKESPEARE
 
         separator = self.separator
         if separator is None and self.source == (TINYSHAKESPEARE,):
@@ -114,15 +115,15 @@ def main(args: Sequence[str]) -> None:
 
 
 def _verify(directory: Path) -> None:
-    from gpt2.data.manifest import verify
+    from gpt2.data.manifest import find_faults
 
-    if faults := verify(directory):
+    if faults := find_faults(directory):
         raise DataError(f"{directory} is damaged: {'; '.join(faults)}")
     print(f"{directory} is complete and as it was written")
 
 
-def _tell(manifest: "Manifest") -> None:
-    """Say on stderr what a folder holds, and what of the source it does not."""
+def _print_summary(manifest: "Manifest") -> None:
+    """Print on stderr what a folder holds, and which rows of the source it does not."""
     for split in ("train", "val"):
         shards = manifest.of(split)
         documents, tokens = (sum(getattr(s, of) for s in shards) for of in ("documents", "tokens"))

@@ -1,7 +1,7 @@
 """Which tokens a training step reads: a pure function of (seed, step).
 
 The shards are one stream of tokens. A row is `length` + 1 tokens of it, at a stride of `length`:
-its inputs and, one later, its targets. Every epoch reads every row once, in an order of its own.
+its inputs and, one later, its targets. Every epoch reads every row once, in its own order.
 R rows, T tokens a row (`length`).
 """
 
@@ -22,9 +22,9 @@ class TokenStream:
 
     Args:
         shards: Tokens, in order.
-        length: Inputs a row, in tokens.
-        what: What the tokens are, for the error.
-        most_rows: Rows to have at most, from the first on.
+        length: Inputs per row, in tokens.
+        what: What the text is for, such as "training"; the error names it.
+        most_rows: Use this many rows at most, the first ones; all if None.
     Raises:
         DataError: There are too few tokens for one row.
     """
@@ -39,7 +39,7 @@ class TokenStream:
         self.shards = shards
         self.length = length
         self.starts = np.cumsum([0] + [len(shard) for shard in shards])
-        complete = (int(self.starts[-1]) - 1) // length  # what is left at the end is less than one
+        complete = (int(self.starts[-1]) - 1) // length  # an incomplete last row is left out
         self.rows = complete if most_rows is None else min(complete, most_rows)
         if self.rows < 1:
             raise DataError(
@@ -68,7 +68,7 @@ class TokenStream:
             first, view = self._views[k]
             places = np.flatnonzero(shard_of == k)
             within = wanted[places] - first
-            # Those that lie in one shard are copied at once, each of the others by itself.
+            # Rows within one shard are copied at once, rows across a border one by one.
             whole = (within >= 0) & (within < len(view))
             tokens[places[whole]] = view[within[whole]]
             for place in places[~whole]:
@@ -98,12 +98,12 @@ class RowOrder:
         self.rows = rows
         self.batch_rows = batch_rows
         self.seed = seed
-        self.offset = offset  # rows that step 0 begins after: of a run whose batch was changed
+        self.offset = offset  # rows read before step 0, by a run that then changed its batch size
         self._epoch = -1
         self._permutation = np.empty(0, np.int64)
 
     def at(self, step: int) -> npt.NDArray[np.int64]:  # -> (batch_rows,)
-        """Return the rows of a step, the first being 0; the same whatever was asked before."""
+        """Return the rows of a step; the first step is 0."""
         position = self.offset + step * self.batch_rows
         end = position + self.batch_rows
         taken = []
@@ -115,22 +115,24 @@ class RowOrder:
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         if epoch != self._epoch:
-            self._permutation = np.empty(0, np.int64)  # let go first: 8 bytes a row, not 16
+            self._permutation = np.empty(
+                0, np.int64
+            )  # freed first, so that memory holds one permutation, not two
             self._permutation = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
             self._epoch = epoch
         return self._permutation
 
 
 class Batches:
-    """The tokens of each step for one process, the next step's read ahead by a thread.
+    """The tokens of each step for one rank; a thread reads the next step's ahead.
 
     Args:
         stream: The tokens.
-        batch_rows: Rows a step, of all processes together.
+        batch_rows: Rows per step of all ranks together.
         seed: Seed of the order.
-        rank: Which process this is, the first being 0.
-        ranks: How many there are; they divide the rows of a step, in order, whether evenly or not.
-        offset: Rows of the order that step 0 begins after.
+        rank: This process's rank, from 0 on.
+        ranks: World size. The ranks divide the rows of a step in order, evenly or not.
+        offset: Rows of the order that come before step 0.
     """
 
     def __init__(
@@ -150,8 +152,8 @@ class Batches:
         self._ahead: tuple[int, Future[npt.NDArray[np.int64]]] | None = None
 
     def at(self, step: int) -> npt.NDArray[np.int64]:  # -> (R, T + 1)
-        """Return the tokens of a step, the first being 0, and begin to read the next."""
-        # Always in the one thread, since the order keeps the epoch that it was asked for last.
+        """Return the tokens of a step and start to read the next; the first step is 0."""
+        # Always in the one thread, since RowOrder caches the permutation of its last epoch.
         ahead_of = self._ahead
         reading = ahead_of[1] if ahead_of and ahead_of[0] == step else self._submit(step)
         tokens = reading.result()

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from gpt2.checksums import sha256_of
 from gpt2.data.shards import Split, read_shard
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer, TokenizerError
 from llm_tokenizer.text_files import write_whole
 
 MANIFEST_FILE = "manifest.json"
-MOST_NAMED = 3  # files, in a line that tells what has changed
+UNFINISHED = "unfinished"  # folder beside the shards, while `gpt2 prepare` is at work
+MOST_NAMED = 3  # changed files that a message names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class Shard:
     file: str
     split: Split
     tokens: int
-    documents: int  # that begin in it
-    bytes: int  # of UTF-8 text of these documents, which their openers are not part of
+    documents: int  # those that begin in it
+    bytes: int  # UTF-8 bytes of these documents, without their openers
     sha256: str  # of the whole file
 
 
@@ -46,7 +48,7 @@ class Plan:
     tokenizer_fingerprint: str
 
     def changes_since(self, before: "Plan") -> list[str]:
-        """Return what the plan before had otherwise, a phrase each; none if nothing."""
+        """Return how this plan differs from an earlier one, one phrase per difference."""
         settings = [
             f"{name} was {json.dumps(before.settings.get(name))}, is {json.dumps(value)}"
             for name, value in self.settings.items()
@@ -68,7 +70,7 @@ class Plan:
 class Manifest(Plan):
     """What a folder of shards holds, and what it was made from."""
 
-    tokenizer_files: dict[str, str | None]  # sha256 by name
+    tokenizer_files: dict[str, str]  # sha256 by name
     skipped: dict[str, int]  # rows without a text, by what they were
     shards: tuple[Shard, ...]
 
@@ -90,15 +92,6 @@ class Manifest(Plan):
 def fingerprint_of(checksums: Iterable[str]) -> str:
     """Return one checksum for many."""
     return hashlib.sha256("".join(checksums).encode()).hexdigest()
-
-
-def sha256_of(path: Path) -> str | None:
-    """Return the checksum of a file, None if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
@@ -132,22 +125,22 @@ def read_manifest(directory: Path) -> Manifest:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     if text != manifest.to_json():
-        raise DataError(f"{path} is damaged: it is not as it was written, its checksum tells")
+        raise DataError(f"{path} is damaged: its checksum does not fit its content")
     return manifest
 
 
-def verify(directory: Path) -> list[str]:
+def find_faults(directory: Path) -> list[str]:
     """Compare every file of a folder of shards with its manifest.
 
     Returns:
-        A line for each that is missing or differs; none if all is as it was written.
+        A line for each file that is missing or differs; empty if all are as they were written.
     Raises:
         DataError: The manifest itself is missing or damaged.
     """
     manifest = read_manifest(directory)
     faults = []
     for name, checksum in manifest.tokenizer_files.items():
-        if sha256_of(directory / name) != checksum:
+        if _checksum_or_none(directory / name) != checksum:
             faults.append(f"{name} is missing or damaged")
     try:
         tokenizer = Tokenizer.load(directory)
@@ -157,22 +150,22 @@ def verify(directory: Path) -> list[str]:
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         faults.append("the tokenizer is another than the shards were made with")
     with ThreadPoolExecutor() as threads:
-        told = threads.map(
-            lambda shard: list(_faults(directory, shard, opener, tokenizer.n_vocab)),
+        found = threads.map(
+            lambda shard: list(_faults_of(directory, shard, opener, tokenizer.n_vocab)),
             manifest.shards,
         )
-        faults += chain.from_iterable(told)
+        faults += chain.from_iterable(found)
     listed = {shard.file for shard in manifest.shards}
-    strangers = sorted(path.name for path in directory.glob("*.bin") if path.name not in listed)
-    return faults + [f"{name} is not in {MANIFEST_FILE}" for name in strangers]
+    unlisted = sorted(path.name for path in directory.glob("*.bin") if path.name not in listed)
+    return faults + [f"{name} is not in {MANIFEST_FILE}" for name in unlisted]
 
 
-def _faults(directory: Path, shard: Shard, opener: int, n_vocab: int) -> Iterator[str]:
+def _faults_of(directory: Path, shard: Shard, opener: int, n_vocab: int) -> Iterator[str]:
     path = directory / shard.file
     if not path.is_file():
         yield f"{shard.file} is missing"
         return
-    if sha256_of(path) != shard.sha256:
+    if _checksum_or_none(path) != shard.sha256:
         yield f"{shard.file} is damaged: its checksum is not the one in {MANIFEST_FILE}"
     try:
         tokens = read_shard(path)
@@ -185,6 +178,14 @@ def _faults(directory: Path, shard: Shard, opener: int, n_vocab: int) -> Iterato
         yield f"{shard.file} must open {shard.documents} documents, it opens {documents}"
     if (largest := int(tokens.max())) >= n_vocab:
         yield f"{shard.file} holds the id {largest}, the vocabulary ends before {n_vocab}"
+
+
+def _checksum_or_none(path: Path) -> str | None:
+    """Return the checksum of a file, None if it cannot be read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def _checksum_of(entries: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ Tokens = npt.NDArray[np.uint16]
 
 
 def header_of(tokens: int) -> bytes:
-    """Return the header of a shard of so many tokens."""
+    """Return the header of a shard that holds this number of tokens."""
     header = np.zeros(HEADER_INTS, "<i4")
     header[:3] = MAGIC, VERSION, tokens
     return header.tobytes()
@@ -36,7 +36,7 @@ def read_shard(path: Path) -> Tokens:
     Raises:
         DataError: The file is missing, is no shard, or is longer or shorter than it says.
     """
-    size, header = _begin(path)
+    size, header = _size_and_header(path)
     if len(header) < HEADER_INTS or header[0] != MAGIC or header[1] != VERSION:
         raise DataError(f"{path} is not a token shard: wanted magic {MAGIC} and version {VERSION}")
     expected = HEADER_BYTES + 2 * int(header[2])
@@ -57,7 +57,7 @@ def read_foreign_shard(path: Path) -> Tokens:
     Raises:
         DataError: The file cannot be read, or is of another kind.
     """
-    size, header = _begin(path)
+    size, header = _size_and_header(path)
     if path.suffix == ".npy":
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -72,8 +72,8 @@ def read_foreign_shard(path: Path) -> Tokens:
     return read_shard(path)
 
 
-def _begin(path: Path) -> tuple[int, npt.NDArray[np.int32]]:
-    """Return the size of a file, and what is its header if it is a shard."""
+def _size_and_header(path: Path) -> tuple[int, npt.NDArray[np.int32]]:
+    """Return the size of a file in bytes, and its first HEADER_INTS integers."""
     try:
         return path.stat().st_size, np.fromfile(path, "<i4", HEADER_INTS)
     except OSError as error:

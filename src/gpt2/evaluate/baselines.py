@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gpt2.data.shard_folder import TokenData
 from gpt2.data.shards import Tokens
-from gpt2.data.token_data import TokenData
 from gpt2.evaluate.perplexity import token_nats
 from gpt2.model.gpt import GPT2Network
 from llm_tokenizer import Tokenizer

@@ -6,7 +6,6 @@ to disk, and then renamed. There is no generator state in it: what a step draws 
 seed and the step, as is what it reads.
 """
 
-import hashlib
 import json
 import platform
 import shutil
@@ -21,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from gpt2.checksums import sha256_of
 from gpt2.errors import CheckpointError
 from gpt2.files.hugging_face import CONFIG_FILE
 from gpt2.files.pretrained import GPT2
@@ -281,6 +281,4 @@ def _manifest(files: dict[str, Any]) -> str:
 
 
 def _describe(file: Path) -> dict[str, Any]:
-    with file.open("rb") as opened:
-        checksum = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"bytes": file.stat().st_size, "sha256": checksum}
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}

@@ -10,7 +10,7 @@ import torch
 from gpt2 import devices
 from gpt2.config import GPT2Config, RunConfig
 from gpt2.data.batches import Batches, TokenStream
-from gpt2.data.token_data import TokenData
+from gpt2.data.shard_folder import TokenData
 from gpt2.errors import ConfigError, InputError
 from gpt2.files.checkpoint import MANIFEST_FILE, TrainingState, verify_checkpoint
 from gpt2.files.hugging_face import read_config, read_tokenizer

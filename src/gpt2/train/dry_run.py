@@ -9,7 +9,7 @@ import torch
 
 from gpt2 import devices
 from gpt2.config import RunConfig
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.errors import DataError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import evaluating

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from gpt2.config import RunConfig
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.files.checkpoint import TrainingState
 from gpt2.train.build import build, resolve
 from gpt2.train.distributed import joined

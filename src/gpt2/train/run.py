@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.data.token_data import TokenData, open_shards
+from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError
 from gpt2.files.checkpoint import (
     TrainingState,

@@ -185,7 +185,7 @@ def test_a_preparation_that_is_interrupted_says_how_to_go_on(
         raise KeyboardInterrupt
 
     codes: list[int] = []
-    monkeypatch.setattr("gpt2.data.prepare.prepare", interrupted)
+    monkeypatch.setattr("gpt2.prepare.pipeline.prepare", interrupted)
     monkeypatch.setattr("os._exit", codes.append)
     (tmp_path / "a.txt").write_text("text")
     main(["prepare", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out")])

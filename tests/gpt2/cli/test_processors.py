@@ -63,7 +63,7 @@ class Bfloat16Watch(TorchDispatchMode):
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
-    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: some)
+    monkeypatch.setattr("gpt2.prepare.stdlib_docs.stdlib_docs", lambda: some)
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE, encoding="utf-8")
     return path
@@ -150,7 +150,7 @@ def test_a_slow_arithmetic_that_is_asked_for_is_told_in_one_line(
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="needs MKL's switch")
 def test_the_demo_runs_as_on_a_processor_with_avx2_alone(recipe: Path, tmp_path: Path) -> None:
     program = (
-        "from gpt2.data import stdlib_docs\n"
+        "from gpt2.prepare import stdlib_docs\n"
         "stdlib_docs.stdlib_docs = lambda: [f'The value is {i}. ' * 30 for i in range(40)]\n"
         "from gpt2.cli.main import main\n"
         f"raise SystemExit(main(['demo', '--recipe', {str(recipe)!r}, '--out', 'run']))\n"

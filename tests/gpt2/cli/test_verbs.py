@@ -44,7 +44,7 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
-    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: some)
+    monkeypatch.setattr("gpt2.prepare.stdlib_docs.stdlib_docs", lambda: some)
     monkeypatch.chdir(tmp_path)
     demo = ["demo", "--recipe", str(small_recipe)]
 
@@ -88,7 +88,7 @@ def test_the_demo_takes_the_steps_that_fit_into_its_minutes_and_keeps_their_numb
     signal_after: Callable[[int], None],
 ) -> None:
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
-    monkeypatch.setattr("gpt2.data.stdlib_docs.stdlib_docs", lambda: some)
+    monkeypatch.setattr("gpt2.prepare.stdlib_docs.stdlib_docs", lambda: some)
     # 2 s a step, and 2 s an evaluation every second step and after the last: 10 s for 3 steps.
     monkeypatch.setattr("gpt2.train.pace.measure_pace", lambda config: Pace(2.0, 2.0))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2.data.manifest import read_manifest, verify, write_manifest
+from gpt2.data.manifest import find_faults, read_manifest, write_manifest
 from gpt2.errors import DataError
 
 
@@ -39,7 +39,7 @@ def test_a_damaged_manifest_is_named(copied: Path) -> None:
 
 
 def test_what_is_whole_has_no_faults(shards: Path) -> None:
-    assert verify(shards) == []
+    assert find_faults(shards) == []
 
 
 def test_one_flipped_byte_anywhere_is_found_and_its_file_named(copied: Path) -> None:
@@ -52,18 +52,18 @@ def test_one_flipped_byte_anywhere_is_found_and_its_file_named(copied: Path) -> 
             path.write_bytes(changed)
             if path.name == "manifest.json":
                 with pytest.raises(DataError, match=r"manifest.json"):
-                    verify(copied)
+                    find_faults(copied)
             else:
-                assert any(path.name in fault for fault in verify(copied)), (path, place)
+                assert any(path.name in fault for fault in find_faults(copied)), (path, place)
         path.write_bytes(content)
-    assert verify(copied) == []
+    assert find_faults(copied) == []
 
 
 def test_missing_cut_and_strange_files_are_all_named(copied: Path) -> None:
     train, val = copied / "train_000000.bin", copied / "val_000000.bin"
     val.rename(copied / "other.bin")
     train.write_bytes(train.read_bytes()[:-2])
-    faults = "; ".join(verify(copied))
+    faults = "; ".join(find_faults(copied))
     for told in (
         "val_000000.bin is missing",
         "train_000000.bin is damaged: its checksum",

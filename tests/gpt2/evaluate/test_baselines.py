@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from gpt2.config import PrepareConfig
-from gpt2.data.prepare import prepare
-from gpt2.data.sources import in_memory
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.evaluate.baselines import Comparison, compare, text_of, unigram_nats
 from gpt2.files.pretrained import GPT2
+from gpt2.prepare.pipeline import prepare
+from gpt2.prepare.sources import in_memory
 from llm_tokenizer import Tokenizer
 
 

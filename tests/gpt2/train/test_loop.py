@@ -10,7 +10,7 @@ import transformers
 
 from gpt2.config import OptimizerConfig, RunConfig
 from gpt2.data.batches import TokenStream
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.files.checkpoint import TrainingState
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import newest_checkpoint

@@ -21,13 +21,13 @@ from gpt2.config import (
     PrepareConfig,
     RunConfig,
 )
-from gpt2.data.prepare import prepare
-from gpt2.data.sources import in_memory
-from gpt2.data.token_data import open_shards
+from gpt2.data.shard_folder import open_shards
 from gpt2.errors import CheckpointError, ConfigError, DataError, InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_of
 from gpt2.model.gpt import GPT2Network
+from gpt2.prepare.pipeline import prepare
+from gpt2.prepare.sources import in_memory
 from gpt2.train.build import resolve, shaped_as_source
 from gpt2.train.distributed import Processes
 from gpt2.train.interruption import DivergedRunError, InterruptedRunError

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpt2.data.in_order import in_order
+from gpt2.prepare.in_order import in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

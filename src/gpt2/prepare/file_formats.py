@@ -1,7 +1,7 @@
 """A file of text to documents, in batches that the same file always gives.
 
-A batch is what is read, tokenized and, after a restart, skipped at once. Formats are told by the
-file's name: parquet, JSON lines, or plain text, the last two also compressed by gzip or zstd.
+A batch is what is read, tokenized and, after a restart, skipped at once. The file's name decides
+the format: parquet, JSON lines, or plain text, the last two also compressed by gzip or zstd.
 """
 
 import json
@@ -23,21 +23,21 @@ from llm_tokenizer.splitter import last_cut
 from llm_tokenizer.text_files import CUT_WITHIN, PART_BYTES, parts_of
 
 BATCH_BYTES = 2**23  # of text, about; more where one row or line is longer
-# Rows of parquet that are decoded at once. What they come to is not known before, as a text that
-# recurs may be stored once; so few that long ones fit in memory, and so many that usual ones are
-# a batch as they are, since putting parts together costs a third of the pace of two threads.
+# Rows of parquet that are decoded at once. Their size is not known before, as a text that recurs
+# may be stored once. Few enough that long rows fit in memory; many enough that usual ones make a
+# batch by themselves, since joining arrays costs a third of the pace of two threads.
 DECODED_ROWS = 256
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 PARQUET_SUFFIX, TEXT_SUFFIX = ".parquet", ".txt"
 
-# Says if the n-th of so many pieces of equal weight of a file is to be read.
-Mine = Callable[[int, int], bool]
+# Called with (k, n): whether piece k of the n equal pieces of a file belongs to the part to read.
+PartFilter = Callable[[int, int], bool]
 
 
 def batching() -> list[int]:
-    """Return what decides the borders of batches: by others, a place in a file means another."""
+    """Return what decides the borders of batches, and so what an offset in a file means."""
     return [BATCH_BYTES, DECODED_ROWS, PART_BYTES, CUT_WITHIN]
 
 
@@ -47,31 +47,32 @@ class Batch:
 
     documents: pa.Array  # of type string or large_string, none null, empty or malformed
     skipped: Counter[str] = field(default_factory=Counter)  # rows by what they are: "empty", ...
-    continues: bool = False  # the first text goes on with the last document of the batch before
+    continues: bool = False  # the first text continues the last document of the batch before
     done: float  # share of the file that has been read with this batch, 0 to 1
-    end: int = 0  # where the next begins: rows of parquet before it, of other formats batches
+    end: int = 0  # rows of parquet up to its end; of other formats, batches
 
 
 def is_text_file(name: str) -> bool:
-    """Say if a file in a folder is one of those that are read, by its name."""
+    """Return whether a file with this name is read when its folder is named."""
     return name.endswith(PARQUET_SUFFIX) or _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES))
 
 
-def read(path: Path, config: PrepareConfig, *, start: int, mine: Mine) -> Iterator[Batch]:
+def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) -> Iterator[Batch]:
     """Give the documents of a file.
 
     Args:
         path: The file.
         config: Which column holds the text, and what separates documents.
         start: Where to begin, the `end` of a batch; 0 for the whole file.
-        mine: Which parts of the file to read: row groups of parquet, of other formats the whole.
+        in_part: Which pieces of the file to read: its row groups if it is parquet, else the whole
+            file is one piece.
     Raises:
         DataError: The file cannot be read, is damaged, is no text, or has no such column.
     """
     with _named(path):
         if path.name.endswith(PARQUET_SUFFIX):
-            yield from _parquet(path, config.text_column, start, mine)
-        elif mine(0, 1):
+            yield from _parquet(path, config.text_column, start, in_part)
+        elif in_part(0, 1):
             lines = _stem(path.name).endswith(JSON_SUFFIXES)
             reader = _json_lines if lines else _plain_text
             for end, batch in enumerate(reader(path, config), 1):
@@ -79,9 +80,9 @@ def read(path: Path, config: PrepareConfig, *, start: int, mine: Mine) -> Iterat
                     yield replace(batch, end=end)
 
 
-def read_texts(texts: Sequence[str], *, start: int, mine: Mine) -> Iterator[Batch]:
+def read_texts(texts: Sequence[str], *, start: int, in_part: PartFilter) -> Iterator[Batch]:
     """Give documents that are in memory, as those of a file."""
-    if mine(0, 1) and start == 0:
+    if in_part(0, 1) and start == 0:
         yield replace(_batch_of(texts, done=1.0), end=1)
 
 
@@ -100,15 +101,15 @@ def read_text(path: Path) -> str:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong with it."""
+    """Turn a failure to read a file into an error that names it."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        told = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise DataError(f"cannot read {path}: {told}") from None
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise DataError(f"cannot read {path}: {reason}") from None
 
 
-def _parquet(path: Path, column: str, start: int, mine: Mine) -> Iterator[Batch]:
+def _parquet(path: Path, column: str, start: int, in_part: PartFilter) -> Iterator[Batch]:
     # Buffered and not read ahead: a row group of gigabytes takes no more memory than a batch.
     with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
         schema = file.schema_arrow
@@ -121,7 +122,7 @@ def _parquet(path: Path, column: str, start: int, mine: Mine) -> Iterator[Batch]
         end = 0  # rows
         for group in range(groups):
             first, after = end, end + file.metadata.row_group(group).num_rows
-            if not mine(group, groups) or after <= start:
+            if not in_part(group, groups) or after <= start:
                 end = after
                 continue
             parts, held = [], 0  # bytes
@@ -219,25 +220,25 @@ def _line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
 
 def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
     separator = config.separator
-    held = ""  # text of a document that is not complete
-    begun = False  # its beginning has been given
-    given = False  # anything has
+    held = ""  # the end of the text so far, which may continue in the next part
+    continues = False  # the beginning of the document in `held` was yielded before
+    yielded = False  # anything was
     with closing(_OpenedText(path)) as file:
         for part in _text_parts(file, path):
             text = held + part
             *texts, held = text.split(separator) if separator else [text]
-            if begun and texts and not texts[0]:  # all of the document has been given
+            if continues and texts and not texts[0]:  # all of the document was yielded before
                 del texts[0]
-                begun = False
-            # A document may be longer than memory: what is sure to stay as it is goes on.
+                continues = False
+            # A document may be longer than memory: yield what no later text can change.
             if cut := _safe_cut(held, separator):
                 texts.append(held[:cut])
                 held = held[cut:]
             if texts:
-                yield _batch_of(texts, done=file.done(), continues=begun)
-                begun, given = cut > 0, True
-        if held or not given:
-            yield _batch_of([held], done=1.0, continues=begun)
+                yield _batch_of(texts, done=file.done(), continues=continues)
+                continues, yielded = cut > 0, True
+        if held or not yielded:
+            yield _batch_of([held], done=1.0, continues=continues)
 
 
 def _text_parts(file: "_Opened", path: Path) -> Iterator[str]:
@@ -250,11 +251,11 @@ def _text_parts(file: "_Opened", path: Path) -> Iterator[str]:
 
 def _safe_cut(text: str, separator: str | None) -> int:
     """Return where to cut a text that is long enough: whatever follows, it has the same ids."""
-    if separator is None:  # it is as `parts_of` gave it
+    if separator is None:  # `parts_of` cut it at such a place
         return len(text)
     if len(text) < BATCH_BYTES:
         return 0
-    sure = len(text) - len(separator) + 1  # from there on, a separator may have begun
+    sure = len(text) - len(separator) + 1  # from there on, a separator may begin
     first = max(0, sure - CUT_WITHIN)
     cut = last_cut(text[first:sure])
     return first + cut if cut else 0
@@ -283,7 +284,7 @@ def _no_column(path: Path, column: str, names: Sequence[str]) -> DataError:
 
 
 def _stem(name: str) -> str:
-    """Return a file's name without the ending of a compression."""
+    """Return a file's name without the suffix of a compression."""
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
     return name

@@ -1,9 +1,9 @@
 """Write tokens as shards so that a crash at any moment loses nothing that was committed.
 
-What is being written lies in the folder `unfinished` inside the folder of the shards: a file for
-each split that grows, and `state.json`, which says how much of it counts. A commit syncs the files,
-then replaces the state, then moves the shards that are full to their place. A start after a crash
-cuts the files to what the state says, and ends the moves.
+What is being written lies in the folder `unfinished` inside the folder of the shards: one growing
+file per split, and `state.json`, which records how many of its tokens are committed. A commit syncs
+the files, then replaces the state, then moves the full shards to the folder above. A start after a
+crash cuts the files to what the state records, and completes the moves.
 """
 
 import hashlib
@@ -18,36 +18,38 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpt2.data.manifest import Shard
+from gpt2.data.manifest import UNFINISHED, Shard
 from gpt2.data.shards import HEADER_BYTES, SPLITS, Split, Tokens, header_of, read_shard
-from gpt2.data.source_reader import Place
 from gpt2.errors import DataError
+from gpt2.prepare.part_reader import SourcePosition
 from llm_tokenizer.text_files import sync, write_whole
 
-UNFINISHED, STATE_FILE = "unfinished", "state.json"
+STATE_FILE = "state.json"  # in the folder UNFINISHED
 
 
 @dataclass(kw_only=True)
-class Begun:
-    """The shard of a split that is not full yet."""
+class OpenShard:
+    """What the shard of a split holds that is not full yet."""
 
     tokens: int = 0
     documents: int = 0
     bytes: int = 0
-    sha256: str = ""  # of the file up to here, when it was committed
+    sha256: str = ""  # of the file as of the last commit
 
 
 @dataclass(kw_only=True)
-class State:
+class WriterState:
     """How far the work has come: what a commit saves."""
 
-    place: Place = field(default_factory=Place)  # of the source, up to which all has been written
-    documents: int = 0  # that have been numbered
-    last_split: Split = "train"  # of the document that came last
-    val_full: bool = False  # what is drawn for val from now on goes to train
+    position: SourcePosition = field(default_factory=SourcePosition)  # all before it is written
+    documents: int = 0  # of both splits together
+    last_split: Split = "train"  # of the last document
+    val_full: bool = False  # from now on, documents drawn for val go to train
     skipped: dict[str, int] = field(default_factory=dict)
-    shards: list[Shard] = field(default_factory=list)  # full ones, of both splits as they came
-    begun: dict[Split, Begun] = field(default_factory=lambda: {split: Begun() for split in SPLITS})
+    shards: list[Shard] = field(default_factory=list)  # full ones of both splits, oldest first
+    open: dict[Split, OpenShard] = field(
+        default_factory=lambda: {split: OpenShard() for split in SPLITS}
+    )
 
     def of(self, split: Split) -> list[Shard]:
         """Return the full shards of one split."""
@@ -55,10 +57,10 @@ class State:
 
     def tokens(self, split: Split) -> int:
         """Return how many tokens one split has so far."""
-        return sum(shard.tokens for shard in self.of(split)) + self.begun[split].tokens
+        return sum(shard.tokens for shard in self.of(split)) + self.open[split].tokens
 
     @classmethod
-    def read(cls, directory: Path) -> "State":
+    def read(cls, directory: Path) -> "WriterState":
         """Read the state of a folder of shards; a new one if none has been saved.
 
         Raises:
@@ -67,9 +69,9 @@ class State:
         path = directory / UNFINISHED / STATE_FILE
         try:
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            entries["place"] = Place(**entries["place"])
+            entries["position"] = SourcePosition(**entries["position"])
             entries["shards"] = [Shard(**row) for row in entries["shards"]]
-            entries["begun"] = {split: Begun(**entries["begun"][split]) for split in SPLITS}
+            entries["open"] = {split: OpenShard(**entries["open"][split]) for split in SPLITS}
             return cls(**entries)
         except FileNotFoundError:
             return cls()
@@ -82,20 +84,20 @@ class ShardWriter:
 
     Args:
         directory: Folder of the shards; its folder `unfinished` must exist.
-        state: Where to go on; it is changed by appending.
+        state: Where to continue; appending changes it.
         shard_tokens: Tokens that fill a shard.
     Raises:
         DataError: A file lacks tokens that the state counts, or is damaged.
     """
 
-    def __init__(self, directory: Path, state: State, shard_tokens: int) -> None:
+    def __init__(self, directory: Path, state: WriterState, shard_tokens: int) -> None:
         self.directory = directory
         self.state = state
         self.shard_tokens = shard_tokens
         self._move_full()
         for shard in state.shards:
             read_shard(directory / shard.file)  # raises if it is missing or cut
-        self._files = {split: self._open(split) for split in SPLITS}
+        self._files = {split: self._open_file(split) for split in SPLITS}
 
     def append(
         self,
@@ -112,34 +114,34 @@ class ShardWriter:
             tokens: Those of all texts.
             starts: Where in `tokens` each text begins.
             sizes: Bytes of each text.
-            opens: Whether it begins a document, or goes on with one.
+            opens: Whether each text begins a document; otherwise it continues the last one.
         """
         done = 0
         while done < len(tokens):
-            begun = self.state.begun[split]
-            part = tokens[done : done + self.shard_tokens - begun.tokens]
+            shard = self.state.open[split]
+            part = tokens[done : done + self.shard_tokens - shard.tokens]
             first, last = np.searchsorted(starts, [done, done + len(part)])
             self._files[split].write(part)
-            begun.tokens += len(part)
-            begun.documents += int(np.count_nonzero(opens[first:last]))
-            begun.bytes += int(sizes[first:last].sum())
+            shard.tokens += len(part)
+            shard.documents += int(np.count_nonzero(opens[first:last]))
+            shard.bytes += int(sizes[first:last].sum())
             done += len(part)
-            if begun.tokens == self.shard_tokens:
-                self._fill(split)
+            if shard.tokens == self.shard_tokens:
+                self._complete(split)
 
     def commit(self) -> None:
         """Make everything that was appended so far survive a crash."""
         for split, file in self._files.items():
             file.sync()
-            self.state.begun[split].sha256 = file.checksum()
+            self.state.open[split].sha256 = file.checksum()
         write_whole(self._path(STATE_FILE), json.dumps(asdict(self.state)).encode())
         self._move_full()
 
     def finish(self) -> None:
-        """Make shards of what is left, less than full ones, and commit."""
+        """Complete the open shards as they are, shorter than full ones, and commit."""
         for split in SPLITS:
-            if self.state.begun[split].tokens:
-                self._fill(split)
+            if self.state.open[split].tokens:
+                self._complete(split)
         self.commit()
         self.close()
 
@@ -149,21 +151,21 @@ class ShardWriter:
             with suppress(OSError):  # on a full disk, once more
                 file.close()
 
-    def _fill(self, split: Split) -> None:
-        """End the shard of a split that is being written, and begin the next."""
-        begun, file = self.state.begun[split], self._files[split]
-        begun.sha256 = file.end(begun.tokens)
-        self.state.shards.append(Shard(file=file.path.name, split=split, **asdict(begun)))
-        self.state.begun[split] = Begun()
-        self._files[split] = self._open(split)
+    def _complete(self, split: Split) -> None:
+        """Complete the open shard of a split, and open the next."""
+        shard, file = self.state.open[split], self._files[split]
+        shard.sha256 = file.complete(shard.tokens)
+        self.state.shards.append(Shard(file=file.path.name, split=split, **asdict(shard)))
+        self.state.open[split] = OpenShard()
+        self._files[split] = self._open_file(split)
 
-    def _open(self, split: Split) -> "_GrowingFile":
+    def _open_file(self, split: Split) -> "_GrowingFile":
         number = len(self.state.of(split))
         path = self._path(f"{split}_{number:06d}.bin")
-        return _GrowingFile(path, self.shard_tokens, self.state.begun[split])
+        return _GrowingFile(path, self.shard_tokens, self.state.open[split])
 
     def _move_full(self) -> None:
-        """Move the shards that the state lists to their place, those that are not there yet."""
+        """Move the full shards that still lie in `unfinished` to the folder of the shards."""
         waiting = [s.file for s in self.state.shards if self._path(s.file).exists()]
         for file in waiting:
             self._path(file).replace(self.directory / file)
@@ -177,10 +179,10 @@ class ShardWriter:
 class _GrowingFile:
     """A shard that is being written, and the checksum of it so far."""
 
-    def __init__(self, path: Path, shard_tokens: int, begun: Begun) -> None:
-        """Begin a shard, or go on with one that was begun."""
+    def __init__(self, path: Path, shard_tokens: int, shard: OpenShard) -> None:
+        """Create the file, or continue one that holds the tokens of `shard`."""
         self.path = path
-        tokens = begun.tokens
+        tokens = shard.tokens
         self._header = header_of(shard_tokens)
         self._checksum = hashlib.sha256(self._header)
         size = HEADER_BYTES + 2 * tokens
@@ -188,9 +190,9 @@ class _GrowingFile:
             raise DataError(f"{path} lacks tokens that were written to it; --force starts over")
         self._file = path.open("r+b" if tokens else "w+b")
         self._file.write(self._header)
-        for place in range(0, 2 * tokens, 2**24):
-            self._checksum.update(self._file.read(min(2**24, 2 * tokens - place)))
-        if tokens and self.checksum() != begun.sha256:
+        for first in range(0, 2 * tokens, 2**24):
+            self._checksum.update(self._file.read(min(2**24, 2 * tokens - first)))
+        if tokens and self.checksum() != shard.sha256:
             self._file.close()
             raise DataError(f"{path} is damaged: its checksum is another; --force starts over")
         self._file.seek(size)
@@ -205,10 +207,10 @@ class _GrowingFile:
         """Return the checksum of what was written."""
         return self._checksum.hexdigest()
 
-    def end(self, tokens: int) -> str:
-        """Complete a shard of so many tokens, sync and close it, and return its checksum."""
+    def complete(self, tokens: int) -> str:
+        """Complete the shard, which holds `tokens` tokens; sync, close, return its checksum."""
         header = header_of(tokens)
-        if header != self._header:  # the last shard of a split: its length was not known before
+        if header != self._header:  # the last shard of a split is shorter
             self._file.seek(0)
             self._file.write(header)
             self._file.seek(0)

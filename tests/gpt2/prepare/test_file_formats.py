@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2.config import PrepareConfig
-from gpt2.data import readers
-from gpt2.data.readers import Batch, is_text_file, read, read_text
 from gpt2.errors import DataError
+from gpt2.prepare import file_formats
+from gpt2.prepare.file_formats import Batch, is_text_file, read, read_text
 from llm_tokenizer import Tokenizer
 
 
 def read_all(path: Path, *, start: int = 0, **settings: Any) -> list[Batch]:
-    return list(read(path, PrepareConfig(**settings), start=start, mine=lambda piece, pieces: True))
+    return list(
+        read(path, PrepareConfig(**settings), start=start, in_part=lambda piece, pieces: True)
+    )
 
 
 def documents_of(batches: list[Batch]) -> list[str]:
@@ -38,8 +40,8 @@ def skipped_of(batches: list[Batch]) -> Counter[str]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt2.data.readers.BATCH_BYTES", 200)
-    monkeypatch.setattr("gpt2.data.readers.DECODED_ROWS", 3)
+    monkeypatch.setattr("gpt2.prepare.file_formats.BATCH_BYTES", 200)
+    monkeypatch.setattr("gpt2.prepare.file_formats.DECODED_ROWS", 3)
     monkeypatch.setattr("llm_tokenizer.text_files.PART_BYTES", 64)
 
 
@@ -202,7 +204,7 @@ def test_cutting_at_the_separator_is_that_of_the_whole_text(
     text = separator.join(parts)
     path.write_bytes(text.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gpt2.data.readers.BATCH_BYTES", 40)
+        patch.setattr("gpt2.prepare.file_formats.BATCH_BYTES", 40)
         patch.setattr("llm_tokenizer.text_files.PART_BYTES", 16)
         batches = read_all(path, separator=separator)
     assert documents_of(batches) == [document for document in text.split(separator) if document]
@@ -255,17 +257,17 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path, content: bytes | None, 
 
 
 def test_a_text_that_is_stored_once_takes_no_more_memory_for_each_time(tmp_path: Path) -> None:
-    text = "word " * (readers.BATCH_BYTES // 20)
+    text = "word " * (file_formats.BATCH_BYTES // 20)
     column = pa.array([text]).dictionary_encode().take(pa.array([0] * 1000))
     write_parquet(tmp_path / "x.parquet", column.cast("string"))
     assert (tmp_path / "x.parquet").stat().st_size < 2 * len(text)
     batches = read_all(tmp_path / "x.parquet")
-    assert {len(b.documents) * len(text) // readers.BATCH_BYTES for b in batches} <= {0, 1}
+    assert {len(b.documents) * len(text) // file_formats.BATCH_BYTES for b in batches} <= {0, 1}
     assert sum(len(b.documents) for b in batches) == 1000
 
 
 def test_a_long_row_or_line_is_a_batch_of_its_own(tmp_path: Path) -> None:
-    long = "word " * (readers.BATCH_BYTES // 2)
+    long = "word " * (file_formats.BATCH_BYTES // 2)
     path = tmp_path / "x.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in ("a", long, "b")))
     assert documents_of(read_all(path)) == ["a", long, "b"]

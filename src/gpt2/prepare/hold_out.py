@@ -7,15 +7,15 @@ Numbers = npt.NDArray[np.int64]
 
 
 def held_out(numbers: Numbers, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Say of each document if it is held out: one, drawn by the seed, of every 1 / share in a row.
+    """Return for each document whether it is held out: a random one of every 1 / share in a row.
 
-    So any stretch of the source has its share, and no document has to be counted beforehand. The
-    first document never is held out and the second always is, so two suffice for both splits.
+    So any stretch of the source has its share, and the documents need not be counted beforehand.
+    The first document is never held out and the second always is, so two suffice for both splits.
 
     Args:
-        numbers: Of the documents, the first of the source being 0.
-        share: At least 0 and below 1.
-        seed: At least 0.
+        numbers: Numbers of the documents; the first of the source is 0.
+        share: Share of the documents to hold out, at least 0 and below 1.
+        seed: Decides which are drawn, at least 0.
 
     >>> held_out(np.arange(10), 0.2, seed=1).sum()
     np.int64(2)
@@ -23,7 +23,7 @@ def held_out(numbers: Numbers, share: float, seed: int) -> npt.NDArray[np.bool_]
     if share == 0:
         return np.zeros(len(numbers), np.bool_)
     stratum = np.floor(numbers * share).astype(np.int64)
-    # One of the neighbours, where rounding errs.
+    # Rounding may be off by one, so the strata before and after are tried too.
     near = [numbers == _drawn(stratum + step, share, seed) for step in (-1, 0, 1)]
     return np.logical_or.reduce(near)
 

@@ -13,11 +13,12 @@ import pytest
 import tiktoken
 
 from gpt2.config import PrepareConfig
-from gpt2.data.manifest import read_manifest, verify
-from gpt2.data.prepare import Progress, prepare, source_before
-from gpt2.data.sources import find, in_memory
-from gpt2.data.token_data import open_shards
+from gpt2.data.manifest import find_faults, read_manifest
+from gpt2.data.shard_folder import open_shards
 from gpt2.errors import DataError
+from gpt2.prepare.output_folder import previous_source
+from gpt2.prepare.pipeline import Progress, prepare
+from gpt2.prepare.sources import find, in_memory
 from llm_tokenizer import Tokenizer
 
 Hub = Any  # of conftest.py
@@ -27,8 +28,8 @@ DOCUMENTS = [f"document {i}, naïve 日本 " + "and more " * (i % 13) for i in r
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt2.data.readers.BATCH_BYTES", 1000)
-    monkeypatch.setattr("gpt2.data.readers.DECODED_ROWS", 7)
+    monkeypatch.setattr("gpt2.prepare.file_formats.BATCH_BYTES", 1000)
+    monkeypatch.setattr("gpt2.prepare.file_formats.DECODED_ROWS", 7)
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_the_manifest_counts_what_the_shards_hold(
         assert sum(shard.documents for shard in shards) == texts
         given = texts_of(tmp_path / "out", split)
         assert sum(shard.bytes for shard in shards) == sum(len(t.encode()) for t in given)
-    assert verify(tmp_path / "out") == []
+    assert find_faults(tmp_path / "out") == []
 
 
 def test_the_shards_are_the_same_for_any_number_of_workers(
@@ -250,9 +251,9 @@ def test_parts_of_another_source_are_not_mixed(
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-import gpt2.data.prepare as p, gpt2.data.readers as r
+import gpt2.prepare.pipeline as p, gpt2.prepare.file_formats as r
 from gpt2.config import PrepareConfig
-from gpt2.data.sources import find
+from gpt2.prepare.sources import find
 from llm_tokenizer import Tokenizer
 r.BATCH_BYTES = 1000
 r.DECODED_ROWS = 7
@@ -360,8 +361,8 @@ def interrupted(source: Path, tokenizer: Tokenizer, tmp_path: Path) -> Path:
     """A folder in which a preparation stopped in the middle."""
     out = tmp_path / "interrupted"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gpt2.data.prepare.SECONDS_BETWEEN_COMMITS", 0)
-        patch.setattr("gpt2.data.prepare.COMMIT_REST", 0)
+        patch.setattr("gpt2.prepare.pipeline.SECONDS_BETWEEN_COMMITS", 0)
+        patch.setattr("gpt2.prepare.pipeline.COMMIT_REST", 0)
 
         def stop(progress: Progress) -> None:
             if progress.documents > 180:
@@ -599,10 +600,10 @@ def test_two_processes_do_not_prepare_one_folder(
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-import gpt2.data.prepare as p, gpt2.data.readers as r
+import gpt2.prepare.pipeline as p, gpt2.prepare.file_formats as r
 from gpt2.config import PrepareConfig
 from gpt2.errors import DataError
-from gpt2.data.sources import find
+from gpt2.prepare.sources import find
 from llm_tokenizer import Tokenizer
 r.BATCH_BYTES = 1000
 r.DECODED_ROWS = 7
@@ -667,7 +668,7 @@ def test_a_download_that_fails_is_told_and_the_next_start_goes_on_from_there(
     publish(hub_server)
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     found = find(["fineweb-edu"])
-    found.inputs[0].fetch()
+    found.files[0].fetch()
     hub_server.drops = 1000
     told = r"sample/10BT/001_00000.parquet: the data set .* could not be downloaded .*start again"
     with pytest.raises(DataError, match=told):
@@ -676,11 +677,11 @@ def test_a_download_that_fails_is_told_and_the_next_start_goes_on_from_there(
 
     # What a killed process leaves of a download is not taken for the file.
     blobs = tmp_path / "cache/datasets--HuggingFaceFW--fineweb-edu/blobs"
-    for one in found.inputs[1:]:
+    for one in found.files[1:]:
         (blobs / f"{one.checksum}.0123abcd.incomplete").write_bytes(b"PAR1 half of it")
     hub_server.drops = 0
     hub_server.asked.clear()
-    again = find(["fineweb-edu"], before=source_before(tmp_path / "out"))
+    again = find(["fineweb-edu"], before=previous_source(tmp_path / "out"))
     prepare(again, tokenizer, tmp_path / "out", SETTINGS)
     assert sorted(texts_of(tmp_path / "out")) == sorted(DOCUMENTS)
     assert "000_00000.parquet" not in hub_server.asked

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2.data.stdlib_docs import docstrings, stdlib_docs
+from gpt2.prepare.stdlib_docs import docstrings, stdlib_docs
 
 
 def test_docstrings_are_parsed_and_never_run(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def stdlib_docs() -> list[str]:
     One document a topic of the language reference and one a module of the standard library, which
     holds the module's docstrings; modules are parsed, never imported. A paragraph that has come up
     before is left out: topics contain each other, and modules repeat docstrings. Without that, text
-    held out for evaluation would stand in the training text too.
+    held out for evaluation would be in the training text too.
     """
     topics = [text for _, text in sorted(pydoc_data.topics.topics.items())]
     library = Path(sysconfig.get_path("stdlib"))

@@ -4,14 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt2.data.manifest import MANIFEST_FILE, Shard, fingerprint_of, read_manifest, sha256_of
-from gpt2.data.shard_writer import UNFINISHED
+from gpt2.checksums import sha256_of
+from gpt2.data.manifest import MANIFEST_FILE, UNFINISHED, Shard, fingerprint_of, read_manifest
 from gpt2.data.shards import SPLITS, Tokens, read_foreign_shard, read_shard
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.files import VOCAB_FILE
 
-# Up to so many bytes of shards are checked whenever they are opened, which takes seconds.
+# Bytes of shards whose checksums are compared whenever they are opened, which takes seconds.
 QUICKLY_CHECKED = 2**32
 
 
@@ -23,7 +23,7 @@ class TokenData:
     tokenizer: Tokenizer
     train: list[Tokens]
     val: list[Tokens]
-    checked: bool  # no id is above those of the tokenizer
+    checked: bool  # every id is known to be in the tokenizer's vocabulary
 
     def check_ids(self, vocab_size: int) -> None:
         """Make sure that a model has an embedding for every id.
@@ -53,7 +53,7 @@ def open_shards(directory: Path) -> TokenData:
     Raises:
         DataError: A shard is missing or damaged, or does not belong to the rest. The checksums are
             compared where all shards together have up to QUICKLY_CHECKED bytes; those of more
-            only by `verify`.
+            only by `manifest.find_faults`.
         TokenizerError: The vocabulary is missing or damaged.
     """
     if not (directory / MANIFEST_FILE).exists():
@@ -134,7 +134,7 @@ def _open_foreign(directory: Path, files: list[Path]) -> TokenData:
         tokenizer = Tokenizer.gpt2()
     shards = {path: read_foreign_shard(path) for path in files}
     with ThreadPoolExecutor() as threads:
-        checksums = [checksum or "" for checksum in threads.map(sha256_of, files)]
+        checksums = list(threads.map(sha256_of, files))
     train = [tokens for path, tokens in shards.items() if "train" in path.name]
     val = [tokens for path, tokens in shards.items() if "train" not in path.name]
     return TokenData(fingerprint_of(checksums), tokenizer, train, val, checked=False)

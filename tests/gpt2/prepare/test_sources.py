@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gpt2.data import sources
-from gpt2.data.sources import find, in_memory
 from gpt2.errors import DataError
+from gpt2.prepare import sources
+from gpt2.prepare.sources import find, in_memory
 
 Hub = Any  # of conftest.py
 
@@ -37,8 +37,8 @@ def test_files_folders_and_globs_give_files_in_order(
     place: Path, words: list[str], names: list[str]
 ) -> None:
     found = find(words)
-    assert [one.name for one in found.inputs] == names
-    for one in found.inputs:
+    assert [one.name for one in found.files] == names
+    for one in found.files:
         assert (one.bytes, one.fetch()) == (len(one.name), Path(one.name))
         assert one.checksum == hashlib.sha256(one.name.encode()).hexdigest()
 
@@ -95,7 +95,7 @@ def test_a_change_is_seen_whose_size_and_time_are_those_before(place: Path) -> N
 
 def test_documents_in_memory_are_told_apart_by_their_borders() -> None:
     one, other = in_memory("x", ["ab", "c"]), in_memory("x", ["a", "bc"])
-    assert one.inputs[0].checksum != other.inputs[0].checksum
+    assert one.files[0].checksum != other.files[0].checksum
     assert in_memory("x", ["ab", "c"]) == one
 
 
@@ -118,9 +118,9 @@ def test_the_subsets_of_fineweb_edu_lie_in_folders_of_their_own(
     )  # fmt: skip
     publish(hub_server, "HuggingFaceFW/fineweb-edu", *everything)
     found = find(["fineweb-edu"], subset=subset)
-    assert [one.name for one in found.inputs] == files
+    assert [one.name for one in found.files] == files
     assert found.revision == hub_server.commit
-    for one in found.inputs:
+    for one in found.files:
         path = one.fetch()
         assert isinstance(path, Path)
         assert path.read_text() == one.name
@@ -140,7 +140,7 @@ def test_another_data_set_gives_its_files_for_training_or_a_folder_or_glob(
         ("data/*-0.parquet", ["data/test-0.parquet", "data/train-0.parquet"]),
     ):
         found = find(["someone/texts"], subset=subset)
-        assert [one.name for one in found.inputs] == files
+        assert [one.name for one in found.files] == files
     with pytest.raises(DataError, match="'someone/texts' has no parquet file in 'fr'; try"):
         find(["someone/texts"], subset="fr")
 
@@ -157,11 +157,11 @@ def test_what_was_downloaded_is_there_offline(
 ) -> None:
     publish(hub_server, "someone/texts", "train/0.parquet", "train/1.parquet")
     online = find(["someone/texts"])
-    contents = [one.fetch().read_text() for one in online.inputs]  # type: ignore[union-attr]
+    contents = [one.fetch().read_text() for one in online.files]  # type: ignore[union-attr]
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     offline = find(["someone/texts"])
     assert offline == online
-    assert [one.fetch().read_text() for one in offline.inputs] == contents  # type: ignore[union-attr]
+    assert [one.fetch().read_text() for one in offline.files] == contents  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def served_shakespeare(hub_server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_tinyshakespeare_is_downloaded_once(hub_server: Hub, served_shakespeare: Path) -> None:
     for _ in range(2):
-        path = find(["tinyshakespeare"]).inputs[0].fetch()
+        path = find(["tinyshakespeare"]).files[0].fetch()
         assert isinstance(path, Path)
         assert path.read_bytes() == SPEECHES
     assert hub_server.asked == ["input.txt"]
@@ -217,7 +217,7 @@ def test_tinyshakespeare_is_downloaded_once(hub_server: Hub, served_shakespeare:
 def test_another_text_than_tinyshakespeare_is_refused(served_shakespeare: Path) -> None:
     served_shakespeare.write_bytes(SPEECHES + b"!")
     with pytest.raises(DataError, match="must have the sha256 .* gave 43 bytes with"):
-        find(["tinyshakespeare"]).inputs[0].fetch()
+        find(["tinyshakespeare"]).files[0].fetch()
 
 
 def test_tinyshakespeare_without_a_network_is_told_in_one_line(
@@ -225,4 +225,4 @@ def test_tinyshakespeare_without_a_network_is_told_in_one_line(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="could not be downloaded .*; with no network, give a file"):
-        find(["tinyshakespeare"]).inputs[0].fetch()
+        find(["tinyshakespeare"]).files[0].fetch()

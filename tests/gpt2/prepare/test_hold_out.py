@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt2.data.hold_out import held_out
+from gpt2.prepare.hold_out import held_out
 
 
 @given(st.integers(0, 3000), st.floats(0.001, 0.5), st.integers(0, 2**63 - 1))

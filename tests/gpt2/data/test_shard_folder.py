@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpt2.data.shard_folder import open_shards
 from gpt2.data.shards import header_of
-from gpt2.data.token_data import open_shards
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
 

@@ -1,4 +1,4 @@
-"""Where text comes from: what a user names, to a list of files and how to get each of them."""
+"""Where text comes from: what a user names, to a list of files and how to fetch each of them."""
 
 import hashlib
 import stat
@@ -15,10 +15,11 @@ from huggingface_hub import constants, is_offline_mode
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-from gpt2.data.readers import is_text_file
-from gpt2.data.stdlib_docs import stdlib_docs
+from gpt2.checksums import sha256_of
 from gpt2.errors import DataError
 from gpt2.hub import HubFailure, meaning_of
+from gpt2.prepare.file_formats import is_text_file
+from gpt2.prepare.stdlib_docs import stdlib_docs
 from llm_tokenizer.text_files import write_whole
 
 STDLIB_DOCS, TINYSHAKESPEARE, FINEWEB_EDU = "stdlib-docs", "tinyshakespeare", "fineweb-edu"
@@ -32,22 +33,22 @@ TINYSHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Input:
-    """A file of documents, here or on the hub, or documents in memory."""
+class SourceFile:
+    """A file of documents, on this machine or on the hub; or documents in memory."""
 
     name: str
     bytes: int
     checksum: str  # sha256; of small files on the hub their git id
-    modified: str | None = field(default=None, compare=False)  # when a local file last was
+    modified: str | None = field(default=None, compare=False)  # of a local file, its times
     fetch: Callable[[], Path | Sequence[str]] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Inputs in the order in which they are read."""
+    """Files in the order in which they are read."""
 
     name: str
-    inputs: tuple[Input, ...]
+    files: tuple[SourceFile, ...]
     revision: str | None = None  # the commit on the hub
 
 
@@ -77,33 +78,33 @@ def find(
     if name == STDLIB_DOCS:
         return in_memory(name, stdlib_docs())
     if name == TINYSHAKESPEARE:
-        return Source(name=name, inputs=(_tinyshakespeare(),))
+        return Source(name=name, files=(_tinyshakespeare(),))
     if name == FINEWEB_EDU:
         return _on_hub(FINEWEB_EDU_REPOSITORY, _fineweb_edu_glob(subset), revision, before)
     if len(words) == 1 and _may_be_on_hub(name):
         return _on_hub(name, subset, revision, before)
     if subset or revision:
         raise DataError("a subset or revision is of a data set on the hub; the source is files")
-    known = {one.name: one for one in before.inputs} if before else {}
+    known = {file.name: file for file in before.files} if before else {}
     paths = [path for word in words for path in _paths(word)]
     with ThreadPoolExecutor() as threads:
-        inputs = threads.map(partial(_local, known=known), dict.fromkeys(paths))
-        return Source(name=name, inputs=tuple(inputs))
+        files = threads.map(partial(_local, known=known), dict.fromkeys(paths))
+        return Source(name=name, files=tuple(files))
 
 
 def in_memory(name: str, documents: Sequence[str]) -> Source:
-    """Return documents that are in memory as a source of one input."""
+    """Return documents that are in memory as a source of one file."""
     checksum, size = hashlib.sha256(), 0
     for document in documents:
         content = document.encode("utf-8", "surrogatepass")
         checksum.update(len(content).to_bytes(8, "little") + content)
         size += len(content)
-    one = Input(name=name, bytes=size, checksum=checksum.hexdigest(), fetch=lambda: documents)
-    return Source(name=name, inputs=(one,))
+    file = SourceFile(name=name, bytes=size, checksum=checksum.hexdigest(), fetch=lambda: documents)
+    return Source(name=name, files=(file,))
 
 
 def _paths(word: str) -> list[Path]:
-    """Return the files that a path or glob stands for, sorted."""
+    """Return the files that a path or glob names, sorted."""
     if not word:
         raise DataError("a path must have a name, got an empty one; the folder here is .")
     found = [Path(word)]
@@ -123,7 +124,7 @@ def _paths(word: str) -> list[Path]:
     return files
 
 
-def _local(path: Path, known: Mapping[str, Input]) -> Input:
+def _local(path: Path, known: Mapping[str, SourceFile]) -> SourceFile:
     try:
         path.as_posix().encode()
         described = path.stat()
@@ -134,13 +135,12 @@ def _local(path: Path, known: Mapping[str, Input]) -> Input:
         if before and (before.bytes, before.modified) == (size, modified):
             checksum = before.checksum
         else:
-            with path.open("rb") as file:
-                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            checksum = sha256_of(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeEncodeError:
         raise DataError(f"{path!r} must have a name in UTF-8; rename it") from None
-    return Input(
+    return SourceFile(
         name=path.as_posix(),
         bytes=size,
         checksum=checksum,
@@ -149,8 +149,8 @@ def _local(path: Path, known: Mapping[str, Input]) -> Input:
     )
 
 
-def _tinyshakespeare() -> Input:
-    return Input(
+def _tinyshakespeare() -> SourceFile:
+    return SourceFile(
         name=TINYSHAKESPEARE,
         bytes=TINYSHAKESPEARE_BYTES,
         checksum=TINYSHAKESPEARE_SHA256,
@@ -161,7 +161,7 @@ def _tinyshakespeare() -> Input:
 def _fetch_tinyshakespeare() -> Path:
     """Return the file, downloaded once, beside what the hub's client keeps."""
     path = Path(constants.HF_HOME) / "gpt2-from-scratch" / "tinyshakespeare.txt"
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == TINYSHAKESPEARE_SHA256:
+    if path.is_file() and sha256_of(path) == TINYSHAKESPEARE_SHA256:
         return path
     try:
         answer = get_session().get(TINYSHAKESPEARE_URL, follow_redirects=True)
@@ -183,14 +183,14 @@ def _fetch_tinyshakespeare() -> Path:
 
 
 def _may_be_on_hub(name: str) -> bool:
-    """Say if a name that is no path here is one of the form owner/name."""
+    """Return whether a name has the form owner/name and is no path on this machine."""
     owner, _, repository = name.partition("/")
     names_a_file = is_text_file(name) or has_magic(name) or Path(owner).is_dir()
     return bool(owner and repository) and not (names_a_file or Path(name).exists())
 
 
 def _fineweb_edu_glob(subset: str | None) -> str:
-    """Return where the files of a subset lie, as the data set's card tells."""
+    """Return where the files of a subset lie, as the data set's card describes."""
     subset = subset or FINEWEB_EDU_SUBSET
     if subset == "default":
         return "data"
@@ -209,34 +209,34 @@ def _on_hub(
         list_files = _cached_files if is_offline_mode() else _hub_files
         commit, files = list_files(repository, revision)
     except HubFailure as error:
-        told = meaning_of(error, revision=revision, wanted="a list of its files")
+        reason = meaning_of(error, revision=revision, wanted="a list of its files")
         raise DataError(
-            f"the data set {repository!r} {told}; check the name and the network, or give files "
-            "or folders that are here"
+            f"the data set {repository!r} {reason}; check the name and the network, or give files "
+            "or folders of this machine"
         ) from None
     chosen = _choose(sorted(files, key=lambda file: file.name), subset)
     if not chosen:
         inside = f" in {subset!r}" if subset else ""
         raise DataError(f"the data set {repository!r} has no parquet file{inside}; try --subset")
-    return Source(name=repository, inputs=tuple(chosen), revision=commit)
+    return Source(name=repository, files=tuple(chosen), revision=commit)
 
 
-def _choose(files: Sequence[Input], subset: str | None) -> list[Input]:
-    """Return the files of a folder or glob; without one those for training, if any are named so."""
+def _choose(files: Sequence[SourceFile], subset: str | None) -> list[SourceFile]:
+    """Return the files in a subset; without a subset, those named train, or all if none is."""
     if subset is None:
         return [file for file in files if "train" in file.name] or list(files)
     within = subset.rstrip("/") + "/*"
     return [f for f in files if fnmatchcase(f.name, within) or fnmatchcase(f.name, subset)]
 
 
-def _hub_files(repository: str, revision: str | None) -> tuple[str, list[Input]]:
-    # Its card comes too: with it, the cache remembers which commit the name stands for.
+def _hub_files(repository: str, revision: str | None) -> tuple[str, list[SourceFile]]:
+    # With the card, the cache also remembers which commit the revision is.
     commit = _snapshot(repository, revision, "README.md").name
     listed = huggingface_hub.HfApi().list_repo_tree(
         repository, recursive=True, revision=commit, repo_type="dataset"
     )
     return commit, [
-        Input(
+        SourceFile(
             name=file.path,
             bytes=file.size,
             checksum=file.lfs.sha256 if file.lfs else file.blob_id,
@@ -247,11 +247,11 @@ def _hub_files(repository: str, revision: str | None) -> tuple[str, list[Input]]
     ]
 
 
-def _cached_files(repository: str, revision: str | None) -> tuple[str, list[Input]]:
+def _cached_files(repository: str, revision: str | None) -> tuple[str, list[SourceFile]]:
     """List what is in the cache, which names a file's content by its checksum."""
     directory = _snapshot(repository, revision, "*.parquet")
     return directory.name, [
-        Input(
+        SourceFile(
             name=path.relative_to(directory).as_posix(),
             bytes=path.stat().st_size,
             checksum=path.resolve().name,
@@ -271,13 +271,13 @@ def _snapshot(repository: str, revision: str | None, files: str) -> Path:
 
 
 def _download(repository: str, file: str, commit: str) -> Path:
-    """Fetch a file into the cache; what an earlier start has had of it is not fetched again."""
+    """Fetch a file into the cache; what an earlier start fetched of it is not fetched again."""
     try:
         return Path(
             huggingface_hub.hf_hub_download(repository, file, repo_type="dataset", revision=commit)
         )
     except HubFailure as error:
-        told = meaning_of(error, revision=commit, wanted=file)
+        reason = meaning_of(error, revision=commit, wanted=file)
         raise DataError(
-            f"{file}: the data set {repository!r} {told}; start again to go on from here"
+            f"{file}: the data set {repository!r} {reason}; start again to go on from here"
         ) from None
