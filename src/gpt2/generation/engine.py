@@ -71,7 +71,7 @@ def _continue(
     ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
     for _ in range(config.max_new_tokens):
         context = ids[:, -model.config.n_positions :]
-        logits = model.logits(model.hidden(context)[:, -1:])[:, 0].float()  # (B, V)
+        logits = model(context)[:, -1].float()  # (B, V)
         if not logits.isfinite().all():
             raise NotFiniteError(
                 "the model's logits must be finite to draw from, got others: its weights have "
