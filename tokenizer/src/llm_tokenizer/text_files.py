@@ -13,10 +13,11 @@ from llm_tokenizer.splitter import last_cut
 
 PART_BYTES = 2**22
 CUT_WITHIN = 2**16  # characters from the end of a part: where to look for a cut
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, its line ends as they are.
+    """Return the text of a UTF-8 file, its line ends as they are, without a byte order mark.
 
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8.
@@ -31,6 +32,7 @@ def text_parts(path: Path | None) -> Iterator[str]:
         path: The file, or None for stdin.
     Yields:
         The text, its line ends as they are, about PART_BYTES at a time; more if it has no cut.
+        A byte order mark at the start of the file is dropped.
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8; it tells where.
     """
@@ -57,9 +59,12 @@ def parts_of(file: BinaryIO, name: str) -> Iterator[str]:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     done, waiting, held = 0, 0, [""]  # held: text in which is no cut
+    at_start = True  # no character has been decoded yet
     try:
         while block := file.read(PART_BYTES):
             text = decoder.decode(block)
+            if text and at_start:
+                text, at_start = text.removeprefix(BYTE_ORDER_MARK), False
             done += len(block)
             waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
             end = (held[-1][-1:] + text)[-CUT_WITHIN:]
