@@ -1,4 +1,4 @@
-"""Vocabularies of another split rule than GPT-2's: their ids would be wrong, so they are refused."""
+"""Vocabularies of another split rule than GPT-2's are refused, as their ids would be wrong."""
 
 import base64
 import json

@@ -74,7 +74,8 @@ class Vocabulary:
         ids = [*self.token_ids.values(), *self.special_tokens.values()]
         if wrong_ids := [i for i in ids if type(i) is not int or not 0 <= i < 2**32]:
             raise TokenizerError(
-                f"an id must be a whole number, at least 0 and below 2**32, got {shown(wrong_ids[0])}"
+                "an id must be a whole number, at least 0 and below 2**32, "
+                f"got {shown(wrong_ids[0])}"
             )
         if len(set(ids)) != len(ids):
             twice = next(i for i, count in Counter(ids).items() if count > 1)
@@ -95,7 +96,7 @@ class Vocabulary:
 
     @cached_property
     def largest_id(self) -> int:
-        """The largest id of all tokens."""
+        """The largest id of all tokens; where ids have gaps, more than the number of tokens - 1."""
         return max(max(self.token_ids.values()), max(self.special_tokens.values(), default=0))
 
     @cached_property
