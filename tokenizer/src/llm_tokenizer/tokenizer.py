@@ -7,7 +7,6 @@ So a process begins with the first, and switches when it has encoded enough text
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,12 @@ from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from llm_tokenizer import files, trainer
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError, shown
 from llm_tokenizer.reference import Reference
+from llm_tokenizer.special_tokens import Specials, parts_of
 from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # these take longer to load than all the rest: only where the
 
 WORTH_LOADING = 2**20  # characters: about as many as the reference encodes while the codec loads
 
-Specials = Literal["all"] | Collection[str]
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -174,7 +173,8 @@ class Tokenizer:
                 in place of several special tokens.
         """
         ids: list[int] = []
-        for part in self._around_specials(text, allowed_special, disallowed_special):
+        specials = self.vocabulary.special_tokens
+        for part in parts_of(text, specials, allowed_special, disallowed_special):
             ids.extend([part] if isinstance(part, int) else self.encode_ordinary(part))
         return ids
 
@@ -188,33 +188,12 @@ class Tokenizer:
         """Return `encode` of a text as an array: uint16 where the vocabulary fits, else uint32."""
         import numpy as np
 
-        parts = self._around_specials(text, allowed_special, disallowed_special)
+        specials = self.vocabulary.special_tokens
         arrays = [
             np.array([part], self.dtype) if isinstance(part, int) else self.encode_to_array(part)
-            for part in parts
+            for part in parts_of(text, specials, allowed_special, disallowed_special)
         ]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-    def _around_specials(
-        self, text: str, allowed_special: Specials, disallowed_special: Specials
-    ) -> list[str | int]:
-        """Cut a text at the allowed special tokens, and put their ids in their place."""
-        _check_specials(allowed_special=allowed_special, disallowed_special=disallowed_special)
-        specials = self.special_tokens_set
-        allowed = specials if allowed_special == "all" else set(allowed_special)
-        disallowed = specials - allowed if disallowed_special == "all" else set(disallowed_special)
-        if any(special in text for special in disallowed):
-            found = re.findall(_alternatives(disallowed), text)[0]
-            raise TokenizerError(
-                f"the text holds the special token {found!r}. To encode it as that token, pass "
-                f"allowed_special={{{found!r}}}; to encode it as ordinary text, pass "
-                f"disallowed_special=(); to be told of other special tokens only, pass "
-                f"disallowed_special=tokenizer.special_tokens_set - {{{found!r}}}"
-            )
-        present = {special for special in allowed & specials if special in text}
-        parts = re.split(f"({_alternatives(present)})", text) if present else [text]
-        ids = self.vocabulary.special_tokens
-        return [ids[part] if part in present else part for part in parts]
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the ids of `text`, in which special tokens are text like any other."""
@@ -423,17 +402,3 @@ def _in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) 
         raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
     with ThreadPoolExecutor(num_threads) as threads:
         return list(threads.map(do, items))
-
-
-def _check_specials(**chosen: Specials) -> None:
-    for name, specials in chosen.items():
-        if specials != "all" and isinstance(specials, str | bytes):
-            raise TokenizerError(
-                f'{name} must be "all" or several texts, such as {{{END_OF_TEXT!r}}}, got '
-                f"{shown(specials)}; put a single one in a set"
-            )
-
-
-def _alternatives(specials: Collection[str]) -> str:
-    # The longest first, so that one which begins another cannot hide it.
-    return "|".join(re.escape(special) for special in sorted(specials, key=len, reverse=True))
