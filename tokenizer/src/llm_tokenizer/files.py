@@ -62,7 +62,7 @@ def read(path: Path) -> Vocabulary:
             than GPT-2's; the message tells which and where.
     """
     try:
-        suffix = _file_suffix(path)
+        suffix = file_suffix(path)
         if suffix == TIKTOKEN_SUFFIX:
             return _read_tiktoken(path)
         if suffix == JSON_SUFFIX:
@@ -89,7 +89,7 @@ def write(vocabulary: Vocabulary, path: Path) -> None:
     Raises:
         TokenizerError: A .tiktoken file cannot hold this vocabulary; the message tells why.
     """
-    suffix = _file_suffix(path)
+    suffix = file_suffix(path)
     if suffix:
         whole = _tiktoken_of if suffix == TIKTOKEN_SUFFIX else _tokenizer_json_of
         content = whole(vocabulary)
@@ -106,7 +106,7 @@ def write(vocabulary: Vocabulary, path: Path) -> None:
         write_whole(path / TOKENIZER_FILE, _tokenizer_json_of(vocabulary))
 
 
-def _file_suffix(path: Path) -> str:
+def file_suffix(path: Path) -> str:
     """Return .json or .tiktoken for a file of that kind, and nothing for a folder."""
     suffix = path.suffix.lower()
     return suffix if suffix in (JSON_SUFFIX, TIKTOKEN_SUFFIX) and not path.is_dir() else ""

@@ -4,7 +4,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,8 +16,8 @@ CUT_WITHIN = 2**16  # characters from the end of a part: where to look for a cut
 BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, its line ends as they are, without a byte order mark.
+def read_text(path: Path | None) -> str:
+    """Return the text of a UTF-8 file, or of stdin if None, as the parts of `text_parts` together.
 
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8.
@@ -39,12 +39,31 @@ def text_parts(path: Path | None) -> Iterator[str]:
     if path is None and sys.stdin is None:
         raise TokenizerError("cannot read stdin: it is closed; name a file")
     name = path or "stdin"
+    with _reading(name), path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
+        yield from parts_of(file, str(name))
+
+
+def check_readable(path: Path) -> None:
+    """Make sure that a file is there and can be read, before costly work.
+
+    Raises:
+        TokenizerError: It is not, or it cannot.
+    """
+    with _reading(path):
+        if not path.is_fifo():  # to open and close a pipe would end it
+            path.open("rb").close()
+
+
+@contextmanager
+def _reading(name: Path | str) -> Iterator[None]:
+    """Name the file in what goes wrong with it."""
     try:
-        with path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
-            yield from parts_of(file, str(name))
+        yield
     except OSError as error:
         raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
     except ValueError as error:  # a path with a NUL in it
+        if isinstance(error, TokenizerError):
+            raise
         raise TokenizerError(f"cannot read {str(name)!r}: {error}") from None
 
 
@@ -81,7 +100,7 @@ def parts_of(file: BinaryIO, name: str) -> Iterator[str]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name, synced to disk, then renamed."""
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_of(path)
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -92,6 +111,11 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def partial_of(path: Path) -> Path:
+    """Return the other name under which `write_whole` writes a file."""
+    return path.with_name(path.name + ".partial")
 
 
 def sync(path: Path) -> None:
