@@ -319,3 +319,16 @@ def test_a_failure_does_not_repeat_megabytes_of_the_text(gpt2: Tokenizer) -> Non
         with pytest.raises(TokenizerError) as raised:
             fail()
         assert len(str(raised.value)) < 1000
+
+
+def test_a_single_text_is_not_a_batch_of_characters(gpt2: Tokenizer) -> None:
+    for encode in (gpt2.encode_batch, gpt2.encode_ordinary_batch):
+        with pytest.raises(TokenizerError, match="put a single one in a list"):
+            encode("abc")
+
+
+@pytest.mark.parametrize("wrong", [None, 50256, True])
+def test_what_is_no_collection_of_special_tokens_is_refused(gpt2: Tokenizer, wrong: object) -> None:
+    for name in ("allowed_special", "disallowed_special"):
+        with pytest.raises(TokenizerError, match=f"{name} must be .* got {wrong}"):
+            gpt2.encode("a", **{name: wrong})  # type: ignore[arg-type]

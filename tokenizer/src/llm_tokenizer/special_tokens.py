@@ -1,7 +1,7 @@
 """Special tokens in a text: which become ids, which are refused, which are ordinary text."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from llm_tokenizer.errors import TokenizerError, shown
@@ -48,7 +48,8 @@ def parts_of(
 
 
 def _must_be_several(name: str, specials: Specials) -> None:
-    if specials != "all" and isinstance(specials, str | bytes):
+    single = isinstance(specials, str | bytes) or not isinstance(specials, Iterable)
+    if single and specials != "all":
         raise TokenizerError(
             f'{name} must be "all" or several texts, such as {{"<|endoftext|>"}}, got '
             f"{shown(specials)}; put a single one in a set"

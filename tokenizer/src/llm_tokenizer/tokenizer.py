@@ -400,5 +400,7 @@ class Tokenizer:
 def _in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) -> list[Out]:
     if num_threads < 1:
         raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
+    if isinstance(items, str):
+        raise TokenizerError("text must be several texts; put a single one in a list")
     with ThreadPoolExecutor(num_threads) as threads:
         return list(threads.map(do, items))
