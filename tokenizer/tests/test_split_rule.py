@@ -51,6 +51,8 @@ NATIVE += [
     b"\x97\xa5",
     b" '",
     b"\xff\xfe",
+    b"a\xff.",
+    b"\x80\x80\x80\x80a.",
     "\u3000 ".encode(),
 ]
 NATIVE += [b"\x80\x80 ", b"\t\xe3", b"'\xe2"]

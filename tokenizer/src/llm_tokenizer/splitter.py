@@ -53,6 +53,8 @@ def fits_in_a_piece(token: bytes) -> bool:
     (True, True, False)
     """
     rest = token.lstrip(_CONTINUATIONS)  # of a character that begins before the token
+    if len(token) - len(rest) > 3:
+        return True
     try:
         text, _ = codecs.utf_8_decode(rest, "strict", False)  # leaves out an unfinished character
     except UnicodeDecodeError:

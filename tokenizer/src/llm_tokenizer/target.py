@@ -21,8 +21,9 @@ def check_target(path: Path, *, replace: bool) -> None:
     Raises:
         TokenizerError: There is one, and `replace` is False; or a file cannot be written there.
     """
-    folder, names = (path.parent, [path.name]) if file_suffix(path) else (path, TOKENIZER_FILES)
     try:
+        is_file = bool(file_suffix(path))
+        folder, names = (path.parent, (path.name,)) if is_file else (path, TOKENIZER_FILES)
         if not replace:
             _check_free(folder, names)
         with _made(folder):

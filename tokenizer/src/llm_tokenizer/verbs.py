@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         ("encode", _encode, "print the token ids of a text"),
         ("decode", _decode, "print the text of token ids, which white space or commas separate"),
         ("count", _count, "print the number of tokens of a text"),
-        ("show", _show, "print a text with its tokens told apart"),
+        ("show", _show, "print a text, each of its tokens marked"),
     ):
         verb = verbs.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
         verb.set_defaults(run=run_verb)
