@@ -93,11 +93,7 @@ class Prepare(PrepareConfig):
         print(self.out)
 
     def _config(self) -> PrepareConfig:
-        from gpt2.prepare.sources import TINYSHAKESPEARE
-
         separator = self.separator
-        if separator is None and self.source == (TINYSHAKESPEARE,):
-            separator = "\n\n"  # a speech is a document, so that some can be held out
         for escape, character in ESCAPES.items():  # a shell passes a backslash and a letter on
             separator = separator and separator.replace(escape, character)
         config = PrepareConfig(**{f.name: getattr(self, f.name) for f in fields(PrepareConfig)})

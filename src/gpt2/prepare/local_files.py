@@ -111,7 +111,7 @@ def _matches(folder: Path, parts: list[str]) -> Iterator[Path]:
 def _folders_below(folder: Path) -> Iterator[Path]:
     """Give a folder and all below it, each real one once, under a name without links if it can."""
     seen: set[Path] = set()
-    waiting, links = [folder], []
+    waiting, links = [folder], list[Path]()
     while waiting or links:
         current = waiting.pop() if waiting else links.pop(0)
         real = current.resolve()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def prepare(
         source: Where the documents are.
         tokenizer: Its vocabulary must fit in uint16 and have <|endoftext|>.
         directory: Created if it does not exist.
-        config: Which text becomes which tokens.
+        config: Which text becomes which tokens. Without a separator, the source's own counts.
         workers: Threads that read and tokenize; the shards are the same for any number.
         force: Whether to remove what was prepared in `directory` before, and start over.
         show: Called after each batch of documents.
@@ -83,6 +83,8 @@ def prepare(
             f"shards hold ids up to 65535, the vocabulary's go up to {tokenizer.max_token_value}"
         )
     _ = tokenizer.eot_token  # raises if there is none
+    if config.separator is None:
+        config = replace(config, separator=source.separator)
     plan = _plan_of(source, tokenizer, config)
     unfinished = directory / UNFINISHED
     check_unfinished(directory)  # before what follows removes it

@@ -82,7 +82,8 @@ def find(
     if name == STDLIB_DOCS:
         return in_memory(name, stdlib_docs())
     if name == TINYSHAKESPEARE:
-        return Source(name=name, files=(_tinyshakespeare(),))
+        # A speech is a document, so that some can be held out.
+        return Source(name=name, files=(_tinyshakespeare(),), separator="\n\n")
     if name == FINEWEB_EDU:
         return _on_hub(FINEWEB_EDU_REPOSITORY, _fineweb_edu_glob(subset), revision, before)
     if len(words) == 1 and _may_be_on_hub(name):
