@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from gpt2.checksums import sha256_of
 from gpt2.config import PrepareConfig
-from gpt2.data.manifest import UNFINISHED, Manifest, Plan, write_manifest
+from gpt2.data.manifest import UNFINISHED, InputFile, Manifest, Plan, write_manifest
 from gpt2.data.shards import SPLITS
 from gpt2.errors import DataError
 from gpt2.prepare.in_order import in_order
@@ -120,7 +120,7 @@ def _plan_of(source: Source, tokenizer: Tokenizer, config: PrepareConfig) -> Pla
         source=source.name,
         revision=source.revision,
         inputs=tuple(
-            {"name": file.name, "bytes": file.bytes, "checksum": file.checksum}
+            InputFile(name=file.name, bytes=file.bytes, checksum=file.checksum)
             for file in source.files
         ),
         settings=asdict(config),
