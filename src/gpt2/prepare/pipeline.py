@@ -19,6 +19,7 @@ from gpt2.prepare.in_order import in_order
 from gpt2.prepare.output_folder import (
     LOCK_FILE,
     check_unfinished,
+    check_usable,
     read_complete,
     read_or_create_state,
     remove_previous,
@@ -87,7 +88,8 @@ def prepare(
         config = replace(config, separator=source.separator)
     plan = _plan_of(source, tokenizer, config)
     unfinished = directory / UNFINISHED
-    check_unfinished(directory)  # before what follows removes it
+    check_usable(directory)
+    check_unfinished(directory, force=force)  # before what follows removes it
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
         with FileLock(unfinished / LOCK_FILE, timeout=0):
