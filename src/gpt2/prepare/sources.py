@@ -16,6 +16,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from gpt2.checksums import sha256_of
+from gpt2.data.shard_folder import splits_in
 from gpt2.errors import DataError
 from gpt2.hub import HubFailure, meaning_of
 from gpt2.prepare.file_formats import is_text_file
@@ -223,9 +224,15 @@ def _on_hub(
 def _choose(files: Sequence[SourceFile], subset: str | None) -> list[SourceFile]:
     """Return the files in a subset; without a subset, those named train, or all if none is."""
     if subset is None:
-        return [file for file in files if "train" in file.name] or list(files)
+        return [file for file in files if _is_for_training(file.name)] or list(files)
     within = subset.rstrip("/") + "/*"
     return [f for f in files if fnmatchcase(f.name, within) or fnmatchcase(f.name, subset)]
+
+
+def _is_for_training(name: str) -> bool:
+    """Return whether the last part of a path that has the word of a split has train alone."""
+    splits = (splits_in(part) for part in reversed(name.split("/")))
+    return next(filter(None, splits), []) == ["train"]
 
 
 def _hub_files(repository: str, revision: str | None) -> tuple[str, list[SourceFile]]:

@@ -243,3 +243,16 @@ def test_a_speech_of_tinyshakespeare_is_a_document_unless_a_separator_is_set(
         manifest = prepare(source, tokenizer, tmp_path / name, config)
         assert [shard.documents for shard in manifest.shards] == documents
     assert read_manifest(tmp_path / "speeches").settings["separator"] == "\n\n"
+
+
+def test_a_file_of_a_data_set_is_for_training_if_train_is_a_word_of_its_path(
+    hub_server: Hub,
+) -> None:
+    publish(
+        hub_server, "someone/texts",
+        "data/pretrain_val-0.parquet", "constraint/0.parquet", "train/0.parquet",
+        "train/validation/0.parquet", "v1/TRAIN-0.parquet", "v2/train1.parquet",
+    )  # fmt: skip
+    found = find(["someone/texts"])
+    names = ["train/0.parquet", "v1/TRAIN-0.parquet", "v2/train1.parquet"]
+    assert [file.name for file in found.files] == names
