@@ -79,10 +79,10 @@ class Prepare(PrepareConfig):
             raise UsageError(
                 "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR"
             )
+        check_usable(self.out)
         for folder in map(Path, self.source):
             if folder.is_dir() and self.out.resolve().is_relative_to(folder.resolve()):
                 raise UsageError(f"--out must lie outside the source {folder}, got {self.out}")
-        check_usable(self.out)
         if len(self.source) == 1 and self.source[0] in sources.BUNDLED:
             _mention_shadowed(self.source[0])
         disable_progress_bars()  # of downloads: they would cross ours

@@ -62,7 +62,7 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
     chosen: dict[Path, Path] = {}
     for path in paths:
         if path.parent not in folders:
-            folders[path.parent] = path.parent.resolve()
+            folders[path.parent] = Path(os.path.realpath(path.parent))  # raises on no loop
         chosen.setdefault(folders[path.parent] / path.name, path)
     return list(chosen.values())
 

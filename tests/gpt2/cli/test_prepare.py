@@ -40,10 +40,11 @@ def test_files_of_other_kinds_are_counted_with_an_example(
 
 
 def test_a_folder_named_as_a_bundled_source_is_pointed_to(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gpt2.prepare.sources.stdlib_docs", lambda: ["some", "texts"])
     write("stdlib-docs/a.txt", "stdlib-docs/b.txt")
-    assert prepare("stdlib-docs", "--out", "bundled", "--val-tokens", "100") == 0
+    assert prepare("stdlib-docs", "--out", "bundled") == 0
     told = "stdlib-docs is the bundled source; for the folder or file here write ./stdlib-docs\n"
     assert told in capsys.readouterr().err
     assert prepare("./stdlib-docs", "--out", "folder") == 0
@@ -62,6 +63,16 @@ def test_an_unusable_out_is_refused_before_any_work(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "choose another --out" in told
+
+
+@pytest.mark.parametrize("args", [["texts", "--out", "loop/x"], ["loop/x.txt", "--out", "x"]])
+def test_a_loop_of_links_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    write("texts/a.txt")
+    Path("loop").symlink_to("loop")
+    assert prepare(*args) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("workers", ["x", "1.5", "", "0", "-1"])
