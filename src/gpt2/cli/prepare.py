@@ -80,9 +80,7 @@ class Prepare(PrepareConfig):
                 "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR"
             )
         check_usable(self.out)
-        for folder in map(Path, self.source):
-            if folder.is_dir() and self.out.resolve().is_relative_to(folder.resolve()):
-                raise UsageError(f"--out must lie outside the source {folder}, got {self.out}")
+        self._check_outside_source(self.out)
         if len(self.source) == 1 and self.source[0] in sources.BUNDLED:
             _mention_shadowed(self.source[0])
         disable_progress_bars()  # of downloads: they would cross ours
@@ -111,6 +109,11 @@ class Prepare(PrepareConfig):
         _print_summary(manifest)
         print(self.out)
 
+    def _check_outside_source(self, out: Path) -> None:
+        for folder in map(Path, self.source):
+            if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+                raise UsageError(f"--out must lie outside the source {folder}, got {out}")
+
     def _config(self) -> PrepareConfig:
         separator = self.separator
         for escape, character in ESCAPES.items():  # a shell passes a backslash and a letter on
@@ -138,6 +141,7 @@ def _verify(directory: Path) -> None:
 
 
 def _mention_shadowed(name: str) -> None:
+    """Print on stderr how to name a local file or folder that has the name of a bundled source."""
     if Path(name).exists():
         print(
             f"{name} is the bundled source; for the folder or file here write ./{name}",
