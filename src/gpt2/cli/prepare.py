@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -18,9 +18,26 @@ from gpt2.errors import DataError
 if TYPE_CHECKING:
     from gpt2.data.manifest import Manifest
     from gpt2.prepare.pipeline import Progress, Show
+    from gpt2.prepare.sources import Source
 
 SECONDS_BETWEEN_LINES = 10.0
 ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
+
+
+def _at_least_1(args: list[str]) -> int:
+    [text] = args
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise ValueError(f"workers must be a whole number, at least 1, got {text!r}")
+    return int(text)
+
+
+AT_LEAST_1 = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="INT",
+    instance_from_str=_at_least_1,
+    is_instance=lambda value: value is None or isinstance(value, int),
+    str_from_instance=lambda value: [str(value)],
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +59,7 @@ class Prepare(PrepareConfig):
     """Branch, tag or commit on the hub; main if not set."""
     tokenizer: str = "gpt2"
     """gpt2, or a folder with vocab.json and merges.txt."""
-    workers: int | None = None
+    workers: Annotated[int | None, AT_LEAST_1] = None
     """Threads that read and tokenize; one a processor if not set. They do not change the shards."""
     force: bool = False
     """Start over: remove what was prepared in the folder before."""
@@ -54,7 +71,7 @@ class Prepare(PrepareConfig):
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         from gpt2.prepare import sources
-        from gpt2.prepare.output_folder import previous_source
+        from gpt2.prepare.output_folder import check_usable, previous_source
         from gpt2.prepare.pipeline import prepare
         from llm_tokenizer import Tokenizer
 
@@ -62,11 +79,10 @@ class Prepare(PrepareConfig):
             raise UsageError(
                 "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR"
             )
-        for folder in map(Path, self.source):
-            if folder.is_dir() and self.out.resolve().is_relative_to(folder.resolve()):
-                raise UsageError(f"--out must lie outside the source {folder}, got {self.out}")
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers must be at least 1, got {self.workers}")
+        check_usable(self.out)
+        self._check_outside_source(self.out)
+        if len(self.source) == 1 and self.source[0] in sources.BUNDLED:
+            _mention_shadowed(self.source[0])
         disable_progress_bars()  # of downloads: they would cross ours
         with ThreadPoolExecutor(1) as thread:  # checksums of files, while the vocabulary is read
             finding = thread.submit(
@@ -79,6 +95,7 @@ class Prepare(PrepareConfig):
             gpt2 = self.tokenizer == "gpt2"
             tokenizer = Tokenizer.gpt2() if gpt2 else Tokenizer.load(self.tokenizer)
             source = finding.result()
+        _print_left_out(source)
         with _display() as show:
             manifest = prepare(
                 source,
@@ -92,12 +109,13 @@ class Prepare(PrepareConfig):
         _print_summary(manifest)
         print(self.out)
 
-    def _config(self) -> PrepareConfig:
-        from gpt2.prepare.sources import TINYSHAKESPEARE
+    def _check_outside_source(self, out: Path) -> None:
+        for folder in map(Path, self.source):
+            if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+                raise UsageError(f"--out must lie outside the source {folder}, got {out}")
 
+    def _config(self) -> PrepareConfig:
         separator = self.separator
-        if separator is None and self.source == (TINYSHAKESPEARE,):
-            separator = "\n\n"  # a speech is a document, so that some can be held out
         for escape, character in ESCAPES.items():  # a shell passes a backslash and a letter on
             separator = separator and separator.replace(escape, character)
         config = PrepareConfig(**{f.name: getattr(self, f.name) for f in fields(PrepareConfig)})
@@ -122,6 +140,26 @@ def _verify(directory: Path) -> None:
     print(f"{directory} is complete and as it was written")
 
 
+def _mention_shadowed(name: str) -> None:
+    """Print on stderr how to name a local file or folder that has the name of a bundled source."""
+    if Path(name).exists():
+        print(
+            f"{name} is the bundled source; for the folder or file here write ./{name}",
+            file=sys.stderr,
+        )
+
+
+def _print_left_out(source: "Source") -> None:
+    """Print on stderr how many files of the folders are of kinds that are not read."""
+    if not (names := source.left_out):
+        return
+    if len(names) == 1:
+        print(f"1 file of another kind is left out: {names[0]}", file=sys.stderr)
+    else:
+        number = f"{len(names):,} files of other kinds are left out"
+        print(f"{number}, such as {names[0]}", file=sys.stderr)
+
+
 def _print_summary(manifest: "Manifest") -> None:
     """Print on stderr what a folder holds, and which rows of the source it does not."""
     for split in ("train", "val"):
@@ -132,7 +170,13 @@ def _print_summary(manifest: "Manifest") -> None:
         rows = ", ".join(f"{count:,} {kind}" for kind, count in manifest.skipped.items())
         print(f"skipped rows: {rows}", file=sys.stderr)
     settings = manifest.settings
-    if not manifest.of("val") and settings["hold_out"] and settings["val_tokens"] != 0:
+    if not manifest.shards:
+        print(
+            f"part {manifest.part} is empty: a file is not divided, only parquet is, by row "
+            "groups; to train, keep it beside the other parts, or make fewer parts",
+            file=sys.stderr,
+        )
+    elif not manifest.of("val") and settings["hold_out"] and settings["val_tokens"] != 0:
         print(
             "nothing is held out, as there is one document only; training needs some, so cut the "
             'text into documents with --separator, such as --separator "\\n\\n"',
