@@ -1,26 +1,25 @@
 """`gpt2 prepare`: text to token shards."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gpt2.cli.parsing import UsageError, parse
 from gpt2.config import PrepareConfig
 from gpt2.errors import DataError
+from gpt2.progress import display, log
 
 if TYPE_CHECKING:
     from gpt2.data.manifest import Manifest
     from gpt2.prepare.pipeline import Progress, Show
     from gpt2.prepare.sources import Source
 
-SECONDS_BETWEEN_LINES = 10.0
 ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
 
 
@@ -127,13 +126,12 @@ def main(args: Sequence[str]) -> None:
     try:
         parse(Prepare, args, verb="prepare").run()
     except KeyboardInterrupt:
-        print("stopped; the same command without --force goes on from here", file=sys.stderr)
-        sys.stderr.flush()
+        log("stopped; the same command without --force goes on from here")
         os._exit(130)  # at once: a thread may be in a download, and what was committed is safe
 
 
 def _verify(directory: Path) -> None:
-    from gpt2.data.manifest import find_faults
+    from gpt2.data.verification import find_faults
 
     if faults := find_faults(directory):
         raise DataError(f"{directory} is damaged: {'; '.join(faults)}")
@@ -143,9 +141,8 @@ def _verify(directory: Path) -> None:
 def _mention_shadowed(name: str) -> None:
     """Print on stderr how to name a local file or folder that has the name of a bundled source."""
     if Path(name).exists():
-        print(
+        log(
             f"{name} is the bundled source; for the folder or file here write ./{name}",
-            file=sys.stderr,
         )
 
 
@@ -154,10 +151,10 @@ def _print_left_out(source: "Source") -> None:
     if not (names := source.left_out):
         return
     if len(names) == 1:
-        print(f"1 file of another kind is left out: {names[0]}", file=sys.stderr)
+        log(f"1 file of another kind is left out: {names[0]}")
     else:
         number = f"{len(names):,} files of other kinds are left out"
-        print(f"{number}, such as {names[0]}", file=sys.stderr)
+        log(f"{number}, such as {names[0]}")
 
 
 def _print_summary(manifest: "Manifest") -> None:
@@ -165,22 +162,20 @@ def _print_summary(manifest: "Manifest") -> None:
     for split in ("train", "val"):
         shards = manifest.of(split)
         documents, tokens = (sum(getattr(s, of) for s in shards) for of in ("documents", "tokens"))
-        print(f"{split:6} {documents:,} documents, {tokens:,} tokens", file=sys.stderr)
+        log(f"{split:6} {documents:,} documents, {tokens:,} tokens")
     if manifest.skipped:
         rows = ", ".join(f"{count:,} {kind}" for kind, count in manifest.skipped.items())
-        print(f"skipped rows: {rows}", file=sys.stderr)
+        log(f"skipped rows: {rows}")
     settings = manifest.settings
     if not manifest.shards:
-        print(
+        log(
             f"part {manifest.part} is empty: a file is not divided, only parquet is, by row "
             "groups; to train, keep it beside the other parts, or make fewer parts",
-            file=sys.stderr,
         )
     elif not manifest.of("val") and settings["hold_out"] and settings["val_tokens"] != 0:
-        print(
+        log(
             "nothing is held out, as there is one document only; training needs some, so cut the "
             'text into documents with --separator, such as --separator "\\n\\n"',
-            file=sys.stderr,
         )
 
 
@@ -191,36 +186,9 @@ def _processors() -> int:
 
 @contextmanager
 def _display() -> "Iterator[Show]":
-    """Show progress on stderr: a bar on a terminal, and plain lines elsewhere."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Lines()
-        return
-    columns: list[Any] = [rich.BarColumn(bar_width=None), rich.TextColumn("{task.description}")]
-    columns += [rich.TimeRemainingColumn(), rich.TextColumn("left")]
-    with rich.Progress(*columns, console=console, expand=True) as bar:
-        task = bar.add_task("waiting for the first file", total=1.0)
-
-        def show(progress: "Progress") -> None:
-            bar.update(task, completed=progress.done, description=_describe(progress))
-
-        yield show
-
-
-class _Lines:
-    def __init__(self) -> None:
-        self.shown_at = 0.0  # seconds
-
-    def __call__(self, progress: "Progress") -> None:
-        if progress.seconds - self.shown_at < SECONDS_BETWEEN_LINES:
-            return
-        self.shown_at = progress.seconds
-        done_now = max(progress.done - progress.done_before, 1e-9)
-        left = (1 - progress.done) / done_now * progress.seconds
-        print(f"{progress.done:.0%}  {_describe(progress)}  {left:,.0f} s left", file=sys.stderr)
+    """Show progress on stderr."""
+    with display(total=1.0, label="{:.0%}".format) as shown:
+        yield lambda progress: shown.update(progress.done, _describe(progress), progress.seconds)
 
 
 def _describe(progress: "Progress") -> str:

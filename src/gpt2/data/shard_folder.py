@@ -9,13 +9,12 @@ from gpt2.data.manifest import (
     MANIFEST_FILE,
     UNFINISHED,
     Shard,
-    check_parts,
     checksum_or_none,
     fingerprint_of,
-    part_folders,
     read_manifest,
 )
 from gpt2.data.shards import SPLITS, Split, Tokens, read_foreign_shard, read_shard
+from gpt2.data.verification import check_parts, part_folders
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.files import VOCAB_FILE
@@ -67,7 +66,7 @@ def open_shards(directory: Path) -> TokenData:
     Raises:
         DataError: A shard is missing or damaged, or does not belong to the rest. The checksums are
             compared where all shards together have up to QUICKLY_CHECKED bytes; those of more
-            only by `manifest.find_faults`.
+            only by `verification.find_faults`.
         TokenizerError: The vocabulary is missing or damaged.
     """
     if not (directory / MANIFEST_FILE).exists():

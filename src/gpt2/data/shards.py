@@ -35,7 +35,7 @@ def read_shard(path: Path) -> Tokens:
     """Memory-map the tokens of one shard.
 
     Raises:
-        DataError: The file is missing, is no shard, or is longer or shorter than it says.
+        DataError: The file is missing, is no shard, or is longer or shorter than its header states.
     """
     size, header = _size_and_header(path)
     if len(header) < HEADER_INTS or header[0] != MAGIC or header[1] != VERSION:

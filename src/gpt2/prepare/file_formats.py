@@ -31,7 +31,7 @@ DECODED_ROWS = 256
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 PARQUET_SUFFIX, TEXT_SUFFIX = ".parquet", ".txt"
-BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff".encode()
 
 # Called with (k, n): whether piece k of the n equal pieces of a file belongs to the part to read.
 PartFilter = Callable[[int, int], bool]
@@ -213,7 +213,7 @@ def _line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
         at_start = True
         while block := file.read(BATCH_BYTES):
             if at_start:
-                block, at_start = block.removeprefix(BYTE_ORDER_MARK.encode()), False
+                block, at_start = block.removeprefix(BYTE_ORDER_MARK), False
             *lines, last = block.split(b"\n")
             if lines:
                 yield [b"".join([*rest, lines[0]]), *lines[1:]], file.done()
@@ -248,10 +248,7 @@ def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
 def _text_parts(file: "_Opened", path: Path) -> Iterator[str]:
     """Give the text of a file in parts that have the ids of the whole."""
     try:
-        at_start = True
-        for part in parts_of(file, str(path)):  # type: ignore[arg-type] # all it needs is read
-            yield part.removeprefix(BYTE_ORDER_MARK) if at_start else part
-            at_start = False
+        yield from parts_of(file, str(path))  # type: ignore[arg-type] # all it needs is read
     except TokenizerError as error:
         raise DataError(str(error)) from None
 

@@ -114,7 +114,7 @@ def read_complete(directory: Path, plan: Plan) -> Manifest | None:
         unknown = [VOCAB_FILE]
     if unknown:
         raise DataError(
-            f"{directory} holds {unknown[0]}, and nothing that tells where it came from; choose "
+            f"{directory} holds {unknown[0]}, and no manifest of where it came from; choose "
             "another folder, or start over with --force"
         )
     return None

@@ -44,7 +44,6 @@ class Progress:
     text_bytes: int  # since this start
     seconds: float  # since this start
     done: float  # share of the source, 0 to 1
-    done_before: float  # share of the source that was done when this start began
 
 
 Show = Callable[[Progress], None]
@@ -144,7 +143,6 @@ def _write_shards(
     started = committed = time.perf_counter()
     text_bytes, cost = 0, 0.0
     reader = PartReader(source, config)
-    done_before = reader.share_done(state.position, 0.0)
     batches = reader.batches(state.position)
     try:
         for batch in in_order(partial(tokenize, tokenizer), batches, workers):
@@ -163,7 +161,6 @@ def _write_shards(
                         text_bytes=text_bytes,
                         seconds=time.perf_counter() - started,
                         done=reader.share_done(state.position, batch.done),
-                        done_before=done_before,
                     )
                 )
         writer.finish()

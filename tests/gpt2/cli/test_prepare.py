@@ -53,6 +53,15 @@ def test_a_folder_named_as_a_bundled_source_is_pointed_to(
     assert "train  1 documents" in told
 
 
+@pytest.mark.parametrize("out", ["tokens.json", "tokens.tiktoken"])
+def test_a_folder_may_have_any_name(here: Path, out: str) -> None:
+    write("a.txt", "b.txt")
+    assert prepare("a.txt", "b.txt", "--out", out) == 0
+    assert prepare("a.txt", "b.txt", "--out", out) == 0  # started again, it finds all done
+    assert main(["prepare", "--verify", out]) == 0
+    assert main(["prepare", "a.txt", "--out", "again", "--tokenizer", out]) == 0
+
+
 @pytest.mark.parametrize("out", ["a.txt", "a.txt/x"])
 def test_an_unusable_out_is_refused_before_any_work(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, out: str

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gpt2.config import PrepareConfig
-from gpt2.data.manifest import find_faults, read_manifest, write_manifest
+from gpt2.data.manifest import read_manifest, write_manifest
 from gpt2.data.shard_folder import open_shards
+from gpt2.data.verification import find_faults
 from gpt2.errors import DataError
 from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import find

@@ -13,8 +13,9 @@ import pytest
 import tiktoken
 
 from gpt2.config import PrepareConfig
-from gpt2.data.manifest import find_faults, read_manifest
+from gpt2.data.manifest import read_manifest
 from gpt2.data.shard_folder import open_shards
+from gpt2.data.verification import find_faults
 from gpt2.errors import DataError
 from gpt2.prepare.output_folder import previous_source
 from gpt2.prepare.pipeline import Progress, prepare
