@@ -521,7 +521,7 @@ def test_shards_that_nobody_knows_are_not_written_over(
     source: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "train_000000.bin").write_bytes(b"precious")
-    with pytest.raises(DataError, match=r"holds train_000000.bin, and nothing that tells"):
+    with pytest.raises(DataError, match=r"holds train_000000.bin, and no manifest"):
         prepared(source, tmp_path, tokenizer)
     assert (tmp_path / "train_000000.bin").read_bytes() == b"precious"
 
