@@ -1,7 +1,7 @@
 """The loss: cross-entropy straight from the hidden states, with no matrix of all logits in memory.
 
-Tokens are processed in portions. A portion's gradients are computed from its logits while they are in
-memory, and added up; the backward pass only scales the sums.
+Tokens are processed in portions. A portion's gradients are computed from its logits while they are
+in memory, and added up; the backward pass only scales the sums.
 
 Dimension key: N tokens, C channels, V vocabulary.
 """
