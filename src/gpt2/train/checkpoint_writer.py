@@ -1,13 +1,13 @@
 """Checkpoints written in the background while training goes on, one at a time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
-from gpt2.files.checkpoint import Snapshot, prune_checkpoints, write_checkpoint
+from gpt2.files.checkpoint import Snapshot, begin_checkpoint, prune_checkpoints, write_checkpoint
 from gpt2.progress import log
 
 
@@ -29,6 +29,8 @@ class CheckpointWriter:
         """Wait until the one before is written, and begin to write this one."""
         self.wait()
         self._error = None
+        with suppress(OSError):  # the thread meets it, too, and logs it
+            begin_checkpoint(self.run, snapshot.state.step)
         self._thread = Thread(target=self._write, args=(snapshot,), daemon=True)
         self._thread.start()
 
