@@ -24,7 +24,7 @@ from gpt2.config import (
     RunConfig,
 )
 from gpt2.data.shard_folder import open_shards
-from gpt2.errors import CheckpointError, ConfigError, DataError, InputError
+from gpt2.errors import CheckpointError, ConfigError, DataError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_of
 from gpt2.model.gpt import GPT2Network
@@ -748,6 +748,24 @@ def test_steps_that_are_not_finite_are_logged_and_skipped(
     ]
     assert weights[0] == weights[1] != weights[2]
     assert "steps skipped, not finite | 1 |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_run_whose_last_held_out_loss_is_not_finite_is_saved_and_fails(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = GPT2Network.loss, iter(range(99))
+
+    def nan_in_the_last_evaluation(model: GPT2Network, *rows: torch.Tensor) -> torch.Tensor:
+        bad = not model.training and next(calls) >= 4  # two passes each
+        return loss(model, *rows) * (float("nan") if bad else 1.0)
+
+    monkeypatch.setattr(GPT2Network, "loss", nan_in_the_last_evaluation)
+    with pytest.raises(NotFiniteError, match="the last held-out loss of .* is not finite"):
+        start(config, tmp_path)
+    assert step_of(newest_checkpoint(tmp_path)) == 6
+    assert "side by side | not finite |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(NotFiniteError, match="the last held-out loss of .* is not finite"):
+        resume(tmp_path)
 
 
 def test_after_ten_in_a_row_the_run_is_saved_and_stopped(config: RunConfig, tmp_path: Path) -> None:
