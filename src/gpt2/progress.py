@@ -41,7 +41,7 @@ def display(
         done: What an earlier start has done.
         seconds: What that took.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not _Stderr().isatty():
         yield _Lines(total, label, done, seconds)
         return
     bar = Progress(
@@ -118,4 +118,6 @@ class _Stderr:
         """Do nothing: each write flushes."""
 
     def isatty(self) -> bool:
-        return self._stream is not None and self._stream.isatty()
+        with suppress(ValueError):  # closed
+            return self._stream is not None and self._stream.isatty()
+        return False
