@@ -248,8 +248,13 @@ def test_a_resumed_run_takes_flags_and_refuses_those_that_change_the_mathematics
 def test_a_key_of_one_section_needs_no_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--batch-tokens", "9000", "--no-compile", "--data.seed=2"]) == 2
     assert "got 9000; the nearest that fit: 8192 or 16384" in capsys.readouterr().err
-    assert main(["train", "--seed", "1"]) == 2  # several sections have one
-    assert "Unrecognized options: --seed" in capsys.readouterr().err
+    for flag, one, other in (
+        (["--seed", "5"], "--data.seed", "--training.seed"),
+        (["--every=1"], "--evaluation.every", "--checkpoint.every"),
+    ):
+        assert main(["train", *flag]) == 2
+        told = capsys.readouterr().err
+        assert f"is ambiguous: write {one} or {other}" in told
     assert main(["train", "--preset", "gpt3"]) == 1
     assert "unknown preset 'gpt3'" in capsys.readouterr().err
 
