@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
 from filelock import FileLock
 
 from gpt2.cli.main import main
@@ -316,45 +314,6 @@ def test_eval_perplexity_prints_every_convention(
     assert names == list(figures)
     assert figures["bytes"] == 22
     assert figures["bits_per_byte"] == pytest.approx(figures["bits_per_character"])
-
-
-def test_plots_write_the_images_they_name(
-    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model.save_pretrained(tmp_path)
-    for name, flags in (
-        ("positions", []),
-        ("weights", []),
-        ("attention", ["--text", "Permission is", "--head", "3"]),
-    ):
-        out = tmp_path / f"{name}.png"
-        command = ["plot", name, "--model", str(tmp_path), "--out", str(out), *flags]
-        assert main(command) == 0
-        assert capsys.readouterr().out == f"{out}\n"
-        assert out.read_bytes().startswith(b"\x89PNG")
-
-
-def test_export_writes_what_transformers_and_llama_cpp_open(
-    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model.save_pretrained(tmp_path / "model")
-    command = ["export", "--model", str(tmp_path / "model"), "--out"]
-
-    assert main([*command, str(tmp_path / "half"), "--dtype", "bfloat16"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'half'}\n"
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "half")
-    assert theirs.dtype == torch.bfloat16
-    ids = transformers.AutoTokenizer.from_pretrained(tmp_path / "half")("Permission").input_ids
-    assert ids == model.tokenizer.encode("Permission")
-
-    assert main([*command, str(tmp_path / "model.gguf"), "--format", "gguf"]) == 0
-    assert (tmp_path / "model.gguf").read_bytes().startswith(b"GGUF")
-
-    (tmp_path / "empty").mkdir()
-    for taken in ("half", "model.gguf", "empty"):
-        flags = ["--format", "gguf"] if taken == "empty" else []
-        assert main([*command, str(tmp_path / taken), *flags]) == 1
-        assert f"{taken} is there already; choose another --out" in capsys.readouterr().err
 
 
 def test_bench_attention_prints_a_row_for_each_choice_and_length(
