@@ -347,22 +347,6 @@ def test_a_terminal_gets_no_control_characters_and_a_pipe_gets_them_all(
     assert capsys.readouterr().out.startswith("\\x1b[2Ja\tb")
 
 
-def test_eval_perplexity_prints_every_convention(
-    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model.save_pretrained(tmp_path)
-    (tmp_path / "text.txt").write_text("Permission is granted.", encoding="utf-8")
-    command = ["eval", "perplexity", "--model", str(tmp_path), "--data", str(tmp_path / "text.txt")]
-    assert main(command) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = [line.split()[0] for line in lines if not line.startswith("#")]
-    assert main([*command, "--json"]) == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert names == list(figures)
-    assert figures["bytes"] == 22
-    assert figures["bits_per_byte"] == pytest.approx(figures["bits_per_character"])
-
-
 def test_bench_attention_prints_a_row_for_each_choice_and_length(
     model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
