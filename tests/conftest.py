@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import in_memory
 from gpt2.train.loop import Trainer
 from llm_tokenizer import Tokenizer
+from llm_tokenizer.vocabulary import Vocabulary
 
 # No test depends on how fast the machine is, and each run tries the same examples.
 settings.register_profile(
@@ -58,6 +60,15 @@ def model(tokenizer: Tokenizer) -> GPT2:
         for parameter in model.parameters():
             parameter.mul_(4.0)
     return model
+
+
+@pytest.fixture
+def gapped_model(tokenizer: Tokenizer) -> GPT2:
+    """A model of 420 ids, whose vocabulary has none from 270 to 309 and from 340."""
+    known = tokenizer.vocabulary
+    moved = {token: i if i < 270 else i + 40 for token, i in known.token_ids.items()}
+    vocabulary = Vocabulary(moved, known.merges, {"<|endoftext|>": 339})
+    return GPT2(replace(SMALL, vocab_size=420), tokenizer=Tokenizer(vocabulary), seed=2).eval()
 
 
 @pytest.fixture

@@ -1,26 +1,31 @@
 """GPT-2 from scratch in PyTorch: train it, load the released weights, generate, evaluate."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from gpt2.config import GenerationConfig, GPT2Config, RunConfig
-from gpt2.errors import Gpt2Error
-
+TYPE_CHECKING = False  # a type checker takes it for True; importing typing takes a while
 if TYPE_CHECKING:
+    from gpt2.config import GenerationConfig, GPT2Config, RunConfig
+    from gpt2.errors import Gpt2Error
     from gpt2.files.pretrained import GPT2
     from gpt2.generation.engine import Sample, generate
 
 __all__ = ["GPT2", "GPT2Config", "GenerationConfig", "Gpt2Error", "RunConfig", "Sample", "generate"]
 
-# Imported when first asked for: they need torch, which takes longer to load than `gpt2 --help` may.
-_LATE = {
+# Imported when first asked for: torch takes longer to load than `gpt2 --help` may, and a Ctrl-C
+# while this module is imported is caught by nobody.
+_HOMES = {
     "GPT2": "gpt2.files.pretrained",
+    "GPT2Config": "gpt2.config",
+    "GenerationConfig": "gpt2.config",
+    "Gpt2Error": "gpt2.errors",
+    "RunConfig": "gpt2.config",
     "Sample": "gpt2.generation.engine",
     "generate": "gpt2.generation.engine",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
         raise AttributeError(f"module 'gpt2' has no attribute {name!r}")
-    return getattr(import_module(_LATE[name]), name)
+    from importlib import import_module
+
+    found: object = getattr(import_module(_HOMES[name]), name)
+    return found

@@ -6,7 +6,7 @@ A stderr that is closed, full, or read by nobody any more never ends the work.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TextIO, cast
+from typing import Any, Protocol, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,7 +26,7 @@ class Display(Protocol):
 
 def log(line: str) -> None:
     """Print a line on stderr, which is lost where stderr cannot be written."""
-    _Stderr().write(line + "\n")
+    Stderr().write(line + "\n")
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def display(
         TextColumn("{task.description}", markup=False),
         TimeRemainingColumn(),
         TextColumn("left"),
-        console=Console(file=cast(TextIO, _Stderr()), force_terminal=True),
+        console=Console(file=cast(TextIO, Stderr()), force_terminal=True),
         expand=True,
     )
     with bar:
@@ -100,12 +100,15 @@ class _Lines:
         log(line)
 
 
-class _Stderr:
+class Stderr:
     """A stream without its failures: what cannot be written is lost."""
 
     def __init__(self) -> None:
         self._stream = sys.stderr  # None where the process was started without
         self.encoding = getattr(self._stream, "encoding", None) or "utf-8"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         if self._stream is not None:

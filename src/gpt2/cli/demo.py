@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt2.cli.parsing import parse
+from gpt2.cli.streams import printable
 from gpt2.config import (
     SETTINGS_FILE,
     DataConfig,
@@ -85,6 +86,10 @@ class Demo:
             config, data=DataConfig(directory=self.out / "data", seed=config.data.seed)
         )
         with _alone_in(self.out):
+            if config.training.init_from is not None:
+                from gpt2.train.build import shaped_as_source
+
+                config = shaped_as_source(config)  # as the run saves it
             _prepare(config)
             plan = _train(config, self.out, self.minutes)
             _report(config, self.out, plan)
@@ -96,8 +101,8 @@ class Demo:
         out, report = (shlex.quote(str(path)) for path in (self.out, self.out / "report.md"))
         print(f'  {gpt2} generate "{PROMPT}" --model {out}')
         print(f"  {gpt2} eval perplexity --model {out} --data {report}")
-        print(f'  {gpt2} plot attention --text "{PROMPT}" --model {out}')
-        print(f"  {gpt2} plot positions --model {out}")
+        print(f'  {gpt2} plot attention --text "{PROMPT}" --model {out} --force')
+        print(f"  {gpt2} plot positions --model {out} --force")
 
 
 def main(args: Sequence[str]) -> None:
@@ -247,19 +252,12 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     sections = [
         f"## Length\n\n{plan}.",
         f"## Held-out text\n\nRead in windows that overlap by half:\n\n{comparison.to_markdown()}",
-        f"## A sample before training\n\n```text\n{PROMPT}{_printable(before.text)}\n```",
-        f"## A sample after training\n\n```text\n{PROMPT}{_printable(after.text)}\n```",
+        f"## A sample before training\n\n```text\n{PROMPT}{printable(before.text)}\n```",
+        f"## A sample after training\n\n```text\n{PROMPT}{printable(after.text)}\n```",
     ]
     write_report(run, sections=sections, references={"unigram": comparison.unigram_nats})
     print("\n\n".join(sections))
     print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")
-
-
-def _printable(text: str) -> str:
-    """Return a text whose control characters are written out, as in \\x00."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def _say(line: str) -> None:

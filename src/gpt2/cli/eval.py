@@ -2,12 +2,26 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpt2.cli.model_flags import ModelFlags
 from gpt2.cli.parsing import parse_one_of
+from gpt2.errors import DataError
+
+if TYPE_CHECKING:
+    from gpt2.evaluate.perplexity import Show
+
+
+STDIN = Path("-")
+SECONDS_OF_PATIENCE = 2.0
+COMPILING = "tokenizing; at its first use on a machine the tokenizer is compiled, some 15 s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,26 +29,81 @@ class Perplexity(ModelFlags):
     """Print how well a model predicts a text, in the units that papers use."""
 
     data: Path
-    """A UTF-8 text file."""
+    """A UTF-8 text file; - for stdin; or a folder that gpt2 prepare wrote, for its held-out text.
+    A file of the name - is ./-."""
     json: bool = False
-    """Print one JSON object."""
+    """Print one JSON object, null where a figure is beyond the range of a float."""
 
     def run(self) -> None:
         """Load the model, score the text and print the figures."""
-        from gpt2.evaluate.perplexity import text_perplexity
-        from gpt2.prepare.file_formats import read_text
+        from gpt2.data.shard_folder import open_shards
+        from gpt2.evaluate.perplexity import held_out_perplexity, text_perplexity
 
-        text = read_text(self.data)
-        figures = dataclasses.asdict(text_perplexity(self.load(), text))
+        if self.data.is_dir():
+            held_out = open_shards(self.data)
+            with _display() as show:
+                found = held_out_perplexity(self.load(), held_out, show=show)
+            about = f"held-out text of {self.data}"
+        else:
+            text = _read(self.data)
+            model = self.load()
+            with _display() as show:
+                found = text_perplexity(model, text, show=show)
+            about = "stdin" if self.data == STDIN else str(self.data)
+        self._print(dataclasses.asdict(found), about)
+
+    def _print(self, figures: dict[str, int | float], about: str) -> None:
         if self.json:
-            print(json.dumps(figures))
+            finite = {name: x if math.isfinite(x) else None for name, x in figures.items()}
+            print(json.dumps(finite))
             return
-        print(
-            f"# {self.data}, after <|endoftext|>, in windows that overlap by half; words are what"
-        )
+        print(f"# {about}, after <|endoftext|>, in windows that overlap by half; words are what")
         print("# white space separates; the text is read as it is")
         for name, value in figures.items():
             print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.4f}")
+
+
+@contextmanager
+def _display() -> "Iterator[Show]":
+    """Show on stderr how many tokens are scored, and that tokenizing takes long if it does."""
+    from gpt2.progress import display, log
+
+    started = time.perf_counter()
+    notice = threading.Timer(SECONDS_OF_PATIENCE, log, [COMPILING])
+    notice.daemon = True
+    notice.start()
+    try:
+        with display(1.0, "{:.0%}".format) as progress:
+
+            def show(done: int, total: int) -> None:
+                notice.cancel()
+                if done:
+                    seconds = time.perf_counter() - started
+                    progress.update(done / total, f"{done:,} of {total:,} tokens", seconds)
+
+            yield show
+    finally:
+        notice.cancel()
+
+
+def _read(data: Path) -> str:
+    """Return the text of a file, a pipe or stdin.
+
+    Raises:
+        DataError, TokenizerError: It cannot be read, is empty, or is not text.
+    """
+    from gpt2.prepare.file_formats import read_text
+    from llm_tokenizer.text_files import text_parts
+
+    if data.is_file():
+        return read_text(data)
+    text = "".join(text_parts(None if data == STDIN else data))
+    name = "stdin" if data == STDIN else data
+    if not text.strip():
+        raise DataError(f"{name} is empty: wanted some text")
+    if "\0" in text:
+        raise DataError(f"{name} must be text: it has a NUL, as in binary files")
+    return text
 
 
 def main(args: Sequence[str]) -> None:

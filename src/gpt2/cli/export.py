@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from gpt2.cli.model_flags import ModelName
+from gpt2.cli.output_path import already_there, require_free
 from gpt2.cli.parsing import parse
-from gpt2.config import Dtype
-from gpt2.errors import CheckpointError
+from gpt2.config import SETTINGS_FILE, Dtype
+from gpt2.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,25 +17,41 @@ class Export(ModelName):
     """Write a model as a directory that transformers opens, or as a file that llama.cpp opens."""
 
     out: Path
-    """Directory to write, or file with the format gguf; what is there already stays."""
+    """Directory to write, or file with the format gguf."""
     format: Literal["hugging-face", "gguf"] = "hugging-face"
     """gguf: needs the package gguf, which the extra of that name installs."""
     dtype: Dtype = "auto"
     """Of the weights; auto: as they are stored."""
+    force: bool = False
+    """Replace the file, or the model in the directory, that is there already."""
 
     def run(self) -> None:
         """Write the model and print the path."""
-        fresh = self.format == "hugging-face" and self.out.is_dir() and not any(self.out.iterdir())
-        if (self.out.exists() or self.out.is_symlink()) and not fresh:
-            raise CheckpointError(f"{self.out} is there already; choose another --out")
-        model = self.open(self.dtype)
         if self.format == "gguf":
+            require_free(self.out, force=self.force)
             from gpt2.files.gguf import write_gguf
 
-            write_gguf(model, self.out)
+            write_gguf(self.open(self.dtype), self.out)
         else:
-            model.save_pretrained(self.out)
+            self._require_free_directory()
+            self.open(self.dtype).save_pretrained(self.out)
         print(self.out)
+
+    def _require_free_directory(self) -> None:
+        from gpt2.files.run_directory import CHECKPOINTS, STATE_FILE
+        from gpt2.files.whole_directory import PARTIAL
+
+        if not self.out.is_dir():
+            if self.out.exists() or self.out.is_symlink():
+                raise InputError(
+                    f"{self.out} is there already; choose another --out, this one is no directory"
+                )
+            return
+        names = {path.name for path in self.out.iterdir()} - {PARTIAL}
+        if names & {SETTINGS_FILE, CHECKPOINTS, STATE_FILE}:
+            raise InputError(f"{self.out} belongs to a run; choose another --out")
+        if names and not self.force:
+            raise already_there(self.out)
 
 
 def main(args: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import tyro
 
 from gpt2.cli.model_flags import ModelFlags
 from gpt2.cli.parsing import parse
+from gpt2.cli.streams import printable
 from gpt2.config import GenerationConfig
 
 
@@ -40,7 +42,8 @@ class Generate(ModelFlags):
                 del entries["prompt_ids"]
                 print(json.dumps(entries))
             else:
-                print(self.prompt + sample.text)
+                text = self.prompt + sample.text
+                print(printable(text) if sys.stdout.isatty() else text)
                 if len(samples) > 1:
                     print("---")
 

@@ -2,13 +2,18 @@
 
 import contextlib
 import io
-import sys
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import tyro
 
 from gpt2.errors import ConfigError, Gpt2Error
+
+LIST_FLAG = "attention-blocks"  # of whole numbers, with spaces or commas between
+NUMBERS = re.compile(r"\s*-?[0-9]+(\s*,\s*-?[0-9]+)*\s*,?\s*")
+SHOWN, LONGEST_LINE = 100, 8000  # characters of a word and of an error that are shown
 
 
 class UsageError(Gpt2Error):
@@ -20,24 +25,25 @@ class UsageError(Gpt2Error):
 def parse(kind: Any, args: Sequence[str], *, verb: str, default: Any = None) -> Any:
     """Return the dataclass `kind`, filled from the flags in `args`.
 
-    A wrong flag is told in one line on stderr and ends the process with exit code 2.
-
     Args:
         kind: A dataclass; its docstrings are the help.
-        args: What stands after the verb.
+        args: The arguments after the verb.
         verb: Name of the verb, for the help and the error.
-        default: What flags that are not given leave as it is, an instance of `kind`.
+        default: An instance of `kind`; flags that are not given leave its values as they are.
+    Raises:
+        UsageError: A flag is unknown, has a wrong value, or is given twice.
     """
-    told = io.StringIO()
+    _check_repeats(args)
+    box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):
-            return tyro.cli(kind, args=args, prog=f"gpt2 {verb}", default=default)
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(kind, args=_split_lists(args), prog=f"gpt2 {verb}", default=default)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise UsageError(str(error)) from None
     except SystemExit as exit_:
         if exit_.code:
-            print(f"error: {_one_line(told.getvalue())}; see gpt2 {verb} --help", file=sys.stderr)
+            message = _message(box.getvalue())
+            raise UsageError(f"{message}; see gpt2 {verb} --help") from None
         raise
 
 
@@ -51,12 +57,16 @@ def parse_one_of(kinds: dict[str, Any], args: Sequence[str], *, verb: str) -> An
         for known, kind in kinds.items():
             print(f"  {known:12}{kind.__doc__.splitlines()[0]}")
         raise SystemExit(0)
-    print(f"error: gpt2 {verb} takes one of {', '.join(kinds)}, got {name}", file=sys.stderr)
-    raise SystemExit(2)
+    raise UsageError(f"gpt2 {verb} takes one of {', '.join(kinds)}, got {name}")
 
 
 def take_flag(args: list[str], flag: str) -> str | None:
-    """Remove `flag VALUE` or `flag=VALUE` from `args` and return the value, None if not there."""
+    """Remove `flag VALUE` or `flag=VALUE` from `args` and return the value, None if not there.
+
+    Raises:
+        UsageError: It is there twice.
+    """
+    _check_repeats(args)
     for i, arg in enumerate(args):
         if arg == flag and i + 1 < len(args):
             del args[i]
@@ -66,7 +76,45 @@ def take_flag(args: list[str], flag: str) -> str | None:
     return None
 
 
-def _one_line(box: str) -> str:
+def one_line(text: str) -> str:
+    """Return an error in one line, without the bulk of the values that it cites."""
+    words = (word if len(word) <= 2 * SHOWN else word[:SHOWN] + "..." for word in text.split())
+    line = " ".join(words)
+    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
+
+
+def _check_repeats(args: Sequence[str]) -> None:
+    seen = set()
+    for arg in takewhile(lambda arg: arg != "--", args):
+        if not arg.startswith("--"):
+            continue
+        flag = arg.partition("=")[0].removeprefix("--").replace("_", "-")
+        section, dot, key = flag.rpartition(".")
+        name = f"--{section}{dot}{key.removeprefix('no-')}"  # --no-compile and --compile are one
+        if name in seen:
+            raise UsageError(f"{name} is given twice; give it once")
+        seen.add(name)
+
+
+def _split_lists(args: Sequence[str]) -> list[str]:
+    """Return the arguments with spaces for the commas of lists: 0 1 for 0,1."""
+    split: list[str] = []
+    in_list = False
+    for arg in args:
+        flag, equals, value = arg.partition("=")
+        if flag.startswith("--"):
+            in_list = flag.replace("_", "-").endswith(LIST_FLAG)
+            if in_list and equals:
+                split.append(flag)
+                arg = value
+        if in_list and NUMBERS.fullmatch(arg):
+            split += arg.replace(",", " ").split()
+        else:
+            split.append(arg)
+    return split
+
+
+def _message(box: str) -> str:
     """Return the message of the box that tyro draws around an error, in Unicode or in ASCII."""
     _title, *lines = [line.strip("│ ") for line in box.splitlines()] or [""]
     if lines and lines[0].startswith("---"):  # the ASCII box has a rule below the title

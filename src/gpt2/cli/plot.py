@@ -7,12 +7,33 @@ from pathlib import Path
 import tyro
 
 from gpt2.cli.model_flags import ModelName
+from gpt2.cli.output_path import require_free
 from gpt2.cli.parsing import parse_one_of
 from gpt2.config.checks import check_seed
+from gpt2.errors import DataError, InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Positions(ModelName):
+class ImageFlags:
+    """How the image is written."""
+
+    force: bool = False
+    """Replace the image that is there already."""
+
+    def check_image(self, out: Path) -> None:
+        """Make sure that an image may be written, before there is any work to do.
+
+        Raises:
+            InputError: Its name has no image's ending, or it is there already.
+        """
+        from gpt2.visual.figures import require_image
+
+        require_image(out)
+        require_free(out, force=self.force)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions(ModelName, ImageFlags):
     """Position embeddings of four randomly chosen channels, over all positions."""
 
     out: Path = Path("positions.png")
@@ -25,6 +46,7 @@ class Positions(ModelName):
 
     def run(self) -> None:
         """Draw the figure and print its path."""
+        self.check_image(self.out)
         from gpt2.visual.figures import draw_positions
 
         draw_positions(self.open_to_run().wpe.weight.detach(), self.out, seed=self.seed)
@@ -32,7 +54,7 @@ class Positions(ModelName):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights(ModelName):
+class Weights(ModelName, ImageFlags):
     """First 300 rows and columns of the first self-attention's weights."""
 
     out: Path = Path("weights.png")
@@ -40,6 +62,7 @@ class Weights(ModelName):
 
     def run(self) -> None:
         """Draw the figure and print its path."""
+        self.check_image(self.out)
         from gpt2.visual.figures import draw_weights
 
         # Transposed: as the released files hold it, inputs by outputs.
@@ -49,7 +72,7 @@ class Weights(ModelName):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention(ModelName):
+class Attention(ModelName, ImageFlags):
     """Where each token of a text looks, in one head."""
 
     text: str
@@ -63,9 +86,12 @@ class Attention(ModelName):
 
     def run(self) -> None:
         """Draw the figure and print its path."""
+        self.check_image(self.out)
         from gpt2.visual.capture import attention_weights
         from gpt2.visual.figures import draw_attention
 
+        if not self.text:
+            raise InputError("--text must have at least one token, got an empty one")
         model = self.open_to_run()
         tokenizer = model.require_tokenizer()
         ids = tokenizer.encode(self.text, allowed_special="all")
@@ -77,7 +103,7 @@ class Attention(ModelName):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(ImageFlags):
     """Training and held-out loss of a run."""
 
     run_directory: tyro.conf.Positional[Path]
@@ -87,7 +113,7 @@ class Loss:
 
     def run(self) -> None:
         """Draw the figure and print its path."""
-        from gpt2.errors import DataError
+        self.check_image(self.out)
         from gpt2.train.metrics import read_metrics
         from gpt2.visual.figures import draw_loss
 

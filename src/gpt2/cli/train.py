@@ -139,10 +139,17 @@ def _with_section(arg: str) -> str:
 
 
 def _setting(name: str) -> str:
-    """Return the name of a setting, "training.batch_tokens" for "batch-tokens"."""
+    """Return the name of a setting, "training.batch_tokens" for "batch-tokens".
+
+    Raises:
+        UsageError: Several sections have the key.
+    """
     key = name.strip().replace("-", "_")
-    sections = [section for section, keys in SECTIONS.items() if key in keys]
-    return f"{sections[0]}.{key}" if len(sections) == 1 else key
+    found = [f"{section}.{key}" for section, keys in SECTIONS.items() if key in keys]
+    if len(found) > 1:
+        flags = " or ".join("--" + setting.replace("_", "-") for setting in found)
+        raise UsageError(f"{name} is ambiguous: write {flags}")
+    return found[0] if found else key
 
 
 def _keys(section: Any) -> set[str]:

@@ -9,9 +9,8 @@ import torch
 
 from gpt2.data.shard_folder import TokenData
 from gpt2.data.shards import Tokens
-from gpt2.evaluate.perplexity import token_nats
+from gpt2.evaluate.perplexity import text_of, token_nats
 from gpt2.model.gpt import GPT2Network
-from llm_tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +66,6 @@ def compare(model: GPT2Network, data: TokenData, *, dtype: torch.dtype) -> Compa
         xz_bits=8 * (_xz_bytes(train_text + val_text) - _xz_bytes(train_text)) / len(val_text),
         model_nats=nats.mean().item(),
     )
-
-
-def text_of(tokens: Tokens, tokenizer: Tokenizer) -> bytes:
-    """Return the text of a shard's tokens, without the document openers."""
-    return tokenizer.decode_bytes(tokens[tokens != tokenizer.eot_token].tolist())
 
 
 def unigram_nats(train: Tokens, val: Tokens, n_vocab: int) -> float:

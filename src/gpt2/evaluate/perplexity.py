@@ -6,6 +6,7 @@ tokens have at least half a context before them.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpt2.data.shard_folder import TokenData
+from gpt2.data.shards import Tokens
 from gpt2.devices import autocast
-from gpt2.errors import InputError
+from gpt2.errors import DataError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import GPT2Network, evaluating
-from llm_tokenizer import well_formed
+from llm_tokenizer import Tokenizer, well_formed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +37,26 @@ class Perplexity:
     standard_error: float  # of nats_per_token, were the tokens independent
 
 
-def text_perplexity(model: GPT2, text: str, *, dtype: torch.dtype = torch.float32) -> Perplexity:
+Show = Callable[[int, int], None]  # is given the tokens scored so far, and all
+
+
+def _show_nothing(done: int, total: int) -> None:
+    """Stand in for a display of progress."""
+
+
+def text_perplexity(
+    model: GPT2, text: str, *, dtype: torch.dtype = torch.float32, show: Show = _show_nothing
+) -> Perplexity:
     """Measure a model on a text, which is taken to follow an <|endoftext|>.
 
     Args:
         model: With a tokenizer.
         text: Special tokens in it are read as ordinary text.
         dtype: Arithmetic of the matrix products.
+        show: Called before the first window of tokens, and after each.
     Raises:
         InputError: The text is empty, or the model has no tokenizer.
+        NotFiniteError: The loss is not finite.
         UnknownTokenError: The tokenizer has no <|endoftext|>.
     """
     tokenizer = model.require_tokenizer()
@@ -50,13 +64,49 @@ def text_perplexity(model: GPT2, text: str, *, dtype: torch.dtype = torch.float3
     if not ids:
         raise InputError("the text is empty: wanted at least one token to predict")
     tokens = np.array([tokenizer.eot_token, *ids], dtype=np.int64)
-    nats = token_nats(model, torch.from_numpy(tokens), dtype=dtype)
+    nats = token_nats(model, torch.from_numpy(tokens), dtype=dtype, show=show)
     return summarize(
         nats,
         text_bytes=len(well_formed(text).encode()),
         characters=len(text),
         words=len(text.split()),
     )
+
+
+def held_out_perplexity(
+    model: GPT2, data: TokenData, *, dtype: torch.dtype = torch.float32, show: Show = _show_nothing
+) -> Perplexity:
+    """Measure a model on the held-out tokens of prepared data, as one text.
+
+    Args:
+        model: With a tokenizer.
+        data: Its documents follow one another; their openers are predicted, too, but count neither
+            as bytes nor as characters or words.
+        dtype: Arithmetic of the matrix products.
+        show: Called before the first window of tokens, and after each.
+    Raises:
+        InputError: The model has no tokenizer, or another one than the data.
+        DataError: There are no held-out tokens.
+        NotFiniteError: The loss is not finite.
+    """
+    if model.require_tokenizer().fingerprint != data.tokenizer.fingerprint:
+        raise InputError("the data must have the vocabulary of the model, and have another one")
+    data.check_ids(model.config.vocab_size)
+    if sum(map(len, data.val)) < 2:
+        raise DataError("the data must have held-out tokens to measure a model on, and have none")
+    val = np.concatenate(data.val)
+    # The first token, which opens the first document, is given and not predicted.
+    nats = token_nats(model, torch.from_numpy(val.astype(np.int64)), dtype=dtype, show=show)
+    text = text_of(val[1:], data.tokenizer)
+    characters = text.decode(errors="replace")
+    return summarize(
+        nats, text_bytes=len(text), characters=len(characters), words=len(characters.split())
+    )
+
+
+def text_of(tokens: Tokens, tokenizer: Tokenizer) -> bytes:
+    """Return the text of a shard's tokens, without the document openers."""
+    return tokenizer.decode_bytes(tokens[tokens != tokenizer.eot_token].tolist())
 
 
 def summarize(nats: Tensor, *, text_bytes: int, characters: int, words: int) -> Perplexity:
@@ -66,8 +116,8 @@ def summarize(nats: Tensor, *, text_bytes: int, characters: int, words: int) -> 
     return Perplexity(
         nats_per_token=mean,
         token_perplexity=_exp(mean),
-        bits_per_byte=total / math.log(2) / text_bytes,
-        bits_per_character=total / math.log(2) / characters,
+        bits_per_byte=total / math.log(2) / max(text_bytes, 1),
+        bits_per_character=total / math.log(2) / max(characters, 1),
         word_perplexity=_exp(total / max(words, 1)),
         tokens=len(nats),
         bytes=text_bytes,
@@ -77,7 +127,11 @@ def summarize(nats: Tensor, *, text_bytes: int, characters: int, words: int) -> 
 
 @torch.inference_mode()
 def token_nats(
-    model: GPT2Network, tokens: Tensor, *, dtype: torch.dtype = torch.float32
+    model: GPT2Network,
+    tokens: Tensor,
+    *,
+    dtype: torch.dtype = torch.float32,
+    show: Show = _show_nothing,
 ) -> Tensor:  # (N,) -> (N - 1,)
     """Return the negative log-likelihood of each token but the first, in nats, float64.
 
@@ -85,12 +139,16 @@ def token_nats(
         model: Evaluated without dropout.
         tokens: At least two ids, (N,).
         dtype: Arithmetic of the matrix products.
+        show: Called before the first window of tokens, and after each.
+    Raises:
+        NotFiniteError: A loss is not finite.
     """
     length = model.config.n_positions
     stride = max(1, length // 2)
     last = len(tokens) - 1  # the last token is only predicted, never read
     scored: list[Tensor] = []
     done = 0  # tokens scored
+    show(done, last)
     with evaluating(model), autocast(model.device, dtype):
         for start in range(0, max(1, last - length + stride), stride):
             stop = min(start + length, last)
@@ -99,6 +157,12 @@ def token_nats(
             logits = model(inputs[None])[0, done - start :].float()
             scored.append(F.cross_entropy(logits, targets, reduction="none").cpu().double())
             done = stop
+            if not scored[-1].isfinite().all():
+                raise NotFiniteError(
+                    "the model's loss must be finite, and is not: its weights have diverged; take "
+                    "those of an earlier checkpoint"
+                )
+            show(done, last)
     return torch.cat(scored)
 
 

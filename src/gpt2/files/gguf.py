@@ -3,17 +3,18 @@
 Source: the GGUF specification, docs/gguf.md in the ggml repository.
 """
 
-import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from gpt2.errors import ConfigError
+from gpt2.errors import CheckpointError, ConfigError
 from gpt2.files.hugging_face import stored_name
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import ACTIVATIONS, gelu_tanh
 from llm_tokenizer import Tokenizer
+from llm_tokenizer.text_files import sync
 from llm_tokenizer.vocabulary import show_bytes
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def write_gguf(model: GPT2, path: Path) -> None:
         path: File to write.
     Raises:
         ConfigError: llama.cpp has no such GPT-2, or the package gguf is not installed.
+        CheckpointError: It cannot be written, as on a full disk.
         InputError: The model has no tokenizer.
     """
     try:
@@ -54,10 +56,15 @@ def write_gguf(model: GPT2, path: Path) -> None:
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
+    except OSError as error:  # of a full disk numpy reports the numbers it has written alone
+        reason = error.strerror or f"{error}; is the disk full?"
+        raise CheckpointError(f"could not write {path}: {reason}") from None
     finally:
+        with suppress(OSError):
+            writer.close()
         partial.unlink(missing_ok=True)
 
 

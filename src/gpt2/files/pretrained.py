@@ -20,6 +20,7 @@ from gpt2.files.hugging_face import (
 )
 from gpt2.files.names import locate
 from gpt2.files.tensors import WEIGHTS_FILE, read_json, write_json, write_tensors
+from gpt2.files.whole_directory import written_whole
 from gpt2.model.gpt import GPT2Network
 from llm_tokenizer import END_OF_TEXT, Tokenizer
 from llm_tokenizer.files import TOKENIZER_FILES
@@ -93,23 +94,22 @@ class GPT2(GPT2Network):
         return model.to(model.device).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write a directory that `from_pretrained` and transformers open.
+        """Write a directory that `from_pretrained` and transformers open, whole or not at all.
 
         Raises:
             CheckpointError, OSError: It cannot be written, as on a full disk.
         """
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        if self.tokenizer:
-            self.tokenizer.save(directory)
-        else:  # a tokenizer that another model left there is not this one's
-            for file in TOKENIZER_FILES:
+        with written_whole(directory) as partial:
+            if self.tokenizer:
+                self.tokenizer.save(partial)
+            dtype = str(self.wte.weight.dtype).removeprefix("torch.")
+            entries = config_to_entries(self.config) | {"dtype": dtype}
+            write_json(partial / CONFIG_FILE, entries | self.special_ids)
+            write_json(partial / GENERATION_FILE, {"_from_model_config": True} | self.special_ids)
+            write_tensors(partial / WEIGHTS_FILE, dict(stored_tensors(self)))
+            for file in TOKENIZER_FILES:  # a tokenizer that another model left is not this one's
                 (directory / file).unlink(missing_ok=True)
-        dtype = str(self.wte.weight.dtype).removeprefix("torch.")
-        entries = config_to_entries(self.config) | {"dtype": dtype}
-        write_json(directory / CONFIG_FILE, entries | self.special_ids)
-        write_json(directory / GENERATION_FILE, {"_from_model_config": True} | self.special_ids)
-        write_tensors(directory / WEIGHTS_FILE, dict(stored_tensors(self)))
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.text_files import sync, write_whole
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX = ".index.json"  # of a model whose weights lie in several files
@@ -71,6 +71,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         partial.unlink(missing_ok=True)
         raise CheckpointError(f"could not write {path}: {error}") from None
     partial.chmod(path.parent.stat().st_mode & 0o666)  # the library lets nobody else read it
+    sync(partial)
     partial.replace(path)
 
 

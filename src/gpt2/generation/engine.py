@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from gpt2.config import GenerationConfig
@@ -38,9 +40,11 @@ def generate(
         The samples of the first prompt, then those of the second, and so on; their text is empty
         where the model has no tokenizer.
     Raises:
-        InputError: A prompt is empty, or is a text and the model has no tokenizer.
+        InputError: What came is no list of prompts; or a prompt is empty, has an id that the model
+            has not, or is a text and the model has no tokenizer.
         NotFiniteError: The logits are not finite.
     """
+    prompts_ids = [_prompt_ids(model, prompt) for prompt in _listed(prompts)]
     generator = torch.Generator()
     if config.seed is None:
         generator.seed()
@@ -48,22 +52,57 @@ def generate(
         generator.manual_seed(config.seed)
     with evaluating(model):
         return [
-            sample for prompt in prompts for sample in _continue(model, prompt, config, generator)
+            sample
+            for prompt_ids in prompts_ids
+            for sample in _continue(model, prompt_ids, config, generator)
         ]
 
 
-def _continue(
-    model: GPT2,
-    prompt: str | Sequence[int],
-    config: GenerationConfig,
-    generator: torch.Generator,
-) -> list[Sample]:
-    if isinstance(prompt, str):
-        prompt_ids = model.require_tokenizer().encode(prompt, allowed_special="all")
+def _listed(prompts: Any) -> list[Any]:
+    """Return the prompts as a list; a single prompt would be read as one prompt an entry."""
+    listed = _as_list(prompts)
+    if isinstance(prompts, str):
+        got = "one text; put it into a list"
+    elif listed is None:
+        got = type(prompts).__name__
+    elif not listed:
+        got = "an empty one"
+    elif isinstance(listed[0], Integral):
+        got = "one list of ids; put it into a list"
     else:
-        prompt_ids = list(prompt)
-    if not prompt_ids:
+        return listed
+    raise InputError(f"prompts must be a list of prompts, got {got}")
+
+
+def _prompt_ids(model: GPT2, prompt: Any) -> list[int]:
+    is_text = isinstance(prompt, str)
+    ids = _as_list(
+        model.require_tokenizer().encode(prompt, allowed_special="all") if is_text else prompt
+    )
+    if ids is None:
+        got = type(prompt).__name__
+        raise InputError(f"a prompt must be a text or a list of token ids, got {got}")
+    if not ids:
         raise InputError("the prompt must have at least one token, got none")
+    known = range(model.config.vocab_size)
+    for i in ids:
+        if not isinstance(i, Integral) or isinstance(i, bool) or i not in known:
+            raise InputError(
+                f"token ids must be whole numbers from 0 to {known[-1]}, got {i!r:.40}"
+            )
+    return [int(i) for i in ids]
+
+
+def _as_list(values: Any) -> list[Any] | None:
+    """Return the entries of a list, a tuple, an array or a tensor; None of anything else."""
+    if isinstance(values, np.ndarray | torch.Tensor) and values.ndim:
+        return list(values.tolist())
+    return list(values) if isinstance(values, list | tuple | range) else None
+
+
+def _continue(
+    model: GPT2, prompt_ids: list[int], config: GenerationConfig, generator: torch.Generator
+) -> list[Sample]:
     ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
     log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
     unused = torch.tensor(model.unused_ids, dtype=torch.long, device=model.device)

@@ -19,9 +19,14 @@ def attention_weights(model: GPT2Network, ids: list[int], block: int, head: int)
     Returns:
         Weights (T, T) in float32: row i is where token i looks, and sums to 1.
     Raises:
-        InputError: There is no such block or head.
+        InputError: There is no such block or head, or there are no ids or too many.
     """
     config = model.config
+    if not 1 <= len(ids) <= config.n_positions:
+        raise InputError(
+            f"the text must have 1 to {config.n_positions} tokens, the context of this model, "
+            f"got {len(ids)}"
+        )
     for name, number, count in (("block", block, config.n_layer), ("head", head, config.n_head)):
         if not 0 <= number < count:
             raise InputError(f"{name} must be 0 to {count - 1} in this model, got {number}")

@@ -1,5 +1,6 @@
 """Pictures of a model and of a run. Each function draws one figure and saves it as an image."""
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from gpt2.errors import InputError
+from llm_tokenizer.text_files import write_whole
 
 SHOWN_WEIGHTS = 300  # rows and columns of a weight matrix that are drawn
 SHOWN_CHANNELS = 4
@@ -127,12 +130,25 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, path: Path) -> None:
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".") not in known:
+def require_image(path: Path) -> str:
+    """Return the format of an image, by the end of its name.
+
+    Raises:
+        InputError: There is no such format.
+    """
+    known = FigureCanvasBase.get_supported_filetypes()
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in known:
         raise InputError(f"an image must end in one of {', '.join(known)}, got {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    return suffix
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write an image, whole or not at all."""
+    image = io.BytesIO()
     with warnings.catch_warnings():
         # A character that the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
-        figure.savefig(path)
+        figure.savefig(image, format=require_image(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, image.getvalue())

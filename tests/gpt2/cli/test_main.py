@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt2.cli.main import VERBS, main
+from gpt2.cli.main import main
+from gpt2.cli.verbs import VERBS
 from gpt2.config import bundled_recipes
 from gpt2.files.pretrained import GPT2
 

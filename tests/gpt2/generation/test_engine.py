@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -118,3 +119,60 @@ def test_a_model_without_a_tokenizer_continues_ids_and_refuses_text(model: GPT2)
     assert (sample.ids, sample.text) == (expected.ids, "")
     with pytest.raises(InputError, match="no tokenizer"):
         generate(model, ["text"], GREEDY)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        ("abc", "prompts must be a list of prompts, got one text; put it into a list"),
+        (b"abc", "prompts must be a list of prompts, got bytes"),
+        ([1, 2], "prompts must be a list of prompts, got one list of ids; put it into a list"),
+        (torch.tensor([1, 2]), "got one list of ids"),
+        ({"a": 1}, "prompts must be a list of prompts, got dict"),
+        (None, "prompts must be a list of prompts, got NoneType"),
+        (7, "prompts must be a list of prompts, got int"),
+        ([], "prompts must be a list of prompts, got an empty one"),
+        (["a", ""], "the prompt must have at least one token, got none"),
+        ([[]], "the prompt must have at least one token, got none"),
+        ([b"a"], "a prompt must be a text or a list of token ids, got bytes"),
+        ([None], "a prompt must be a text or a list of token ids, got NoneType"),
+        ([{1: 2}], "a prompt must be a text or a list of token ids, got dict"),
+        ([[1.0]], "token ids must be whole numbers from 0 to 299, got 1.0"),
+        ([["a"]], "token ids must be whole numbers from 0 to 299, got 'a'"),
+        ([[True]], "token ids must be whole numbers from 0 to 299, got True"),
+        ([[None]], "token ids must be whole numbers from 0 to 299, got None"),
+        ([[[1]]], "token ids must be whole numbers from 0 to 299, got [1]"),
+        ([[0, 300]], "token ids must be whole numbers from 0 to 299, got 300"),
+        ([[-1]], "token ids must be whole numbers from 0 to 299, got -1"),
+        ([[2**70]], "token ids must be whole numbers from 0 to 299, got 1180591620717411303424"),
+        ([["x" * 10**6]], "token ids must be whole numbers from 0 to 299, got 'xxx"),
+        (["a", [300]], "got 300"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_no_list_of_prompts_is_an_error_before_anything_is_drawn(
+    prompts: object, told: str, model: GPT2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GPT2, "forward", lambda *args: pytest.fail("the model has run"))
+    with pytest.raises(InputError) as raised:
+        generate(model, prompts, GREEDY)
+    assert told in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
+def test_prompts_may_be_arrays_and_tuples_of_ids(model: GPT2) -> None:
+    [expected] = generate(model, [[1, 2]], GREEDY)
+    for prompts in (([1, 2],), [(1, 2)], np.array([[1, 2]]), [np.array([1, 2], np.uint16)]):
+        assert generate(model, prompts, GREEDY) == [expected]
+    for prompts in (torch.tensor([[1, 2]]), [torch.tensor([1, 2])], [[np.int64(1), 2]]):
+        assert generate(model, prompts, GREEDY) == [expected]
+
+
+def test_ids_that_no_token_has_are_never_drawn(gapped_model: GPT2) -> None:
+    unused = set(gapped_model.unused_ids)
+    assert unused == {*range(270, 310), *range(340, 420)}
+    config = GenerationConfig(max_new_tokens=40, num_samples=30, seed=0, temperature=10.0)
+    for sample in generate(gapped_model, ["Permission is"], config):
+        assert not unused & set(sample.ids)
+        assert all(map(math.isfinite, sample.log_probabilities))
+        assert sample.text == gapped_model.tokenizer.decode(sample.ids)

@@ -1,0 +1,103 @@
+"""`gpt2 VERB ...`: find the verb, run it, and print a failure in one line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import takewhile
+
+from gpt2.cli.parsing import UsageError, one_line
+from gpt2.cli.streams import OutputError, safe_streams
+from gpt2.errors import Gpt2Error
+from gpt2.progress import log
+from llm_tokenizer import TokenizerError
+
+# A verb is a module of this package with `main(args)`, imported when it is asked for.
+VERBS = {
+    "demo": "the whole job on text that ships with Python, in minutes on a CPU",
+    "prepare": "text to token shards",
+    "train": "train a model on token shards, or continue a run",
+    "generate": "continue a prompt",
+    "eval": "measure a model: perplexity of a text",
+    "plot": "pictures of a model or a run",
+    "export": "a model as a Hugging Face directory, or as a GGUF file for llama.cpp",
+    "bench": "time and memory of the attention backends",
+}
+
+NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none; install one"
+NO_MEMORY = "there is not enough memory for this; ask for less at once"
+
+# OpenMP's threads wait for each other by spinning, by default for milliseconds. On a busy machine
+# the spinning thread keeps the one it waits for off the processor. With this count a thread sleeps
+# after a fraction of a millisecond. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
+SPIN_COUNT = "10000"
+
+DISTRIBUTION, VERBOSE = "gpt2-from-scratch", "--verbose"
+USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)
+       gpt2 --version"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a verb with its arguments, and return the exit code; see `gpt2.cli.main`."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    verbose = VERBOSE in _flags(argv)
+    with safe_streams():
+        try:
+            print(end="")  # fails at once if stdout is closed, not after hours of work
+            code = _run(_without_verbose(argv))
+            sys.stdout.flush()
+        except (Gpt2Error, TokenizerError, OSError, MemoryError, RuntimeError) as error:
+            return _failed(error, verbose)
+        return code
+
+
+def _flags(argv: Sequence[str]) -> list[str]:
+    """Return the arguments before --, after which all are texts."""
+    return list(takewhile(lambda arg: arg != "--", argv))
+
+
+def _without_verbose(argv: Sequence[str]) -> list[str]:
+    flags = _flags(argv)
+    if flags.count(VERBOSE) > 1:
+        raise UsageError(f"{VERBOSE} is given twice; give it once")
+    return [*(flag for flag in flags if flag != VERBOSE), *argv[len(flags) :]]
+
+
+def _failed(error: Exception, verbose: bool) -> int:
+    """Print a failure in one line, and return its exit code."""
+    if isinstance(error, OutputError) and error.is_silent:
+        return 1
+    text = str(error)
+    no_compiler = "C++ compiler" in text  # torch.compile writes a hundred lines about it
+    if isinstance(error, RuntimeError) and "memory" not in text and not no_compiler:
+        raise error  # a defect of this program; torch raises it for exhausted memory, too
+    code: int = getattr(error, "exit_code", 1)
+    if verbose and not isinstance(error, UsageError):
+        traceback.print_exc()
+    if no_compiler:
+        text = NO_COMPILER
+    # Every rank raises such an error; only rank 0 prints it.
+    if os.environ.get("RANK", "0") == "0" or not getattr(error, "said_by_all", False):
+        log("error: " * bool(code) + one_line(text or NO_MEMORY))
+    return code
+
+
+def _run(args: Sequence[str]) -> int:
+    verb, *rest = args or ["--help"]
+    if verb in ("-h", "--help"):
+        print("\n".join([USAGE, "", *(f"  {verb:10}{does}" for verb, does in VERBS.items())]))
+        return 0 if args else 2
+    if verb == "--version":
+        from importlib.metadata import version
+
+        print(DISTRIBUTION, version(DISTRIBUTION))
+        return 0
+    if verb not in VERBS:
+        raise UsageError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
+    try:
+        import_module(f"gpt2.cli.{verb}").main(rest)
+    except SystemExit as exit_:  # after --help
+        return exit_.code if isinstance(exit_.code, int) else 0
+    return 0

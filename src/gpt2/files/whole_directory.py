@@ -1,0 +1,42 @@
+"""A directory of files, written whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpt2.errors import CheckpointError
+from llm_tokenizer.text_files import sync
+
+PARTIAL = ".partial"
+
+
+@contextmanager
+def written_whole(directory: Path) -> Iterator[Path]:
+    """Give a directory to write into; its files get to their place when all are on the disk.
+
+    Args:
+        directory: Where the files are to be. It is made under another name and renamed; one that
+            is there already gets the files, and keeps others that it has.
+    Raises:
+        CheckpointError: There is a file of that name.
+    """
+    if not directory.is_dir() and (directory.exists() or directory.is_symlink()):
+        raise CheckpointError(f"{directory} must be a directory, and is none; choose another")
+    is_new = not directory.is_dir()
+    partial = directory.with_name(f".{directory.name}{PARTIAL}") if is_new else directory / PARTIAL
+    try:
+        if partial.exists():  # of a start that was cut short
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        yield partial
+        for path in (*partial.iterdir(), partial):
+            sync(path)
+        if is_new:
+            partial.replace(directory)
+        else:
+            for path in partial.iterdir():
+                path.replace(directory / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    sync(directory.parent if is_new else directory)
