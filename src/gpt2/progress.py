@@ -6,10 +6,10 @@ A stderr that is closed, full, or read by nobody any more never ends the work.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -41,10 +41,18 @@ def display(
         done: What an earlier start has done.
         seconds: What that took.
     """
-    if not _Stderr().isatty():
+    if not Stderr().isatty():
         yield _Lines(total, label, done, seconds)
         return
-    bar = Progress(
+    with _rich_bar() as bar:
+        yield _Bar(bar, total, label, done)
+
+
+def _rich_bar() -> "Progress":
+    from rich.console import Console  # only a terminal needs it, and --help is in a hurry
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
         TextColumn("{task.fields[label]}", markup=False),
         BarColumn(bar_width=None),  # what the text leaves of the line
         TextColumn("{task.description}", markup=False),
@@ -53,13 +61,11 @@ def display(
         console=Console(file=cast(TextIO, Stderr()), force_terminal=True),
         expand=True,
     )
-    with bar:
-        yield _Bar(bar, total, label, done)
 
 
 class _Bar:
     def __init__(
-        self, bar: Progress, total: float, label: Callable[[float], str], done: float
+        self, bar: "Progress", total: float, label: Callable[[float], str], done: float
     ) -> None:
         self._bar = bar
         self._label = label
