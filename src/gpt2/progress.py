@@ -87,20 +87,21 @@ class _Lines:
     ) -> None:
         self._total = total
         self._label = label
-        self._before = done, seconds  # what the pace is counted from
-        self._shown_at: float | None = None  # seconds
+        self._before = done, seconds  # where the pace is counted from
+        self._shown: tuple[float, float] | None = None  # the line before: done, seconds
 
     def update(self, done: float, text: str, seconds: float) -> None:
-        is_first = self._shown_at is None
-        due = seconds - (self._shown_at or 0.0) >= SECONDS_BETWEEN_LINES
-        if is_first or due or done >= self._total:
-            before, seconds_before = self._before
-            pace = (seconds - seconds_before) / max(done - before, 1e-9)
-            left = (self._total - done) * pace
+        before, seconds_before = self._before
+        if done <= before:
+            return  # no pace is known yet
+        last_done, last_seconds = self._shown or (before, -SECONDS_BETWEEN_LINES)
+        due = seconds - last_seconds >= SECONDS_BETWEEN_LINES
+        if self._shown is None or due or last_done < self._total <= done:
+            left = (self._total - done) * (seconds - seconds_before) / (done - before)
             log(f"{self._label(done)}  {text}  {left:,.0f} s left")
-            self._shown_at = seconds
-        if is_first:  # it may have compiled something, and so does not count for the pace
-            self._before = done, seconds
+            if self._shown is None:  # it may have compiled something, which the pace leaves out
+                self._before = done, seconds
+            self._shown = done, seconds
 
     def log(self, line: str) -> None:
         log(line)
