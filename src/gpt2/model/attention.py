@@ -30,14 +30,14 @@ def manual_attention(
     drop_rate: float = 0.0,
     upcast: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Attend by the formula: softmax(Q K^T * scale) V, each token over its past alone.
+    """Attend by the formula: softmax(Q K^T * scale) V, each token to itself and those before it.
 
     Args:
         q: Queries, (B, H, T, D).
         k: Keys, (B, H, S, D).
         v: Values, (B, H, S, D).
         mask: Which tokens (columns) each token (row) may attend to, (1 or B, 1, T, S), boolean.
-        is_causal: Whether the mask is the lower triangle, T = S; a backend may then do without it.
+        is_causal: Whether the mask is the whole lower triangle, so that flash need not read it.
         scale: Factor of the scores; 1 / sqrt(D) in the paper.
         drop_rate: Share of the weights to drop, 0 to 1.
         upcast: Compute the scores in float32.
@@ -87,10 +87,10 @@ class Attention(nn.Module):
 
     Args:
         config: Sizes, rates and scales.
-        number: Of the block, the first being 0.
+        index: 0-based index of the block.
     """
 
-    def __init__(self, config: GPT2Config, number: int = 0) -> None:
+    def __init__(self, config: GPT2Config, index: int = 0) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.drop_rate = config.attn_pdrop
@@ -98,7 +98,7 @@ class Attention(nn.Module):
         channels = config.n_embd // config.n_head
         self.scale = 1 / math.sqrt(channels) if config.scale_attn_weights else 1.0
         if config.scale_attn_by_inverse_layer_idx:
-            self.scale /= number + 1
+            self.scale /= index + 1
         self.backend = "flash"
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = ResidualLinear(config.n_embd, config.n_embd)
@@ -140,7 +140,7 @@ class Attention(nn.Module):
         return q, k, v
 
     def weights(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, T, C) -> (B, H, T, T)
-        """Return how much each token attends to each token before it; rows sum to 1."""
+        """Return how much each token attends to itself and each token before it; rows sum to 1."""
         return manual_attention(
             *self.project(x), mask, is_causal=True, scale=self.scale, upcast=self.upcast
         )[1]

@@ -50,12 +50,12 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP; each reads a normalized stream and adds what it finds to it."""
+    """Attention, then the MLP: each normalizes the residual stream and adds its output to it."""
 
-    def __init__(self, config: GPT2Config, number: int) -> None:
+    def __init__(self, config: GPT2Config, index: int) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config, number)
+        self.attn = Attention(config, index)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
 
@@ -89,7 +89,7 @@ class GPT2Network(nn.Module):
         config: Sizes and rates; see `GPT2Config`.
         seed: Seed of the initial weights.
         attention: Backend of all blocks, or of `attention_blocks`: "manual" or "flash".
-        attention_blocks: Blocks that use it, the first being 0; the others use flash.
+        attention_blocks: 0-based indices of the blocks that use it; the others use flash.
     """
 
     mask: Tensor  # causal: lower triangle, (1, 1, n_positions, n_positions)
@@ -108,14 +108,14 @@ class GPT2Network(nn.Module):
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
-        self.h = nn.ModuleList(Block(config, number) for number in range(config.n_layer))
+        self.h = nn.ModuleList(Block(config, index) for index in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.lm_head: TiedHead | nn.Linear = (
             TiedHead(self.wte)
             if config.tie_word_embeddings
             else nn.Linear(config.n_embd, config.vocab_size, bias=False)
         )
-        # On the CPU even where the model is built on the "meta" device: no file holds it.
+        # On the CPU even under torch.device("meta"): no file holds it, so nothing would fill it.
         self.register_buffer("mask", causal_mask(config.n_positions), persistent=False)
         initialize(self, deviation=config.initializer_range, n_layer=config.n_layer, seed=seed)
         self.set_attention(attention, attention_blocks)
@@ -137,8 +137,8 @@ class GPT2Network(nn.Module):
         """Return what the head reads: the residual stream after the last block, normalized.
 
         Args:
-            ids: The tokens; with a cache, those after the tokens that it has.
-            cache: Keys and values of the tokens before; those of `ids` are added to it.
+            ids: The tokens; with a cache, the new tokens alone.
+            cache: Keys and values of the tokens before; those of `ids` are appended to it.
         """
         past = 0 if cache is None else cache.length
         self._check("ids", ids, past)
@@ -148,8 +148,8 @@ class GPT2Network(nn.Module):
         if cache is not None and cache.padding is not None:
             positions, mask = _after_padding(positions, mask, cache.padding)
         x = self.drop(self.wte(ids) + self.wpe(positions))
-        for number, block in enumerate(self.h):
-            inputs = x, mask, None if cache is None else cache.block(number)
+        for index, block in enumerate(self.h):
+            inputs = x, mask, None if cache is None else cache.block(index)
             if self.gradient_checkpointing and self.training:
                 x = checkpoint(block, *inputs, use_reentrant=False)
             else:
@@ -166,7 +166,6 @@ class GPT2Network(nn.Module):
         Raises:
             InputError: The shapes differ, or an id or target is one that the model does not have.
         """
-        self._check("ids", ids)
         if ids.shape != targets.shape:
             raise InputError(
                 "ids and targets must have one shape, got "
@@ -178,7 +177,7 @@ class GPT2Network(nn.Module):
         return linear_cross_entropy(hidden, weight, targets.flatten().long(), ignore_index)
 
     def set_attention(self, backend: AttentionBackend, blocks: Iterable[int] | None = None) -> None:
-        """Choose the attention backend of all blocks, or of those listed; weights stay as they are.
+        """Choose the attention backend of all blocks, or of those listed; the others keep theirs.
 
         Raises:
             ConfigError: The backend is unknown, or there is no such block.
@@ -200,9 +199,9 @@ class GPT2Network(nn.Module):
         for block in self.h:
             block.compile(*args, **kwargs)
 
-    def block(self, number: int) -> Block:
-        """Return a block, the first being 0."""
-        block = self.h[number]
+    def block(self, index: int) -> Block:
+        """Return a block by its 0-based index."""
+        block = self.h[index]
         assert isinstance(block, Block)
         return block
 
@@ -224,11 +223,13 @@ class GPT2Network(nn.Module):
         and 12 a layer, channel and token of the row.
         """
         config = self.config
-        looked_up = self.wpe.weight.numel()
+        embedding_weights = self.wpe.weight.numel()
         if not config.tie_word_embeddings:
-            looked_up += self.wte.weight.numel()
-        multiplied = self.num_parameters() - looked_up
-        return 6 * multiplied + 12 * config.n_layer * config.n_embd * (length or config.n_positions)
+            embedding_weights += self.wte.weight.numel()
+        matmul_weights = self.num_parameters() - embedding_weights
+        return 6 * matmul_weights + 12 * config.n_layer * config.n_embd * (
+            length or config.n_positions
+        )
 
     def _check(self, name: str, ids: Tensor, past: int = 0) -> None:
         most = self.config.n_positions - past
@@ -256,7 +257,7 @@ def _after_padding(
     """Return positions that count from each row's first token, and a mask without its padding."""
     columns = torch.arange(mask.size(-1), device=mask.device)  # (S,)
     is_text = columns >= padding[:, None]  # (B, S)
-    # A padding token attends to itself: nothing reads it, but of no scores there is no softmax.
+    # A padding token attends to itself. Its output is not used, but softmax over nothing is nan.
     is_itself = positions[:, None] == columns  # (T, S)
     return (positions - padding[:, None]).clamp(min=0), mask & is_text[:, None, None] | is_itself
 

@@ -34,8 +34,8 @@ class TinyCache:
     def length(self) -> int:
         return 0 if self.blocks[0].k.numel() == 0 else self.blocks[0].k.size(2)
 
-    def block(self, number: int) -> TinyBlockCache:
-        return self.blocks[number]
+    def block(self, index: int) -> TinyBlockCache:
+        return self.blocks[index]
 
 
 @pytest.fixture(params=["manual", "flash"])
