@@ -330,7 +330,7 @@ def test_a_flag_that_is_given_twice_is_wrong_usage(
     assert "must be given once" in capsys.readouterr().err
 
 
-# What keeps a run from starting, said by its dry run, too
+# What the run refuses, its dry run refuses
 
 
 @pytest.mark.parametrize(

@@ -731,6 +731,20 @@ def test_samples_and_evaluations_of_ones_own_come_with_the_held_out_loss(
     assert "'Permission is'" in capsys.readouterr().err
 
 
+def test_a_prompt_with_a_token_beyond_the_embeddings_is_refused_at_once(
+    config: RunConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    tokenizer.save(data)
+    for split in ("train", "val"):
+        np.arange(200, dtype="<u2").tofile(data / f"{split}.bin")
+    config = changed(config, "evaluation", sample_prompts=("a<|endoftext|>",))
+    config = replace(config, data=DataConfig(directory=data))
+    small = changed(config, "model", vocab_size=299)
+    with pytest.raises(ConfigError, match="ids below the 299 embeddings of the model, .* has 299"):
+        start(small, tmp_path / "run")
+
+
 def test_samples_do_not_disturb_the_run(config: RunConfig, tmp_path: Path) -> None:
     start(config, tmp_path / "plain")
     start(changed(config, "evaluation", sample_prompts=("of",)), tmp_path / "sampled")
