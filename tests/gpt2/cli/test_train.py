@@ -393,6 +393,18 @@ def test_data_without_one_of_the_splits_are_refused(
     assert f"one row needs 17 tokens, the {wanted} text has 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_tracker_that_is_not_installed_is_refused(
+    flags: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dry: list[str],
+) -> None:
+    monkeypatch.setattr("gpt2.train.tracking.find_spec", lambda name: None)
+    assert main(["train", *flags, "--track", "wandb", *dry]) == 1
+    assert "training.track wandb needs wandb, which is not installed" in capsys.readouterr().err
+
+
 def test_damaged_data_are_refused_by_the_dry_run(
     flags: list[str], shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
