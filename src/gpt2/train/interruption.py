@@ -31,7 +31,7 @@ class InterruptedRunError(Gpt2Error):
 
     Args:
         message: What was saved, and how to go on.
-        reason: What `Interruption.reason` said.
+        reason: The value of `Interruption.reason`.
     """
 
     said_by_all = True  # processes
