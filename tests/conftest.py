@@ -40,7 +40,7 @@ SMALL = GPT2Config(
 
 
 @pytest.fixture(autouse=True)
-def no_wish_of_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_terminal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on what the terminal that starts the suite asks for."""
     for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)

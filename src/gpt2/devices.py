@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from itertools import accumulate
-from statistics import median
 from typing import Any
 
 import torch
@@ -31,6 +30,14 @@ CLEARLY_FASTER = 1.5  # times as fast as float32: then "auto" chooses bfloat16
 MANY_TIMES = 3.0  # times as slow as float32: then a user who asks for it is warned
 SECONDS_TO_COMPARE = 0.005  # at least one product of each kind is timed
 SECONDS_OF_PEAK = 0.02  # a product that takes as long is large enough to show the peak
+
+# The factors of a linear layer's products: of its output, its input's gradient, its weight's.
+Layout = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+LAYOUTS: tuple[Layout, ...] = (
+    lambda matrix: (matrix, matrix.t()),
+    lambda matrix: (matrix, matrix),
+    lambda matrix: (matrix.t(), matrix),
+)
 
 # Published dense tensor-core rates in bf16 (fp16 where there is no bf16), operations a second, by
 # torch.cuda.get_device_name.
@@ -165,21 +172,21 @@ def speed_beside_float32(dtype: torch.dtype, device: torch.device) -> float:
     torch.set_num_threads(1)
     try:
         for _ in range(2):  # the first ones load kernels
-            best = {matrix.dtype: _product_seconds(matrix) for matrix in (float32, other)}
+            best = {matrix.dtype: _product_seconds(matrix, matrix) for matrix in (float32, other)}
         started = time.perf_counter()
         while time.perf_counter() < started + SECONDS_TO_COMPARE:
             for matrix in (float32, other):
-                best[matrix.dtype] = min(best[matrix.dtype], _product_seconds(matrix))
+                best[matrix.dtype] = min(best[matrix.dtype], _product_seconds(matrix, matrix))
     finally:
         torch.set_num_threads(threads)
     return best[torch.float32] / best[dtype]
 
 
-def _product_seconds(matrix: torch.Tensor) -> float:
-    synchronize(matrix.device)
+def _product_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+    synchronize(left.device)
     started = time.perf_counter()
-    matrix @ matrix
-    synchronize(matrix.device)
+    left @ right
+    synchronize(left.device)
     return time.perf_counter() - started
 
 
@@ -211,20 +218,31 @@ def full_precision(device: torch.device) -> AbstractContextManager[None]:
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     """Return the operations a second that a matrix product can reach: the denominator of MFU.
 
-    On a GPU the published rate in bfloat16, None for a GPU not listed; on a CPU the median rate
-    of a few products of square matrices, measured now (about a quarter of a second).
+    On a GPU the published rate in bfloat16, None for a GPU not listed. On a CPU the best rate of
+    products of square matrices, measured now (about a quarter of a second), in each layout that a
+    linear layer has, forward and backward: without units for the arithmetic, one layout can be ten
+    times as fast as another, and a small product faster than a large one.
     """
     if device.type == "cuda":
         return PUBLISHED_PEAKS.get(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return None
+    return max(_peak_of_layout(dtype, layout) for layout in LAYOUTS)
+
+
+def _peak_of_layout(dtype: torch.dtype, layout: Layout) -> float:
+    """Return the best rate, in operations a second, of products in one layout."""
+    best, sizes = 0.0, (256, 256, 512, 1024, 2048)  # the first product loads kernels
     # Larger and larger ones: where the processor lacks the arithmetic, 2048 takes half a minute.
-    for size in (256, 512, 1024, 2048):
-        matrix = torch.ones(size, size, dtype=dtype)
-        seconds = median(_product_seconds(matrix) for _ in range(5))
-        if seconds > SECONDS_OF_PEAK:
+    for size in sizes:
+        factors = layout(torch.ones(size, size, dtype=dtype))
+        seconds = _product_seconds(*factors)
+        if seconds <= SECONDS_OF_PEAK:
+            seconds = min(seconds, _product_seconds(*factors), _product_seconds(*factors))
+        best = max(best, 2 * size**3 / max(seconds, 1e-9))
+        if seconds > SECONDS_OF_PEAK and size > sizes[0]:
             break
-    return 2 * size**3 / seconds
+    return best
 
 
 def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:

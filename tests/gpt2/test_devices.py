@@ -25,7 +25,7 @@ def test_a_device_that_is_not_here_is_told_with_those_that_are(
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[torch.dtype, float]]:
     """What a matrix product of each arithmetic takes."""
     chosen: dict[torch.dtype, float] = {}
-    monkeypatch.setattr(devices, "_product_seconds", lambda matrix: chosen[matrix.dtype])
+    monkeypatch.setattr(devices, "_product_seconds", lambda left, right: chosen[left.dtype])
     devices.speed_beside_float32.cache_clear()
     yield chosen
     devices.speed_beside_float32.cache_clear()
@@ -86,13 +86,32 @@ def test_the_peak_is_taken_of_the_first_product_that_is_not_short(
 ) -> None:
     sizes: list[int] = []
 
-    def product_seconds(matrix: torch.Tensor) -> float:
-        sizes.append(len(matrix))
-        return len(matrix) ** 3 / 2**30  # a second for the size 1024
+    def product_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+        sizes.append(len(left))
+        return len(left) ** 3 / 2**30  # a second for the size 1024
 
     monkeypatch.setattr(devices, "_product_seconds", product_seconds)
     assert devices.peak_flops(CPU, torch.float32) == 2 * 2**30
     assert sorted(set(sizes)) == [256, 512]  # 16 and 125 ms
+
+
+def test_the_peak_is_that_of_the_fastest_layout_at_its_best_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of float16 without units for it: one layout is fast, and small products are faster."""
+
+    def product_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+        is_of_outputs = left.is_contiguous() and not right.is_contiguous()
+        pace = 25e9 if is_of_outputs else 3e9
+        return 2 * len(left) ** 3 / (pace if len(left) == 256 else pace / 2)
+
+    monkeypatch.setattr(devices, "_product_seconds", product_seconds)
+    assert devices.peak_flops(CPU, torch.float16) == pytest.approx(25e9)
+
+
+def test_products_that_take_no_time_have_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_product_seconds", lambda left, right: 0.0)
+    assert devices.peak_flops(CPU, torch.float32)
 
 
 def test_what_makes_training_fast_rounds_nothing_but_the_smallest_numbers() -> None:

@@ -141,6 +141,7 @@ def check_data(
         _require_vocabulary(source, data.tokenizer, "training.init_from")
     if config.evaluation.reference is not None:  # checked now, and not at the end of the run
         _check_reference(config.evaluation.reference, config.model, data.tokenizer)
+    _check_prompts(config, data.tokenizer)
     embeddings, known = config.model.vocab_size, data.tokenizer.n_vocab
     if embeddings > math.ceil(known / PADDED_TO) * PADDED_TO and processes.is_rank_0:
         log(
@@ -267,6 +268,17 @@ def _check_reference(name: str, shape: GPT2Config, tokenizer: Tokenizer) -> None
             f"evaluation.reference must have at least {shape.n_positions} positions and "
             f"{tokenizer.n_vocab} tokens, {name} has {known.n_positions} and {known.vocab_size}"
         )
+
+
+def _check_prompts(config: RunConfig, tokenizer: Tokenizer) -> None:
+    """Make sure that the model has an embedding for every token of the prompts to be continued."""
+    for prompt in config.evaluation.sample_prompts:
+        ids = tokenizer.encode(prompt, allowed_special="all")
+        if max(ids) >= config.model.vocab_size:
+            raise ConfigError(
+                f"evaluation.sample_prompts must have ids below the {config.model.vocab_size} "
+                f"embeddings of the model, {prompt!r} has {max(ids)}"
+            )
 
 
 def _require_vocabulary(name: str | Path, tokenizer: Tokenizer, setting: str) -> GPT2Config:

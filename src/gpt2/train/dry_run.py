@@ -112,7 +112,7 @@ def _data_of_new(config: RunConfig, run: Path | None, processes: Processes) -> T
 
 def _is_prepared(directory: Path) -> bool:
     """Return whether a folder holds shards, sound or not, that nobody is still writing."""
-    if (directory / MANIFEST_FILE).exists():
+    if directory.is_file() or (directory / MANIFEST_FILE).exists():
         return True
     shards = (f"*/{MANIFEST_FILE}", "*.bin", "*.npy")
     return not (directory / UNFINISHED).exists() and any(

@@ -6,6 +6,7 @@ The signals are Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which a terminal sends whe
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ class InterruptedRunError(Gpt2Error):
 
     Args:
         message: What was saved, and how to go on.
-        reason: What `Interruption.reason` said.
+        reason: The value of `Interruption.reason`.
     """
 
     said_by_all = True  # processes
@@ -65,6 +66,7 @@ def noted_interruption(max_hours: float | None = None) -> Iterator[Interruption]
 
     A second SIGINT or SIGTERM ends the process at once. SIGHUP never does: a terminal may send it
     twice, and systemd sends it beside SIGTERM. Where it is ignored, as under nohup, it stays so.
+    Python lets the main thread alone handle signals: in another one, only the hours are noted.
     """
     interruption = Interruption(max_hours)
 
@@ -78,7 +80,9 @@ def noted_interruption(max_hours: float | None = None) -> Iterator[Interruption]
         _write_note()
 
     noted = [*ASKED]
-    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+    if threading.current_thread() is not threading.main_thread():
+        noted = []
+    elif HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
         noted.append(HANGUP)
     before = {number: signal.getsignal(number) for number in noted}
     for number in noted:

@@ -85,7 +85,8 @@ def _check_none_is_lost(run: Path, processes: Processes) -> None:
     if processes.broadcast(lost):
         raise CheckpointError(
             f"{run / METRICS_FILE} goes up to step {last}, but {folder} holds no checkpoint: put "
-            f"the checkpoints back, or remove {METRICS_FILE} to start again from step 1"
+            f"the checkpoints back, or, if they are lost or none could be saved, remove "
+            f"{METRICS_FILE} to start again from step 1"
         )
     if processes.is_rank_0:
         log(f"{run} had saved no checkpoint before it ended at step {last}: again from step 1")

@@ -107,11 +107,11 @@ def resume(
     config = config or RunConfig.from_toml(run / SETTINGS_FILE)
     with joined(config.training.device) as processes, _locked(run, processes):
         config = resolve(config, processes)
-        warn(config, processes)
         checkpoint, state, changes = last_saved(run, config, allow_changes, processes)
         if processes.broadcast(is_finished(run, config, state)):
             _finish_again(run, config, processes)
             return
+        warn(config, processes)
         data = open_shards(config.data.directory)
         if checkpoint:
             check_same_data(data, state, config, run)
@@ -224,7 +224,7 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
 
 
 def _finish_again(run: Path, config: RunConfig, processes: Processes) -> None:
-    """Tell of a run that is finished, and write its report if that is missing."""
+    """Log that a run is finished, and write its report if that is missing."""
     if processes.is_rank_0:
         log(f"{run} is finished: it has taken all its {config.training.steps} steps")
         if not (run / REPORT_FILE).exists():

@@ -1,6 +1,8 @@
 """`gpt2 train` as a process: its signals, its terminal, and its flags."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_of
+from gpt2.cli.main import main
+from gpt2.config import DataConfig, RunConfig, bundled_recipes
+from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import (
+    best_checkpoint,
+    list_checkpoints,
+    newest_checkpoint,
+    step_of,
+)
+from gpt2.train.build import sized_by_data
+from llm_tokenizer import Tokenizer
 
 SIZES = "--n-layer 1 --n-embd 16 --n-head 2 --n-positions 16 --vocab-size 300 --dtype float32"
 BATCH = "--micro-batch 2 --batch-tokens 32 --warmup-steps 1 --val-tokens 32"
@@ -197,3 +210,271 @@ def test_under_nohup_a_run_goes_on_after_a_hangup(flags: list[str], tmp_path: Pa
     process.communicate()
     assert process.returncode == 143
     assert list_checkpoints(tmp_path / "run")
+
+
+# Flags
+
+
+def run_settings(run: Path) -> RunConfig:
+    return RunConfig.from_toml(run / "config.toml")
+
+
+def without_size(flags: list[str]) -> list[str]:
+    at = flags.index("--vocab-size")
+    return flags[:at] + flags[at + 2 :]
+
+
+def test_the_vocabulary_of_the_data_sets_the_size_of_the_model(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *without_size(flags), "--steps", "1"]) == 0
+    assert "model.vocab_size is 300, the size of the vocabulary in " in capsys.readouterr().err
+    assert run_settings(tmp_path / "run").model.vocab_size == 300
+    assert main(["train", *without_size(flags), "--steps", "1", "--dry-run", "--out", "x"]) == 0
+    assert " 300 tokens, 16 positions" in capsys.readouterr().out
+
+
+def test_the_vocabulary_of_data_in_parts_sets_the_size_of_the_model(
+    flags: list[str], shards: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shards, tmp_path / "parts/1")
+    config = RunConfig(data=DataConfig(directory=tmp_path / "parts"))
+    assert sized_by_data(config).model.vocab_size == 300
+
+
+@pytest.mark.parametrize("flag", ["--model.vocab-size", "--vocab-size", "--model.vocab_size"])
+@pytest.mark.parametrize("equals", [True, False])
+def test_a_size_that_is_set_by_a_flag_wins_over_the_data(
+    flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    equals: bool,
+) -> None:
+    size = [f"{flag}=384"] if equals else [flag, "384"]
+    assert main(["train", *without_size(flags), *size, "--steps", "1"]) == 0
+    assert run_settings(tmp_path / "run").model.vocab_size == 384
+    assert "vocab_size" not in capsys.readouterr().err  # 384 is 300, padded
+
+
+def test_a_size_that_is_set_by_the_recipe_wins_and_is_noted_where_it_is_far_too_large(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[model]\nvocab_size = 385\n")
+    args = ["train", "--recipe", str(recipe), *without_size(flags), "--steps", "1"]
+    assert main(args) == 0
+    line = "the model has 385 embeddings (model.vocab_size), the vocabulary of the data 300 tokens"
+    assert line in capsys.readouterr().err
+    assert run_settings(tmp_path / "run").model.vocab_size == 385
+
+
+def test_weights_to_begin_with_keep_their_shape(
+    flags: list[str], model: GPT2, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path / "model")
+    begin = ["--init-from", str(tmp_path / "model"), "--steps", "1"]
+    assert main(["train", *without_size(flags), *begin]) == 0
+    assert run_settings(tmp_path / "run").model.vocab_size == model.config.vocab_size
+
+
+def test_without_data_the_size_is_the_default_and_a_dry_run_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = "--n-layer 1 --n-embd 16 --n-head 2 --n-positions 16 --micro-batch 1 --batch-tokens 16"
+    assert main(["train", *sizes.split(), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert " 50,257 tokens" in shown
+    assert "data         none: " in shown
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("recipe", bundled_recipes())
+def test_a_low_learning_rate_alone_is_enough_for_every_recipe_without_a_minimum(
+    recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[RunConfig] = []
+    monkeypatch.setattr("gpt2.train.run.start", lambda config, run: started.append(config))
+    assert main(["train", "--recipe", recipe, "--learning-rate", "5e-3"]) == 0
+    assert started[0].optimizer.learning_rate == 5e-3
+    assert started[0].optimizer.lowest_learning_rate < 5e-3
+
+
+def test_a_low_learning_rate_alone_is_enough(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["train", *flags, "--learning-rate", "5e-5", "--steps", "3", "--warmup-steps", "9"]
+    assert main(args) == 0
+    assert run_settings(tmp_path / "run").optimizer.lowest_learning_rate == pytest.approx(5e-6)
+    shown = capsys.readouterr().err
+    assert "optimizer.warmup_steps, 9, and the run has 3 steps: it never reaches its peak" in shown
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        ["--recipe", "demo", "--recipe", "fine-tune"],
+        ["--recipe=demo", "--recipe", "demo"],
+        ["--resume", "a", "--resume=b"],
+        ["--resume", "a", "--resume"],
+        ["--model.preset", "gpt2", "--model.preset", "gpt2-xl"],
+        ["--preset", "gpt2", "--model.preset=gpt2"],
+    ],
+    ids=str,
+)
+def test_a_flag_that_is_given_twice_is_wrong_usage(
+    twice: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *twice]) == 2
+    assert "must be given once" in capsys.readouterr().err
+
+
+# What the run refuses, its dry run refuses
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (["--model.vocab-size=299"], "holds the id 299, the model has 299 embeddings"),
+        (["--n-positions=4096", "--batch-tokens=8192"], "one row needs 4097 tokens, the training"),
+        (["--reference=missing-model"], "missing-model"),
+        (["--init-from=missing-model"], "missing-model"),
+        (["--attention=manual", "--attention-blocks=7"], "blocks must be 0 to 0, got [7]"),
+        (["--batch-tokens=48"], "multiple of micro_batch * n_positions"),
+        (["--device=tpu"], "device must be auto or one of those here"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_what_training_refuses_its_dry_run_refuses_alike(
+    flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: list[str],
+    expected: str,
+    dry: list[str],
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    given = {name.partition("=")[0].rpartition(".")[2].removeprefix("--") for name in change}
+    kept = iter(flags)
+    args = [
+        part
+        for flag in kept
+        for part in [(flag, next(kept))]
+        if flag.removeprefix("--") not in given
+    ]
+    assert main(["train", *(p for pair in args for p in pair), "--steps=1", *change, *dry]) in (
+        1,
+        2,
+    )
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_data_without_one_of_the_splits_are_refused(
+    flags: list[str],
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    dry: list[str],
+) -> None:
+    data = tmp_path / "data"
+    tokenizer.save(data)
+    np.arange(200, dtype="<u2").tofile(data / f"{'val' if split == 'train' else 'train'}.bin")
+    flags[flags.index("--data.directory") + 1] = str(data)
+    assert main(["train", *flags, *dry]) == 1
+    wanted = {"train": "training", "val": "held-out"}[split]
+    assert f"one row needs 17 tokens, the {wanted} text has 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_tracker_that_is_not_installed_is_refused(
+    flags: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dry: list[str],
+) -> None:
+    monkeypatch.setattr("gpt2.train.tracking.find_spec", lambda name: None)
+    assert main(["train", *flags, "--track", "wandb", *dry]) == 1
+    assert "training.track wandb needs wandb, which is not installed" in capsys.readouterr().err
+
+
+def test_damaged_data_are_refused_by_the_dry_run(
+    flags: list[str], shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(shards, tmp_path / "data"))
+    (data / "train_000000.bin").unlink()
+    flags[flags.index("--data.directory") + 1] = str(data)
+    assert main(["train", *flags, "--dry-run"]) == 1
+    assert "train_000000.bin" in capsys.readouterr().err
+
+
+def test_a_dry_run_refuses_a_directory_that_holds_a_run_and_one_to_resume_that_holds_none(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "--resume", str(run), "--dry-run"]) == 1
+    assert "holds no run to resume" in capsys.readouterr().err
+    assert main(["train", *flags, "--steps", "3", "--max-hours", "1e-9"]) == 0
+    assert main(["train", *flags, "--dry-run"]) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    resumed = ["train", "--resume", str(run), "--dry-run"]
+    assert main(resumed) == 0
+    assert main([*resumed, "--weight-decay", "0.5"]) == 1
+    assert "accept that with --allow-changes optimizer.weight_decay" in capsys.readouterr().err
+
+
+# A finished run
+
+
+def test_a_finished_run_is_resumed_without_a_change_from_anywhere(
+    flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert main(["train", *flags, "--steps", "2"]) == 0
+    run = tmp_path / "run"
+    (run / "report.md").write_text("with a table of one's own")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    moved = ["--data.directory", "gone"]
+    assert main(["train", "--resume", "run", "--evaluation.every", "1", *moved]) == 0
+    assert "run is finished: it has taken all its 2 steps" in capsys.readouterr().err
+    assert main(["train", "--resume", "run", "--dry-run", *moved]) == 0
+    assert (run / "report.md").read_text() == "with a table of one's own"
+
+
+# The best checkpoint by its name
+
+
+def test_the_best_checkpoint_opens_by_its_name(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *flags, "--steps", "3", "--evaluation.every", "1"]) == 0
+    best = f"{tmp_path / 'run'}/best"
+    assert main(["generate", "of", "--model", best, "--max-new-tokens", "2"]) == 0
+    other = ["--out", str(tmp_path / "other"), "--init-from", best, "--reference", best]
+    assert main(["train", *flags[:2], *flags[4:], *other, "--steps", "1"]) == 0
+    saved = run_settings(tmp_path / "other")
+    assert saved.training.init_from == str(best_checkpoint(tmp_path / "run"))
+    assert f"| {best} |" in (tmp_path / "other/report.md").read_text(encoding="utf-8")
+
+
+def test_a_best_checkpoint_that_was_not_kept_is_named_in_a_line(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *flags, "--steps", "3"]) == 0
+    path = newest_checkpoint(tmp_path / "run") / "training_state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"best_step": 1}))
+    capsys.readouterr()
+    assert main(["generate", "of", "--model", f"{tmp_path / 'run'}/best"]) == 1
+    shown = capsys.readouterr().err
+    assert "of which it keeps no checkpoint (checkpoint.keep_best)" in shown
+    assert shown.count("\n") == 1

@@ -184,6 +184,46 @@ def test_a_setting_out_of_range_is_told(settings: dict[str, float], told: str) -
         GenerationConfig(**settings)
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        (OptimizerConfig, "learning_rate"),
+        (OptimizerConfig, "embedding_learning_rate"),
+        (OptimizerConfig, "min_learning_rate"),
+        (OptimizerConfig, "weight_decay"),
+        (OptimizerConfig, "epsilon"),
+        (OptimizerConfig, "beta1"),
+        (TrainingConfig, "max_hours"),
+        (TrainingConfig, "short_context_share"),
+        (GPT2Config, "initializer_range"),
+        (GPT2Config, "layer_norm_epsilon"),
+        (GPT2Config, "attn_pdrop"),
+        (GenerationConfig, "temperature"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(section: type, name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be"):
+        section(**{name: value})
+
+
+def test_only_a_clip_of_the_gradients_may_be_infinite() -> None:
+    assert OptimizerConfig(gradient_clip=float("inf")).gradient_clip == float("inf")
+    for clip in (float("nan"), float("-inf"), 0.0):
+        with pytest.raises(ConfigError, match="gradient_clip must be above 0"):
+            OptimizerConfig(gradient_clip=clip)
+
+
+def test_a_path_may_be_given_as_a_string() -> None:
+    assert DataConfig(directory="data/x") == DataConfig(directory=Path("data/x"))  # type: ignore[arg-type]
+
+
+def test_the_lowest_learning_rate_is_a_tenth_of_the_highest_unless_it_is_set() -> None:
+    assert OptimizerConfig(learning_rate=5e-5).lowest_learning_rate == pytest.approx(5e-6)
+    set_to_zero = OptimizerConfig(learning_rate=5e-5, min_learning_rate=0.0)
+    assert set_to_zero.lowest_learning_rate == 0
+
+
 def test_every_recipe_of_the_repository_is_valid() -> None:
     assert bundled_recipes()
     for recipe in bundled_recipes():

@@ -38,6 +38,33 @@ def test_a_checkpoint_is_written_while_the_caller_goes_on_and_never_two_at_once(
     assert most == [1, 1]
 
 
+def test_a_kill_at_any_time_after_the_call_leaves_a_trace_of_the_checkpoint(
+    model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, go_on = write_checkpoint, threading.Event()
+
+    def late_write(run: Path, taken: Snapshot) -> None:
+        assert go_on.wait(60)
+        write(run, taken)
+
+    monkeypatch.setattr("gpt2.train.checkpoint_writer.write_checkpoint", late_write)
+    with checkpoint_writer(tmp_path, CheckpointConfig()) as saver:
+        saver.save(snapshot(model, 1))
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [
+            "step_00000001.partial"
+        ]
+        go_on.set()
+
+
+def test_no_thread_is_left_that_could_abort_the_process_when_it_ends(
+    model: GPT2, tmp_path: Path
+) -> None:
+    threads = threading.active_count()
+    with checkpoint_writer(tmp_path, CheckpointConfig()) as saver:
+        saver.save(snapshot(model, 1))
+    assert threading.active_count() == threads
+
+
 def test_a_failure_is_told_and_does_not_end_the_run_but_the_last_one_does(
     model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

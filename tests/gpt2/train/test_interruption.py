@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,6 +68,15 @@ def test_a_signal_is_noted_whatever_has_become_of_stderr(
         with noted_interruption() as interruption:
             os.kill(os.getpid(), signal.SIGTERM)
             assert interruption.reason == signal.SIGTERM
+
+
+def test_beside_the_main_thread_no_signal_is_handled_and_nothing_fails() -> None:
+    def note() -> int:
+        with noted_interruption(max_hours=1e-9) as interruption:
+            return interruption.reason
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(note).result() == TIME_IS_UP
 
 
 @pytest.mark.kills

@@ -163,6 +163,49 @@ def test_a_run_resumes_from_any_folder(
     resume(Path("run"))
 
 
+def test_a_reference_and_the_weights_to_begin_with_are_found_from_any_folder(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(config, tmp_path / "first")
+    monkeypatch.chdir(tmp_path)
+    other = changed(config, "evaluation", reference="first/best")
+    other = changed(other, "training", init_from="first", max_hours=1e-9)
+    with pytest.raises(InterruptedRunError):
+        start(other, "second")
+    saved = RunConfig.from_toml(tmp_path / "second/config.toml")
+    assert saved.evaluation.reference == str(tmp_path / "first/best")
+    assert saved.training.init_from == str(tmp_path / "first/checkpoints/step_00000006")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume("../second", changed(saved, "training", max_hours=None))
+    report = (tmp_path / "second/report.md").read_text(encoding="utf-8")
+    assert f"| {tmp_path / 'first/best'} |" in report
+
+
+def test_paths_may_be_strings(config: RunConfig, tmp_path: Path) -> None:
+    data = DataConfig(directory=str(config.data.directory), seed=3)  # type: ignore[arg-type]
+    run = str(tmp_path / "run")
+    with pytest.raises(InterruptedRunError):
+        start(changed(replace(config, data=data), "training", max_hours=1e-9), run)
+    resume(run, config)
+    assert len(losses(tmp_path / "run")) == 6
+
+
+def test_a_run_of_one_step_whose_hours_are_over_at_once_is_finished(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    start(changed(config, "training", steps=1, max_hours=1e-300), tmp_path)
+    assert (tmp_path / "report.md").exists()
+
+
+def test_steps_that_take_no_time_are_taken(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.perf_counter", lambda: 1.0)
+    start(config, tmp_path)
+    assert len(losses(tmp_path)) == 6
+
+
 def test_a_run_is_not_started_over_another(config: RunConfig, tmp_path: Path) -> None:
     start(config, tmp_path)
     before = (tmp_path / "metrics.jsonl").read_bytes()
@@ -686,6 +729,20 @@ def test_samples_and_evaluations_of_ones_own_come_with_the_held_out_loss(
     assert [sample["prompt"] for sample in row["samples"]] == ["Permission is"]
     assert row["samples"][0]["text"]
     assert "'Permission is'" in capsys.readouterr().err
+
+
+def test_a_prompt_with_a_token_beyond_the_embeddings_is_refused_at_once(
+    config: RunConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    tokenizer.save(data)
+    for split in ("train", "val"):
+        np.arange(200, dtype="<u2").tofile(data / f"{split}.bin")
+    config = changed(config, "evaluation", sample_prompts=("a<|endoftext|>",))
+    config = replace(config, data=DataConfig(directory=data))
+    small = changed(config, "model", vocab_size=299)
+    with pytest.raises(ConfigError, match="ids below the 299 embeddings of the model, .* has 299"):
+        start(small, tmp_path / "run")
 
 
 def test_samples_do_not_disturb_the_run(config: RunConfig, tmp_path: Path) -> None:
