@@ -29,7 +29,7 @@ class Perplexity(ModelFlags):
     """Print how well a model predicts a text, in the units that papers use."""
 
     data: Path
-    """A UTF-8 text file; - for stdin; or a folder that gpt2 prepare wrote, for its held-out text."""
+    """A UTF-8 text file; - for stdin; or a folder of gpt2 prepare, for its held-out text."""
     json: bool = False
     """Print one JSON object, null where a figure is beyond the range of a float."""
 
