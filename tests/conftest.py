@@ -39,6 +39,13 @@ SMALL = GPT2Config(
 )
 
 
+@pytest.fixture(autouse=True)
+def no_wish_of_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on what the terminal that starts the suite asks for."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """A vocabulary of 300 tokens, <|endoftext|> being 299."""

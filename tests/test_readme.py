@@ -58,7 +58,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def in_workplace(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the workplace the current folder, and its recipes the bundled ones."""
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr("gpt2.config.RECIPES", workplace / "recipes")
+    monkeypatch.setattr("gpt2.config.run.RECIPES", workplace / "recipes")
     return workplace
 
 

@@ -97,6 +97,23 @@ def device_of_process(device: torch.device, local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def number_from_environment(name: str, least: int, default: int | None = None) -> int:
+    """Return the whole number of a variable by which launchers such as torchrun describe a process.
+
+    Raises:
+        ConfigError: It is no number, below `least`, or missing without a default.
+    """
+    text = os.environ.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not text.strip().isdecimal() or int(text) < least:
+        raise ConfigError(
+            f"the environment variable {name} must be a whole number, {least} or more, got "
+            f"{text!r}; start the processes with torchrun, or unset it to train in one process"
+        )
+    return int(text)
+
+
 def loss_scaler(device: torch.device, dtype: torch.dtype) -> torch.amp.GradScaler:
     """Return what keeps small gradients of float16 above zero; idle in other arithmetics."""
     return torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
@@ -240,7 +257,7 @@ def memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "cpu" and hasattr(os, "sysconf"):
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        processes = number_from_environment("LOCAL_WORLD_SIZE", 1, default=1)
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // processes
     return None
 

@@ -2,7 +2,7 @@
 
 
 class Gpt2Error(Exception):
-    """A caller's mistake or a failure of the world, told in one line: wanted, got, what to do."""
+    """A caller's mistake or a failure of the machine, in one line: wanted, got, what to do."""
 
 
 class ConfigError(Gpt2Error, ValueError):

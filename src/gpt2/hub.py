@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what its client's failures mean, told in words.
+"""The Hugging Face hub: what its client's failures mean, in words.
 
 Cache, token, proxies and offline mode are huggingface_hub's: HF_HOME, HF_ENDPOINT, HF_TOKEN,
 HF_HUB_OFFLINE and its other environment variables.
@@ -37,12 +37,12 @@ _MEANINGS: list[tuple[type[Exception], str]] = [  # the first that fits
 
 
 def meaning_of(error: Exception, *, revision: str | None, wanted: str) -> str:
-    """Return what a failure says of a repository, to be read after its name.
+    """Return what a failure means, as the end of a sentence that begins with the repository's name.
 
     Args:
         error: One of `HubFailure`.
         revision: The branch, tag or commit that was asked for.
         wanted: What was asked for in the repository.
     """
-    told = next(words for kind, words in _MEANINGS if isinstance(error, kind))
-    return told.format(revision=revision, wanted=wanted, kind=type(error).__name__)
+    meaning = next(words for kind, words in _MEANINGS if isinstance(error, kind))
+    return meaning.format(revision=revision, wanted=wanted, kind=type(error).__name__)

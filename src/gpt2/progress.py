@@ -6,10 +6,10 @@ A stderr that is closed, full, or read by nobody any more never ends the work.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -41,10 +41,18 @@ def display(
         done: What an earlier start has done.
         seconds: What that took.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not Stderr().isatty():
         yield _Lines(total, label, done, seconds)
         return
-    bar = Progress(
+    with _rich_bar() as bar:
+        yield _Bar(bar, total, label, done)
+
+
+def _rich_bar() -> "Progress":
+    from rich.console import Console  # only a terminal needs it, and --help is in a hurry
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
         TextColumn("{task.fields[label]}", markup=False),
         BarColumn(bar_width=None),  # what the text leaves of the line
         TextColumn("{task.description}", markup=False),
@@ -53,13 +61,11 @@ def display(
         console=Console(file=cast(TextIO, Stderr()), force_terminal=True),
         expand=True,
     )
-    with bar:
-        yield _Bar(bar, total, label, done)
 
 
 class _Bar:
     def __init__(
-        self, bar: Progress, total: float, label: Callable[[float], str], done: float
+        self, bar: "Progress", total: float, label: Callable[[float], str], done: float
     ) -> None:
         self._bar = bar
         self._label = label
@@ -81,20 +87,21 @@ class _Lines:
     ) -> None:
         self._total = total
         self._label = label
-        self._before = done, seconds  # what the pace is counted from
-        self._shown_at: float | None = None  # seconds
+        self._before = done, seconds  # where the pace is counted from
+        self._shown: tuple[float, float] | None = None  # the line before: done, seconds
 
     def update(self, done: float, text: str, seconds: float) -> None:
-        is_first = self._shown_at is None
-        due = seconds - (self._shown_at or 0.0) >= SECONDS_BETWEEN_LINES
-        if is_first or due or done >= self._total:
-            before, seconds_before = self._before
-            pace = (seconds - seconds_before) / max(done - before, 1e-9)
-            left = (self._total - done) * pace
+        before, seconds_before = self._before
+        if done <= before:
+            return  # no pace is known yet
+        last_done, last_seconds = self._shown or (before, -SECONDS_BETWEEN_LINES)
+        due = seconds - last_seconds >= SECONDS_BETWEEN_LINES
+        if self._shown is None or due or last_done < self._total <= done:
+            left = (self._total - done) * (seconds - seconds_before) / (done - before)
             log(f"{self._label(done)}  {text}  {left:,.0f} s left")
-            self._shown_at = seconds
-        if is_first:  # it may have compiled something, and so does not count for the pace
-            self._before = done, seconds
+            if self._shown is None:  # it may have compiled something, which the pace leaves out
+                self._before = done, seconds
+            self._shown = done, seconds
 
     def log(self, line: str) -> None:
         log(line)
@@ -121,4 +128,6 @@ class Stderr:
         """Do nothing: each write flushes."""
 
     def isatty(self) -> bool:
-        return self._stream is not None and self._stream.isatty()
+        with suppress(ValueError):  # closed
+            return self._stream is not None and self._stream.isatty()
+        return False

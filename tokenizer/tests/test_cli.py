@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_tokenizer import text_files
+from llm_tokenizer import Tokenizer, text_files
 from llm_tokenizer.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -160,3 +160,186 @@ def test_a_failure_is_one_line(
     assert error.startswith("error: ")
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_gpt2_is_the_bundled_vocabulary_and_a_dash_is_stdin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tokenizer.train(["abab"] * 2, 300).save(tmp_path / "gpt2")
+    (tmp_path / "-").write_bytes(b"abab")
+    monkeypatch.chdir(tmp_path)
+    outputs = []
+    for args in (["-"], ["-", "--tokenizer", "gpt2"], ["./-", "--tokenizer", "./gpt2"]):
+        read_from(monkeypatch, b"Hello, world")
+        assert main(["encode", *args]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs == ["15496 11 995\n", "15496 11 995\n", "257\n"]
+
+
+@pytest.mark.parametrize("part_bytes", [3, 2**22])
+def test_special_tokens_of_a_text_become_their_ids_where_allowed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, part_bytes: int
+) -> None:
+    monkeypatch.setattr(text_files, "PART_BYTES", part_bytes)
+    outputs = []
+    for args in (["encode"], ["count"], ["show", "--format", "text"]):
+        read_from(monkeypatch, b"Hello<|endoftext|> world")
+        assert main([*args, "--allow-special"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs == [
+        "15496 50256 995\n",
+        "3\n",
+        "15496\tHello\n50256\t<|endoftext|>\n995\t world\n",
+    ]
+    read_from(monkeypatch, b"<|endoftext|>")
+    assert main(["encode"]) == 0
+    assert "50256" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        b"[15496, 11, 995]",
+        b"[15496,11,995]\n",
+        b"15496, 11, 995",
+        b"[\n  15496,\n  11,\n  995\n]\n",
+        b"[15496]\n[11, 995]\n",
+        b"[15496 11 995]",
+        b"\xef\xbb\xbf15496 11 995",
+        b"[] 15496 11 995",
+    ],
+)
+@pytest.mark.parametrize("part_bytes", [1, 2, 2**22])
+def test_decode_takes_lists_as_json_and_python_write_them(
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    ids: bytes,
+    part_bytes: int,
+) -> None:
+    monkeypatch.setattr(text_files, "PART_BYTES", part_bytes)
+    read_from(monkeypatch, ids)
+    assert main(["decode", "-"]) == 0
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == b"Hello, world"
+
+
+@pytest.mark.parametrize("wrong", [b"[1.5]", b'["a"]', b"[-1]", b"{1}", b"x" * 10**6, b"9" * 10**6])
+def test_what_is_no_id_is_named_in_a_short_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: bytes
+) -> None:
+    read_from(monkeypatch, wrong)
+    assert main(["decode"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: wanted token ids, whole numbers, got '")
+    assert len(error) < 300
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["count", "--tokenizer", "gpt2", "--tokenizer", "gpt2"],
+        ["count", "--tokenizer=a", "--tok", "b"],
+        ["encode", "--allow-special", "--allow-special"],
+        ["show", "--format", "text", "x", "--format=html"],
+        ["train", "x", "--vocab-size", "300", "--out", "a", "--out", "b"],
+        ["train", "x", "--out", "a", "--vocab-size", "300", "--vocab-size", "300"],
+        ["train", "x", "--out", "a", "--vocab-size", "300", "--force", "--force"],
+    ],
+)
+def test_a_flag_given_twice_is_wrong_usage(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(args)
+    assert exit_.value.code == 2
+    assert re.search(r"error: argument --[a-z-]+: given twice", capsys.readouterr().err)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_tokenizer", "count", "-"],
+        input=b"Hello, world",
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"3\n"
+    version_ = [sys.executable, "-m", "llm_tokenizer", "--version"]
+    assert subprocess.run(version_, capture_output=True, check=True).stdout.startswith(b"llm-tok")
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["llm-tokenizer", "count", "README.md"]
+from llm_tokenizer.cli import main  # as the installed script does
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["argparse", "llm_tokenizer.verbs", "llm_tokenizer.tokenizer", "llm_tokenizer.unicode_classes"],
+)
+def test_ctrl_c_while_the_modules_load_ends_without_a_traceback(module: str) -> None:
+    code = INTERRUPTED.format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
+def run_in_shell(args: str, unbuffered: str) -> "subprocess.CompletedProcess[str]":
+    command = f"{shlex.quote(sys.executable)} -m llm_tokenizer {args}"
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+
+
+def test_ctrl_c_is_caught_from_the_first_import_on() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import llm_tokenizer.cli;"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "['llm_tokenizer', 'llm_tokenizer.cli']\n"
+
+
+@pytest.mark.parametrize(
+    "args", ["count README.md", "encode README.md", "show README.md", "--version", "--help"]
+)
+@pytest.mark.parametrize("end", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_stdout_that_takes_nothing_is_an_error_of_one_line(
+    args: str, end: str, unbuffered: str
+) -> None:
+    if end == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = run_in_shell(f"{args} {end}", unbuffered)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: cannot write to stdout: .*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "out"),
+    [
+        ("count README.md", 0, r"\d+\n"),
+        ("count missing.txt", 1, ""),
+        ("count --unknown", 2, ""),
+        ("", 2, ""),
+        ("--version", 0, r"llm-tokenizer .*\n"),
+    ],
+)
+@pytest.mark.parametrize("end", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_stderr_that_takes_nothing_changes_neither_the_exit_code_nor_stdout(
+    args: str, code: int, out: str, end: str, unbuffered: str
+) -> None:
+    if end == "2>/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = run_in_shell(f"{args} {end}", unbuffered)
+    assert done.returncode == code
+    assert re.fullmatch(out, done.stdout)
+    assert done.stderr == ""

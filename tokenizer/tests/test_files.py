@@ -235,3 +235,54 @@ def test_a_damaged_file_is_named_with_what_is_wrong(
         (directory / file).write_text(content, encoding="utf-8")
     with pytest.raises(TokenizerError, match=told):
         Tokenizer.load(directory)
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.tiktoken", "c.JSON", "tokenizer.json"])
+def test_a_folder_is_a_folder_whatever_its_name(
+    released: Tokenizer, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    released.save(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["merges.txt", "vocab.json"]
+    assert Tokenizer.load(folder).fingerprint == released.fingerprint
+    link = tmp_path / f"link-{name}"
+    link.symlink_to(folder)
+    assert Tokenizer.load(link).fingerprint == released.fingerprint
+
+
+def test_a_folder_named_as_a_file_may_hold_a_tokenizer_json_alone(
+    released: Tokenizer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "x.tiktoken"
+    folder.mkdir()
+    released.save(folder / "tokenizer.json")
+    assert Tokenizer.load(folder).fingerprint == released.fingerprint
+
+
+@pytest.mark.parametrize("name", ["X.JSON", "x.TikToken"])
+def test_the_kind_of_a_file_is_told_by_its_name_in_any_case(
+    released: Tokenizer, tmp_path: Path, name: str
+) -> None:
+    released.save(tmp_path / name)
+    assert (tmp_path / name).is_file()
+    assert Tokenizer.load(tmp_path / name).fingerprint == released.fingerprint
+
+
+def test_a_file_of_another_name_is_refused_with_the_names_that_are_read(tmp_path: Path) -> None:
+    (tmp_path / "vocab.bpe").write_text("x")
+    with pytest.raises(TokenizerError, match="vocab.bpe must be a folder, or end in .json or .tik"):
+        Tokenizer.load(tmp_path / "vocab.bpe")
+
+
+@pytest.mark.parametrize("name", ["x.tiktoken", "x.json", "folder"])
+def test_a_failure_does_not_repeat_megabytes_of_the_file(tmp_path: Path, name: str) -> None:
+    Tokenizer.train(["abab"] * 2, 300).save(tmp_path / "folder")
+    if name == "x.json":
+        content = {"model": {"type": "x" * 10**6}, "pre_tokenizer": {"type": "ByteLevel"}}
+        (tmp_path / name).write_text(json.dumps(content))
+    else:
+        (tmp_path / name.replace("folder", "folder/merges.txt")).write_text("x" * 10**6)
+    with pytest.raises(TokenizerError) as raised:
+        Tokenizer.load(tmp_path / name)
+    assert len(str(raised.value)) < 1000

@@ -1,7 +1,9 @@
+import inspect
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 
 from llm_tokenizer import Tokenizer, TokenizerError, UnknownTokenError
+from llm_tokenizer.vocabulary import BYTE_ORDER, Vocabulary
+
+from .conftest import on_compiled_path, on_reference_path
 
 EOT = "<|endoftext|>"
 TEXTS = [
@@ -219,3 +224,111 @@ def test_the_package_imports_neither_torch_nor_a_peer() -> None:
     modules = set(json.loads(loaded))
     assert not modules & {"torch", "gpt2", "tiktoken", "tokenizers", "regex", "transformers"}
     assert not modules & {"numba", "numpy", "pyarrow", "rich"}
+
+
+@pytest.mark.parametrize("wrong", [EOT, "", "none", "All", EOT.encode()])
+def test_a_plain_string_of_special_tokens_is_refused_with_the_form_that_is_wanted(
+    gpt2: Tokenizer, wrong: str
+) -> None:
+    for name in ("allowed_special", "disallowed_special"):
+        for encode, text in (
+            (gpt2.encode, "a"),
+            (gpt2.encode_to_numpy, "a"),
+            (gpt2.encode_batch, ["a"]),
+        ):
+            with pytest.raises(TokenizerError, match=f'{name} must be "all" or several texts'):
+                encode(text, **{name: wrong})  # type: ignore[operator]
+
+
+def test_numpy_ids_are_those_of_encode_special_tokens_included(
+    gpt2: Tokenizer, tiktoken_gpt2: tiktoken.Encoding
+) -> None:
+    text = f"naïve{EOT}text"
+    array = gpt2.encode_to_numpy(text, allowed_special={EOT})
+    assert array.dtype == np.uint16
+    assert array.tolist() == tiktoken_gpt2.encode_to_numpy(text, allowed_special={EOT}).tolist()
+    ordinary = gpt2.encode_to_numpy(text, disallowed_special=())
+    assert ordinary.dtype == np.uint16
+    assert ordinary.tolist() == gpt2.encode_ordinary(text)
+    with pytest.raises(TokenizerError, match="special token"):
+        gpt2.encode_to_numpy(text)
+
+
+def test_the_rest_of_tiktokens_names_mean_what_they_mean_there(
+    gpt2: Tokenizer, tokenizer: Tokenizer, tiktoken_gpt2: tiktoken.Encoding
+) -> None:
+    ids = gpt2.encode("naïve 日本")
+    assert gpt2.decode_tokens_bytes(ids) == tiktoken_gpt2.decode_tokens_bytes(ids)
+    assert gpt2.decode_bytes_batch([ids, []]) == tiktoken_gpt2.decode_bytes_batch([ids, []])
+    for i in (0, 50255, 50256, 50257):
+        assert gpt2.is_special_token(i) == tiktoken_gpt2.is_special_token(i)
+    assert (gpt2.name, tokenizer.name) == ("gpt2", "custom")
+
+
+def test_the_parameters_have_tiktokens_names(tiktoken_gpt2: tiktoken.Encoding) -> None:
+    names = [
+        name
+        for name in vars(Tokenizer)
+        if not name.startswith("_") and callable(getattr(tiktoken_gpt2, name, None))
+    ]
+    assert len(names) >= 15
+    for name in names:
+        ours = inspect.signature(getattr(Tokenizer, name)).parameters
+        theirs = inspect.signature(getattr(tiktoken.Encoding, name)).parameters
+        assert list(ours) == list(theirs), name
+
+
+def with_gaps(ids: Iterable[int], end_of_text: int) -> Tokenizer:
+    """Return a tokenizer whose 256 bytes have these ids."""
+    token_ids = dict(zip((bytes([byte]) for byte in BYTE_ORDER), ids, strict=True))
+    return Tokenizer(Vocabulary(token_ids, [], {EOT: end_of_text}))
+
+
+@pytest.mark.parametrize("on_path", [on_reference_path, on_compiled_path])
+def test_ids_without_a_token_are_counted_listed_and_refused(
+    on_path: Callable[[Tokenizer], Tokenizer], tmp_path: Path
+) -> None:
+    ids = [i for i in range(259) if i not in (0, 7, 100)]
+    with_gaps(ids, 300).save(tmp_path)
+    tokenizer = on_path(Tokenizer.load(tmp_path))
+    assert (tokenizer.n_vocab, tokenizer.max_token_value) == (301, 300)
+    assert tokenizer.unused_ids == (0, 7, 100, *range(259, 300))
+    for i in range(301):
+        if i not in tokenizer.unused_ids:
+            assert tokenizer.decode_bytes([i]) == tokenizer.decode_single_token_bytes(i)
+            continue
+        for decode in (tokenizer.decode, tokenizer.decode_bytes, tokenizer.decode_tokens_bytes):
+            with pytest.raises(UnknownTokenError, match=f"token id {i} .* unused_ids lists"):
+                decode([i])
+        with pytest.raises(UnknownTokenError):
+            tokenizer.decode_single_token_bytes(i)
+    with pytest.raises(UnknownTokenError, match="token id 301 is not in this vocabulary of 301$"):
+        tokenizer.decode([301])
+
+
+def test_a_vocabulary_without_gaps_has_no_unused_ids(gpt2: Tokenizer, tokenizer: Tokenizer) -> None:
+    assert gpt2.unused_ids == tokenizer.unused_ids == ()
+
+
+def test_a_failure_does_not_repeat_megabytes_of_the_text(gpt2: Tokenizer) -> None:
+    long = "x" * 10**6
+    for fail in (
+        lambda: gpt2.encode_single_token(long),
+        lambda: gpt2.encode("x", allowed_special=long),
+    ):
+        with pytest.raises(TokenizerError) as raised:
+            fail()
+        assert len(str(raised.value)) < 1000
+
+
+def test_a_single_text_is_not_a_batch_of_characters(gpt2: Tokenizer) -> None:
+    for encode in (gpt2.encode_batch, gpt2.encode_ordinary_batch):
+        with pytest.raises(TokenizerError, match="put a single one in a list"):
+            encode("abc")
+
+
+@pytest.mark.parametrize("wrong", [None, 50256, True])
+def test_what_is_no_collection_of_special_tokens_is_refused(gpt2: Tokenizer, wrong: object) -> None:
+    for name in ("allowed_special", "disallowed_special"):
+        with pytest.raises(TokenizerError, match=f"{name} must be .* got {wrong}"):
+            gpt2.encode("a", **{name: wrong})  # type: ignore[arg-type]

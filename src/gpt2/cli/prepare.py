@@ -1,26 +1,42 @@
 """`gpt2 prepare`: text to token shards."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gpt2.cli.parsing import UsageError, parse
 from gpt2.config import PrepareConfig
 from gpt2.errors import DataError
+from gpt2.progress import display, log
 
 if TYPE_CHECKING:
     from gpt2.data.manifest import Manifest
     from gpt2.prepare.pipeline import Progress, Show
+    from gpt2.prepare.sources import Source
 
-SECONDS_BETWEEN_LINES = 10.0
 ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
+
+
+def _at_least_1(args: list[str]) -> int:
+    [text] = args
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise ValueError(f"workers must be a whole number, at least 1, got {text!r}")
+    return int(text)
+
+
+AT_LEAST_1 = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="INT",
+    instance_from_str=_at_least_1,
+    is_instance=lambda value: value is None or isinstance(value, int),
+    str_from_instance=lambda value: [str(value)],
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +58,7 @@ class Prepare(PrepareConfig):
     """Branch, tag or commit on the hub; main if not set."""
     tokenizer: str = "gpt2"
     """gpt2, or a folder with vocab.json and merges.txt."""
-    workers: int | None = None
+    workers: Annotated[int | None, AT_LEAST_1] = None
     """Threads that read and tokenize; one a processor if not set. They do not change the shards."""
     force: bool = False
     """Start over: remove what was prepared in the folder before."""
@@ -54,7 +70,7 @@ class Prepare(PrepareConfig):
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         from gpt2.prepare import sources
-        from gpt2.prepare.output_folder import previous_source
+        from gpt2.prepare.output_folder import check_usable, previous_source
         from gpt2.prepare.pipeline import prepare
         from llm_tokenizer import Tokenizer
 
@@ -62,11 +78,10 @@ class Prepare(PrepareConfig):
             raise UsageError(
                 "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR"
             )
-        for folder in map(Path, self.source):
-            if folder.is_dir() and self.out.resolve().is_relative_to(folder.resolve()):
-                raise UsageError(f"--out must lie outside the source {folder}, got {self.out}")
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers must be at least 1, got {self.workers}")
+        check_usable(self.out)
+        self._check_outside_source(self.out)
+        if len(self.source) == 1 and self.source[0] in sources.BUNDLED:
+            _mention_shadowed(self.source[0])
         disable_progress_bars()  # of downloads: they would cross ours
         with ThreadPoolExecutor(1) as thread:  # checksums of files, while the vocabulary is read
             finding = thread.submit(
@@ -79,6 +94,7 @@ class Prepare(PrepareConfig):
             gpt2 = self.tokenizer == "gpt2"
             tokenizer = Tokenizer.gpt2() if gpt2 else Tokenizer.load(self.tokenizer)
             source = finding.result()
+        _print_left_out(source)
         with _display() as show:
             manifest = prepare(
                 source,
@@ -92,12 +108,13 @@ class Prepare(PrepareConfig):
         _print_summary(manifest)
         print(self.out)
 
-    def _config(self) -> PrepareConfig:
-        from gpt2.prepare.sources import TINYSHAKESPEARE
+    def _check_outside_source(self, out: Path) -> None:
+        for folder in map(Path, self.source):
+            if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+                raise UsageError(f"--out must lie outside the source {folder}, got {out}")
 
+    def _config(self) -> PrepareConfig:
         separator = self.separator
-        if separator is None and self.source == (TINYSHAKESPEARE,):
-            separator = "\n\n"  # a speech is a document, so that some can be held out
         for escape, character in ESCAPES.items():  # a shell passes a backslash and a letter on
             separator = separator and separator.replace(escape, character)
         config = PrepareConfig(**{f.name: getattr(self, f.name) for f in fields(PrepareConfig)})
@@ -109,17 +126,35 @@ def main(args: Sequence[str]) -> None:
     try:
         parse(Prepare, args, verb="prepare").run()
     except KeyboardInterrupt:
-        print("stopped; the same command without --force goes on from here", file=sys.stderr)
-        sys.stderr.flush()
+        log("stopped; the same command without --force goes on from here")
         os._exit(130)  # at once: a thread may be in a download, and what was committed is safe
 
 
 def _verify(directory: Path) -> None:
-    from gpt2.data.manifest import find_faults
+    from gpt2.data.verification import find_faults
 
     if faults := find_faults(directory):
         raise DataError(f"{directory} is damaged: {'; '.join(faults)}")
     print(f"{directory} is complete and as it was written")
+
+
+def _mention_shadowed(name: str) -> None:
+    """Print on stderr how to name a local file or folder that has the name of a bundled source."""
+    if Path(name).exists():
+        log(
+            f"{name} is the bundled source; for the folder or file here write ./{name}",
+        )
+
+
+def _print_left_out(source: "Source") -> None:
+    """Print on stderr how many files of the folders are of kinds that are not read."""
+    if not (names := source.left_out):
+        return
+    if len(names) == 1:
+        log(f"1 file of another kind is left out: {names[0]}")
+    else:
+        number = f"{len(names):,} files of other kinds are left out"
+        log(f"{number}, such as {names[0]}")
 
 
 def _print_summary(manifest: "Manifest") -> None:
@@ -127,16 +162,20 @@ def _print_summary(manifest: "Manifest") -> None:
     for split in ("train", "val"):
         shards = manifest.of(split)
         documents, tokens = (sum(getattr(s, of) for s in shards) for of in ("documents", "tokens"))
-        print(f"{split:6} {documents:,} documents, {tokens:,} tokens", file=sys.stderr)
+        log(f"{split:6} {documents:,} documents, {tokens:,} tokens")
     if manifest.skipped:
         rows = ", ".join(f"{count:,} {kind}" for kind, count in manifest.skipped.items())
-        print(f"skipped rows: {rows}", file=sys.stderr)
+        log(f"skipped rows: {rows}")
     settings = manifest.settings
-    if not manifest.of("val") and settings["hold_out"] and settings["val_tokens"] != 0:
-        print(
+    if not manifest.shards:
+        log(
+            f"part {manifest.part} is empty: a file is not divided, only parquet is, by row "
+            "groups; to train, keep it beside the other parts, or make fewer parts",
+        )
+    elif not manifest.of("val") and settings["hold_out"] and settings["val_tokens"] != 0:
+        log(
             "nothing is held out, as there is one document only; training needs some, so cut the "
             'text into documents with --separator, such as --separator "\\n\\n"',
-            file=sys.stderr,
         )
 
 
@@ -147,36 +186,9 @@ def _processors() -> int:
 
 @contextmanager
 def _display() -> "Iterator[Show]":
-    """Show progress on stderr: a bar on a terminal, and plain lines elsewhere."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Lines()
-        return
-    columns: list[Any] = [rich.BarColumn(bar_width=None), rich.TextColumn("{task.description}")]
-    columns += [rich.TimeRemainingColumn(), rich.TextColumn("left")]
-    with rich.Progress(*columns, console=console, expand=True) as bar:
-        task = bar.add_task("waiting for the first file", total=1.0)
-
-        def show(progress: "Progress") -> None:
-            bar.update(task, completed=progress.done, description=_describe(progress))
-
-        yield show
-
-
-class _Lines:
-    def __init__(self) -> None:
-        self.shown_at = 0.0  # seconds
-
-    def __call__(self, progress: "Progress") -> None:
-        if progress.seconds - self.shown_at < SECONDS_BETWEEN_LINES:
-            return
-        self.shown_at = progress.seconds
-        done_now = max(progress.done - progress.done_before, 1e-9)
-        left = (1 - progress.done) / done_now * progress.seconds
-        print(f"{progress.done:.0%}  {_describe(progress)}  {left:,.0f} s left", file=sys.stderr)
+    """Show progress on stderr."""
+    with display(total=1.0, label="{:.0%}".format) as shown:
+        yield lambda progress: shown.update(progress.done, _describe(progress), progress.seconds)
 
 
 def _describe(progress: "Progress") -> str:

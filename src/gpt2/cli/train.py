@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,20 +42,23 @@ class Train:
 
     def run(self) -> None:
         """Start the run, or continue it, and print its directory."""
-        if self.dry_run:
-            from gpt2.train.dry_run import plan
-
-            if text := plan(self.config):
-                print(text)
-            return
+        from gpt2.train.dry_run import plan
         from gpt2.train.run import resume, start
 
+        directory = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
+        allowed = [_setting(name) for name in self.allow_changes.split(",") if name]
+        if self.dry_run:
+            if self.resume is not None:
+                text = plan(self.config, resumed=self.resume, allow_changes=allowed)
+            else:
+                text = plan(self.config, new=directory)
+            if text:
+                print(text)
+            return
         if self.resume is not None:
             directory = self.resume
-            allowed = [_setting(name) for name in self.allow_changes.split(",") if name]
             resume(directory, self.config, allow_changes=allowed)
         else:
-            directory = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
             start(self.config, directory)
         if os.environ.get("RANK", "0") == "0":  # of several processes the first
             print(directory)
@@ -67,8 +71,8 @@ def main(args: Sequence[str]) -> None:
 
 def _read(args: list[str]) -> Train:
     """Return the settings: defaults, then the recipe or the run's own, then the flags."""
-    recipe, preset = take_flag(args, "--recipe"), take_flag(args, "--model.preset")
-    run = take_flag(args, "--resume")
+    recipe, preset = _take_once(args, "--recipe"), _take_once(args, "--model.preset")
+    run = _take_once(args, "--resume")
     if run is not None and (recipe or preset):
         raise UsageError("--resume takes the settings of the run: give no recipe and no preset")
     config = RunConfig()
@@ -89,7 +93,38 @@ def _read(args: list[str]) -> Train:
         raise UsageError("--resume continues a run in its own directory: give no --out")
     if command.allow_changes and command.resume is None:
         raise UsageError("--allow-changes goes with --resume")
-    return command
+    is_sized = _sets_vocab_size(path, args) or command.resume is not None
+    return command if is_sized else _sized_by_data(command)
+
+
+def _take_once(args: list[str], flag: str) -> str | None:
+    """Remove a flag from `args` and return its value, None if it is not there.
+
+    Raises:
+        UsageError: It is given twice.
+    """
+    value = take_flag(args, flag)
+    if value is not None and any(arg == flag or arg.startswith(flag + "=") for arg in args):
+        raise UsageError(f"{flag} must be given once, got it twice")
+    return value
+
+
+def _sets_vocab_size(recipe: Path | None, args: Sequence[str]) -> bool:
+    flags = {arg.partition("=")[0].replace("_", "-") for arg in args}
+    sections = tomllib.loads(recipe.read_text(encoding="utf-8")) if recipe else {}
+    return "--model.vocab-size" in flags or "vocab_size" in sections.get("model", {})
+
+
+def _sized_by_data(command: Train) -> Train:
+    """Return the settings with a model that has the size of the data's vocabulary."""
+    from gpt2.progress import log
+    from gpt2.train.build import sized_by_data
+
+    config = sized_by_data(command.config)
+    size, directory = config.model.vocab_size, config.data.directory
+    if size != command.config.model.vocab_size and os.environ.get("RANK", "0") == "0":
+        log(f"model.vocab_size is {size}, the size of the vocabulary in {directory}")
+    return replace(command, config=config)
 
 
 def _with_section(arg: str) -> str:

@@ -1,5 +1,6 @@
 """How to continue a prompt."""
 
+import math
 from dataclasses import dataclass
 
 from gpt2.config.checks import check, check_seed
@@ -23,6 +24,7 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         check(self.max_new_tokens >= 1, "max_new_tokens must be at least 1", self.max_new_tokens)
         check(self.temperature >= 0, "temperature must be at least 0", self.temperature)
+        check(self.temperature < math.inf, "temperature must be finite", self.temperature)
         check(self.top_k is None or self.top_k >= 1, "top_k must be at least 1", self.top_k)
         check(self.num_samples >= 1, "num_samples must be at least 1", self.num_samples)
         if self.seed is not None:

@@ -37,6 +37,7 @@ class DataConfig:
     again, which a sound model learns by heart."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "directory", Path(self.directory))  # Python may give a string
         check_seed("data.seed", self.seed)
         fits = self.train_tokens is None or self.train_tokens >= 1
         check(fits, "data.train_tokens must be at least 1", self.train_tokens)
@@ -101,6 +102,7 @@ class TrainingConfig:
             check_choice("training.track", self.track, Tracker)
         fits = self.max_hours is None or self.max_hours > 0
         check(fits, "training.max_hours must be above 0", self.max_hours)
+        check(self.max_hours != math.inf, "training.max_hours must be finite", self.max_hours)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ R rows, T tokens a row (`length`).
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,12 @@ from gpt2.errors import DataError
 
 Rows = npt.NDArray[np.integer]
 
+NO_TOKENS = {
+    "training": "there is no training text: prepare more text, or name another folder",
+    "held-out": "no text is held out: a document is never divided, so prepare the text again with "
+    '--separator, such as --separator "\\n\\n", or with more documents and a --hold-out above 0',
+}
+
 
 class TokenStream:
     """The tokens of several shards as one sequence, cut into rows.
@@ -23,7 +30,7 @@ class TokenStream:
     Args:
         shards: Tokens, in order.
         length: Inputs per row, in tokens.
-        what: What the text is for, such as "training"; the error names it.
+        what: What the text is for; the error names it.
         most_rows: Use this many rows at most, the first ones; all if None.
     Raises:
         DataError: There are too few tokens for one row.
@@ -33,7 +40,7 @@ class TokenStream:
         self,
         shards: Sequence[Tokens],
         length: int,
-        what: str = "training",
+        what: Literal["training", "held-out"] = "training",
         most_rows: int | None = None,
     ) -> None:
         self.shards = shards
@@ -41,6 +48,8 @@ class TokenStream:
         self.starts = np.cumsum([0] + [len(shard) for shard in shards])
         complete = (int(self.starts[-1]) - 1) // length  # an incomplete last row is left out
         self.rows = complete if most_rows is None else min(complete, most_rows)
+        if self.starts[-1] == 0:
+            raise DataError(NO_TOKENS[what])
         if self.rows < 1:
             raise DataError(
                 f"one row needs {length + 1} tokens, the {what} text has {self.starts[-1]}; "

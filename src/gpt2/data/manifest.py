@@ -5,22 +5,22 @@ It makes the folder complete, and so is written last.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpt2.checksums import sha256_of
-from gpt2.data.shards import Split, read_shard
+from gpt2.data.from_json import from_json, read_regular
+from gpt2.data.shards import Split
 from gpt2.errors import DataError
-from llm_tokenizer import Tokenizer, TokenizerError
+from llm_tokenizer.files import TOKENIZER_FILES
 from llm_tokenizer.text_files import write_whole
 
 MANIFEST_FILE = "manifest.json"
+SHARD_NAME = re.compile(r"(train|val)_\d{6,}\.bin")
+PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 UNFINISHED = "unfinished"  # folder beside the shards, while `gpt2 prepare` is at work
 MOST_NAMED = 3  # changed files that a message names
 
@@ -38,12 +38,21 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """A row of the manifest: a file of the source."""
+
+    name: str
+    bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What decides the content of the shards: the same plan, the same shards."""
 
     source: str
     revision: str | None  # of a source on the hub, the commit
-    inputs: tuple[dict[str, Any], ...]  # name, bytes and checksum of each file of the source
+    inputs: tuple[InputFile, ...]
     settings: dict[str, Any]  # of config.PrepareConfig
     tokenizer_fingerprint: str
 
@@ -54,7 +63,7 @@ class Plan:
             for name, value in self.settings.items()
             if before.settings.get(name) != value
         ]
-        old, new = ({row["name"]: row for row in plan.inputs} for plan in (before, self))
+        old, new = ({file.name: file for file in plan.inputs} for plan in (before, self))
         files = [f"{name} is gone" for name in old if name not in new]
         files += [f"{name} is new" for name in new if name not in old]
         files += [f"{name} has changed" for name in new if old.get(name, new[name]) != new[name]]
@@ -73,6 +82,11 @@ class Manifest(Plan):
     tokenizer_files: dict[str, str]  # sha256 by name
     skipped: dict[str, int]  # rows without a text, by what they were
     shards: tuple[Shard, ...]
+
+    @property
+    def part(self) -> str:
+        """Which part of the source this is, such as 3/16."""
+        return str(self.settings["part"])
 
     @property
     def fingerprint(self) -> str:
@@ -107,80 +121,52 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST_FILE
     try:
-        text = path.read_text(encoding="utf-8")
-        entries: dict[str, Any] = json.loads(text)
-        entries.pop("sha256")
-        rows = {
-            "inputs": tuple(entries["inputs"]),
-            "shards": tuple(Shard(**row) for row in entries["shards"]),
-        }
-        manifest = Manifest(**entries | rows)
+        text = read_regular(path)
+        entries = json.loads(text)
+        if isinstance(entries, dict):
+            entries.pop("sha256", None)
+        manifest = from_json(Manifest, entries)
+        _check_names(manifest)
     except FileNotFoundError:
         raise DataError(
             f"{directory} holds no token shards (no {MANIFEST_FILE}); "
             f"make them with: gpt2 prepare SOURCE --out {directory}"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a manifest of token shards: {error!r}") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not a manifest of token shards: {error}") from None
     if text != manifest.to_json():
         raise DataError(f"{path} is damaged: its checksum does not fit its content")
     return manifest
 
 
-def find_faults(directory: Path) -> list[str]:
-    """Compare every file of a folder of shards with its manifest.
+def _check_names(manifest: Manifest) -> None:
+    """Raise if a value has the right type, and could not have been written all the same.
 
-    Returns:
-        A line for each file that is missing or differs; empty if all are as they were written.
     Raises:
-        DataError: The manifest itself is missing or damaged.
+        ValueError: It names the value.
     """
-    manifest = read_manifest(directory)
-    faults = []
-    for name, checksum in manifest.tokenizer_files.items():
-        if _checksum_or_none(directory / name) != checksum:
-            faults.append(f"{name} is missing or damaged")
-    try:
-        tokenizer = Tokenizer.load(directory)
-        opener = tokenizer.eot_token
-    except TokenizerError as error:
-        return [*faults, f"the tokenizer cannot be read ({error}), so no shard was checked"]
-    if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
-        faults.append("the tokenizer is another than the shards were made with")
-    with ThreadPoolExecutor() as threads:
-        found = threads.map(
-            lambda shard: list(_faults_of(directory, shard, opener, tokenizer.n_vocab)),
-            manifest.shards,
-        )
-        faults += chain.from_iterable(found)
-    listed = {shard.file for shard in manifest.shards}
-    unlisted = sorted(path.name for path in directory.glob("*.bin") if path.name not in listed)
-    return faults + [f"{name} is not in {MANIFEST_FILE}" for name in unlisted]
+    part = manifest.settings.get("part")
+    match = PART.fullmatch(part) if isinstance(part, str) else None
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"settings.part must be like 3/16, got {part!r}")
+    for k, shard in enumerate(manifest.shards):
+        check_shard(shard, f"shards.{k}")
+    if unknown := manifest.tokenizer_files.keys() - TOKENIZER_FILES:
+        names = ", ".join(TOKENIZER_FILES)
+        raise ValueError(f"tokenizer_files must have only {names}, got {min(unknown)!r}")
 
 
-def _faults_of(directory: Path, shard: Shard, opener: int, n_vocab: int) -> Iterator[str]:
-    path = directory / shard.file
-    if not path.is_file():
-        yield f"{shard.file} is missing"
-        return
-    if _checksum_or_none(path) != shard.sha256:
-        yield f"{shard.file} is damaged: its checksum is not the one in {MANIFEST_FILE}"
-    try:
-        tokens = read_shard(path)
-    except DataError as error:
-        yield str(error)
-        return
-    if len(tokens) != shard.tokens:
-        yield f"{shard.file} must hold {shard.tokens} tokens, it holds {len(tokens)}"
-    if (documents := int(np.count_nonzero(tokens == opener))) != shard.documents:
-        yield f"{shard.file} must open {shard.documents} documents, it opens {documents}"
-    if (largest := int(tokens.max())) >= n_vocab:
-        yield f"{shard.file} holds the id {largest}, the vocabulary ends before {n_vocab}"
+def check_shard(shard: Shard, place: str) -> None:
+    """Raise ValueError, which names the place, if a row is none of a shard that was written."""
+    match = SHARD_NAME.fullmatch(shard.file)
+    if match is None or match[1] != shard.split:
+        wanted = f"{shard.split}_000000.bin or alike"
+        raise ValueError(f"{place}.file must be {wanted}, got {shard.file!r}")
 
 
-def _checksum_or_none(path: Path) -> str | None:
+def checksum_or_none(path: Path) -> str | None:
     """Return the checksum of a file, None if it cannot be read."""
     try:
         return sha256_of(path)

@@ -1,18 +1,31 @@
 """A folder of token shards, opened for training: those of this project and of others."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt2.checksums import sha256_of
-from gpt2.data.manifest import MANIFEST_FILE, UNFINISHED, Shard, fingerprint_of, read_manifest
-from gpt2.data.shards import SPLITS, Tokens, read_foreign_shard, read_shard
+from gpt2.data.manifest import (
+    MANIFEST_FILE,
+    UNFINISHED,
+    Shard,
+    checksum_or_none,
+    fingerprint_of,
+    read_manifest,
+)
+from gpt2.data.shards import SPLITS, Split, Tokens, read_foreign_shard, read_shard
+from gpt2.data.verification import check_parts, part_folders
 from gpt2.errors import DataError
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.files import VOCAB_FILE
 
 # Bytes of shards whose checksums are compared whenever they are opened, which takes seconds.
 QUICKLY_CHECKED = 2**32
+FOREIGN_SUFFIXES = (".bin", ".npy")
+SPLIT_WORDS: dict[Split, set[str]] = {
+    "train": {"train", "training"},
+    "val": {"val", "valid", "validation"},
+}
 
 
 @dataclass(frozen=True)
@@ -47,13 +60,13 @@ def open_shards(directory: Path) -> TokenData:
 
     Args:
         directory: What `gpt2 prepare` wrote; or a folder of such folders, one a part, whose tokens
-            follow one another in the order of their names; or a folder of another program's files
-            with train or val in their names, see `read_foreign_shard`: where no vocabulary lies
-            beside them, they are taken to be GPT-2's ids.
+            follow one another in the order of their names; or a folder of another program's files,
+            see `read_foreign_shard`, whose names have the word train or training, or else val,
+            valid or validation. Without a vocabulary beside them, they are taken as GPT-2's ids.
     Raises:
         DataError: A shard is missing or damaged, or does not belong to the rest. The checksums are
             compared where all shards together have up to QUICKLY_CHECKED bytes; those of more
-            only by `manifest.find_faults`.
+            only by `verification.find_faults`.
         TokenizerError: The vocabulary is missing or damaged.
     """
     if not (directory / MANIFEST_FILE).exists():
@@ -62,7 +75,7 @@ def open_shards(directory: Path) -> TokenData:
                 f"{directory} is not complete: the gpt2 prepare that began it goes on when it is "
                 "started again"
             )
-        if parts := sorted(path.parent for path in directory.glob(f"*/{MANIFEST_FILE}")):
+        if parts := part_folders(directory):
             return _open_parts(directory, parts)
         if files := _foreign_files(directory):
             return _open_foreign(directory, files)
@@ -75,7 +88,7 @@ def open_shards(directory: Path) -> TokenData:
     def open_listed(shard: Shard) -> Tokens:
         path = directory / shard.file
         tokens = read_shard(path)
-        if len(tokens) != shard.tokens or (check and sha256_of(path) != shard.sha256):
+        if len(tokens) != shard.tokens or (check and checksum_or_none(path) != shard.sha256):
             raise DataError(
                 f"{path} must hold the {shard.tokens} tokens that {MANIFEST_FILE} lists, its "
                 "checksum is another; prepare the data again"
@@ -88,25 +101,7 @@ def open_shards(directory: Path) -> TokenData:
 
 
 def _open_parts(directory: Path, folders: list[Path]) -> TokenData:
-    manifests = [read_manifest(folder) for folder in folders]
-    first = manifests[0]
-    numbers = sorted(manifest.settings["part"] for manifest in manifests)
-    count = int(numbers[0].partition("/")[2])
-    if numbers != sorted(f"{k + 1}/{count}" for k in range(count)):
-        raise DataError(
-            f"{directory} must hold all {count} parts of a source, each once, got "
-            f"{', '.join(numbers)}"
-        )
-    alike = (
-        (m.inputs, m.tokenizer_fingerprint, m.settings | {"part": ""})
-        == (first.inputs, first.tokenizer_fingerprint, first.settings | {"part": ""})
-        for m in manifests
-    )
-    for folder, same in zip(folders, alike, strict=True):
-        if not same:
-            raise DataError(
-                f"{folder} was made from another source, or with other settings, than {folders[0]}"
-            )
+    check_parts(directory, folders)
     opened = [open_shards(folder) for folder in folders]
     return TokenData(
         fingerprint_of(data.fingerprint for data in opened),
@@ -117,12 +112,41 @@ def _open_parts(directory: Path, folders: list[Path]) -> TokenData:
     )
 
 
-def _foreign_files(directory: Path) -> list[Path]:
-    files = [path for suffix in ("bin", "npy") for path in directory.glob(f"*.{suffix}")]
-    return sorted(path for path in files if any(split in path.name for split in SPLITS))
+def _foreign_files(directory: Path) -> dict[Path, Split]:
+    """Return the split of each shard of another program; none if no name has a word of a split.
+
+    Raises:
+        DataError: The folder has such shards, and a file whose split its name leaves open.
+    """
+    files = sorted(
+        path
+        for path in directory.glob("*")
+        if path.suffix.lower() in FOREIGN_SUFFIXES and not path.name.startswith(".")
+    )
+    splits = {path: splits_in(path.stem) for path in files}
+    if not any(splits.values()):
+        return {}
+    for path, found in splits.items():
+        if len(found) != 1:
+            raise DataError(
+                f"{path} must have one of the words train and val in its name, so that it is "
+                f"clear what it is for, it has {'both' if found else 'neither'}; rename it or "
+                "move it elsewhere"
+            )
+    return {path: found[0] for path, found in splits.items()}
 
 
-def _open_foreign(directory: Path, files: list[Path]) -> TokenData:
+def splits_in(name: str) -> list[Split]:
+    """Return the splits that a name has as whole words, which all but letters divide.
+
+    >>> splits_in("pretrain_val.000001")
+    ['val']
+    """
+    words = set(re.findall("[a-z]+", name.lower()))
+    return [split for split in SPLITS if words & SPLIT_WORDS[split]]
+
+
+def _open_foreign(directory: Path, files: dict[Path, Split]) -> TokenData:
     if (directory / VOCAB_FILE).exists():
         tokenizer = Tokenizer.load(directory)
     elif (directory / "meta.pkl").exists():
@@ -134,7 +158,6 @@ def _open_foreign(directory: Path, files: list[Path]) -> TokenData:
         tokenizer = Tokenizer.gpt2()
     shards = {path: read_foreign_shard(path) for path in files}
     with ThreadPoolExecutor() as threads:
-        checksums = list(threads.map(sha256_of, files))
-    train = [tokens for path, tokens in shards.items() if "train" in path.name]
-    val = [tokens for path, tokens in shards.items() if "train" not in path.name]
+        checksums = [checksum or "" for checksum in threads.map(checksum_or_none, files)]
+    train, val = ([shards[path] for path in files if files[path] == split] for split in SPLITS)
     return TokenData(fingerprint_of(checksums), tokenizer, train, val, checked=False)

@@ -7,6 +7,7 @@ shard.
 Source: the data files of llm.c, github.com/karpathy/llm.c, dev/data/data_common.py.
 """
 
+import stat
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -34,13 +35,13 @@ def read_shard(path: Path) -> Tokens:
     """Memory-map the tokens of one shard.
 
     Raises:
-        DataError: The file is missing, is no shard, or is longer or shorter than it says.
+        DataError: The file is missing, is no shard, or is longer or shorter than its header states.
     """
     size, header = _size_and_header(path)
     if len(header) < HEADER_INTS or header[0] != MAGIC or header[1] != VERSION:
         raise DataError(f"{path} is not a token shard: wanted magic {MAGIC} and version {VERSION}")
     expected = HEADER_BYTES + 2 * int(header[2])
-    if size != expected or header[2] == 0:
+    if size != expected or header[2] <= 0:
         raise DataError(
             f"{path} is damaged: its header promises {header[2]} tokens, {expected} bytes in all, "
             f"got {size} bytes; prepare the data again"
@@ -61,8 +62,11 @@ def read_foreign_shard(path: Path) -> Tokens:
     if path.suffix == ".npy":
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path} is damaged: {error}") from None
+        except Exception as error:  # of many kinds: numpy parses the header as Python
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path} is damaged: {reason}") from None
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{path} must hold uint16 ids, it is an archive of arrays")
         if array.dtype != np.uint16 or array.ndim != 1 or len(array) == 0:
             raise DataError(f"{path} must hold uint16 ids, got {array.dtype} of {array.shape}")
         return cast(Tokens, array)
@@ -75,6 +79,9 @@ def read_foreign_shard(path: Path) -> Tokens:
 def _size_and_header(path: Path) -> tuple[int, npt.NDArray[np.int32]]:
     """Return the size of a file in bytes, and its first HEADER_INTS integers."""
     try:
-        return path.stat().st_size, np.fromfile(path, "<i4", HEADER_INTS)
+        described = path.stat()
+        if not stat.S_ISREG(described.st_mode):  # to open a named pipe would wait without end
+            raise DataError(f"cannot read the shard {path}: it is no regular file")
+        return described.st_size, np.fromfile(path, "<i4", HEADER_INTS)
     except OSError as error:
         raise DataError(f"cannot read the shard {path}: {error.strerror}") from None

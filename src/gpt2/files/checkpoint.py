@@ -7,6 +7,7 @@ seed and the step, as is what it reads.
 """
 
 import json
+import math
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import safetensors.torch
 import torch
@@ -97,6 +99,22 @@ def take_snapshot(
     return Snapshot(copied, tensors, _kinds(optimizers), state)
 
 
+def begin_checkpoint(run: Path, step: int) -> Path:
+    """Make the temporary directory of a checkpoint, and remove those of a start that was cut short.
+
+    From now on a process that is killed leaves a trace of the checkpoint.
+    """
+    folder = run / CHECKPOINTS
+    partial = folder / (checkpoint_name(step) + PARTIAL)
+    for stale in folder.glob("*" + PARTIAL):
+        if not stale.is_dir() or stale.is_symlink():
+            stale.unlink()
+        elif stale != partial or any(stale.iterdir()):
+            shutil.rmtree(stale)
+    partial.mkdir(parents=True, exist_ok=True)
+    return partial
+
+
 def write_checkpoint(run: Path, snapshot: Snapshot) -> Path:
     """Write a snapshot into a run directory.
 
@@ -109,11 +127,7 @@ def write_checkpoint(run: Path, snapshot: Snapshot) -> Path:
     final = folder / checkpoint_name(snapshot.state.step)
     partial = final.with_name(final.name + PARTIAL)
     try:
-        for stale in folder.glob("*" + PARTIAL):  # of a start that was cut short
-            if stale.is_dir() and not stale.is_symlink():
-                shutil.rmtree(stale)
-            else:
-                stale.unlink()
+        begin_checkpoint(run, snapshot.state.step)
         _write_files(partial, snapshot)
         partial.replace(final)
         sync(folder)
@@ -155,17 +169,49 @@ def read_state(directory: Path) -> TrainingState:
     """Read what a checkpoint, which must be intact, says of the run.
 
     Raises:
-        CheckpointError: It is of another version of this program.
+        CheckpointError: It is of another version of this program, or was edited.
     """
-    entries: dict[str, Any] = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
-    names = TrainingState.__dataclass_fields__
-    if missing := names.keys() - entries.keys():
-        made_by = entries.get("versions", {}).get("gpt2-from-scratch")
+    path = directory / STATE_FILE
+    entries = _read_entries(path)
+    kinds = get_type_hints(TrainingState) | {"optimizer_kinds": list[str]}
+    if missing := kinds.keys() - entries.keys():
+        versions = entries.get("versions")
+        made_by = versions.get("gpt2-from-scratch") if isinstance(versions, dict) else None
         raise CheckpointError(
-            f"{directory / STATE_FILE} lacks {', '.join(sorted(missing))}: it was written by "
-            f"another version of this program, {made_by}, which can go on with it"
+            f"{path} lacks {', '.join(sorted(missing))}: it was written by another version of "
+            f"this program, {made_by}, which can go on with it"
         )
+    for name, kind in kinds.items():
+        if not _is_of(kind, entries[name]):
+            raise CheckpointError(f"{path} was edited: {name} cannot be {entries[name]!r}")
+    if entries["step"] != step_of(directory):
+        raise CheckpointError(
+            f"{path} was edited or moved: it holds step {entries['step']}, and its directory has "
+            "the name of another step"
+        )
+    names = TrainingState.__dataclass_fields__
     return TrainingState(**{name: entries[name] for name in names})
+
+
+def _read_entries(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        entries = None
+    if not isinstance(entries, dict):
+        raise CheckpointError(f"{path} was edited: it holds no JSON object")
+    return entries
+
+
+def _is_of(kind: Any, value: object) -> bool:
+    """Return whether a value from JSON is of a type; numbers are finite and not negative."""
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    types = {get_origin(option) or option for option in options}
+    if type(value) is dict and "scale" in value:  # of the loss scaler: numbers alone
+        return dict in types and all(_is_of(float, number) for number in value.values())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return type(value) in types
+    return bool({type(value), float} & types) and 0 <= value < math.inf  # 1 is a float, too
 
 
 def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> None:
@@ -176,7 +222,7 @@ def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> 
     Raises:
         CheckpointError: It was saved with optimizers of another kind.
     """
-    entries = json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+    entries = _read_entries(directory / STATE_FILE)
     if (saved := entries["optimizer_kinds"]) != (kinds := _kinds(optimizers)):
         raise CheckpointError(
             f"{directory} was saved with the optimizers {saved}, whose state does not fit "

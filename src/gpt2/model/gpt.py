@@ -194,7 +194,7 @@ class GPT2Network(nn.Module):
 
         Block by block: they are alike, so that the first to be compiled serves them all.
         """
-        # Where each has a scale of its own, torch would give up after 8 variants of one function.
+        # Where each block has another scale, torch would give up after 8 variants of one function.
         if self.config.scale_attn_by_inverse_layer_idx:
             kwargs.setdefault("isolate_recompiles", True)
         for block in self.h:

@@ -1,7 +1,7 @@
 """The loss: cross-entropy straight from the hidden states, with no matrix of all logits in memory.
 
-Rows are taken in portions. As a portion's logits are at hand, so are their gradients, which are
-summed up at once: the backward pass has nothing left to do but to scale them.
+Tokens are processed in portions. A portion's gradients are computed from its logits while they are
+in memory, and added up; the backward pass only scales the sums.
 
 Dimension key: N tokens, C channels, V vocabulary.
 """
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
-PORTION_LOGITS = 2**25  # at most so many at once: 128 MiB in float32
+PORTION_LOGITS = 2**25  # logits of a portion at most: 128 MiB in float32
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
 

@@ -31,6 +31,7 @@ DECODED_ROWS = 256
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 PARQUET_SUFFIX, TEXT_SUFFIX = ".parquet", ".txt"
+BYTE_ORDER_MARK = "\ufeff".encode()
 
 # Called with (k, n): whether piece k of the n equal pieces of a file belongs to the part to read.
 PartFilter = Callable[[int, int], bool]
@@ -54,7 +55,7 @@ class Batch:
 
 def is_text_file(name: str) -> bool:
     """Return whether a file with this name is read when its folder is named."""
-    return name.endswith(PARQUET_SUFFIX) or _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES))
+    return _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES)) or _is_parquet(name)
 
 
 def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) -> Iterator[Batch]:
@@ -70,7 +71,7 @@ def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) 
         DataError: The file cannot be read, is damaged, is no text, or has no such column.
     """
     with _named(path):
-        if path.name.endswith(PARQUET_SUFFIX):
+        if _is_parquet(path.name):
             yield from _parquet(path, config.text_column, start, in_part)
         elif in_part(0, 1):
             lines = _stem(path.name).endswith(JSON_SUFFIXES)
@@ -209,7 +210,10 @@ def _line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
     """Give the lines of a file, many at a time, and the share of it that has been read."""
     with closing(_Opened(path)) as file:
         rest: list[bytes] = []  # of a line that is not complete
+        at_start = True
         while block := file.read(BATCH_BYTES):
+            if at_start:
+                block, at_start = block.removeprefix(BYTE_ORDER_MARK), False
             *lines, last = block.split(b"\n")
             if lines:
                 yield [b"".join([*rest, lines[0]]), *lines[1:]], file.done()
@@ -283,8 +287,13 @@ def _no_column(path: Path, column: str, names: Sequence[str]) -> DataError:
     )
 
 
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith(PARQUET_SUFFIX)
+
+
 def _stem(name: str) -> str:
-    """Return a file's name without the suffix of a compression."""
+    """Return a file's name in lower case, without the suffix of a compression."""
+    name = name.lower()
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
     return name
@@ -296,7 +305,7 @@ class _Opened:
     def __init__(self, path: Path) -> None:
         self._size = path.stat().st_size
         self._raw = pa.OSFile(str(path))
-        compression = COMPRESSIONS.get(path.suffix)
+        compression = COMPRESSIONS.get(path.suffix.lower())
         self._stream = (
             pa.CompressedInputStream(self._raw, compression) if compression else self._raw
         )

@@ -21,7 +21,7 @@ def in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> It
     """Give `work(item)` for each item, in order.
 
     A thread draws an item and works on it, then draws the next; drawing is done by one at a time.
-    So the items may be a generator that does work of its own, such as reading a file. At most
+    So the items may be a generator that itself does work, such as reading a file. At most
     2 * threads of them are drawn ahead of what has been given.
 
     Args:

@@ -5,13 +5,13 @@ what decides the content of the shards, and state.json, how far the work has com
 """
 
 import json
-import re
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
 
-from gpt2.data.manifest import MANIFEST_FILE, UNFINISHED, Manifest, Plan, read_manifest
+from gpt2.data.from_json import from_json, read_regular
+from gpt2.data.manifest import MANIFEST_FILE, SHARD_NAME, UNFINISHED, Manifest, Plan, read_manifest
 from gpt2.data.shards import read_shard
 from gpt2.errors import DataError
 from gpt2.prepare.file_formats import batching
@@ -21,8 +21,49 @@ from llm_tokenizer import Tokenizer, TokenizerError
 from llm_tokenizer.files import TOKENIZER_FILES, VOCAB_FILE
 from llm_tokenizer.text_files import write_whole
 
-SHARD_NAME = re.compile(r"(train|val)_\d{6,}\.bin")
 PLAN_FILE, LOCK_FILE = "plan.json", "lock"  # in the folder UNFINISHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPlan(Plan):
+    """What plan.json holds."""
+
+    batching: list[int]  # of the version that wrote it
+    modified: dict[str, str | None]  # SourceFile.modified by name
+
+
+def check_usable(directory: Path) -> None:
+    """Raise if a folder cannot be made or written to; leave nothing behind.
+
+    Raises:
+        DataError: It names the folder and the reason.
+    """
+    made: list[Path] = []
+    try:
+        if directory.is_symlink() and not directory.exists():
+            raise DataError(
+                f"{directory} must be a folder, it is a link to nowhere; choose another --out"
+            )
+        if directory.exists() and not directory.is_dir():
+            raise DataError(f"{directory} must be a folder, it is a file; choose another --out")
+        made = [path for path in (directory, *directory.parents) if not path.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            pass
+    except (OSError, ValueError) as error:  # a name with a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        failed = "write to" if _is_folder(directory) else "make the folder"
+        raise DataError(f"cannot {failed} {directory}: {reason}; choose another --out") from None
+    finally:
+        for path in made:
+            with suppress(OSError, ValueError):
+                path.rmdir()
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
 
 
 def previous_source(directory: Path) -> Source | None:
@@ -30,16 +71,20 @@ def previous_source(directory: Path) -> Source | None:
 
     The source's files cannot be fetched; it is for `sources.find` to compare with.
     """
-    for path in (directory / MANIFEST_FILE, directory / UNFINISHED / PLAN_FILE):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            modified = entries.get("modified", {})
-            files = (
-                SourceFile(**row, modified=modified.get(row["name"]), fetch=lambda: ())
-                for row in entries["inputs"]
-            )
-            return Source(name=entries["source"], files=tuple(files), revision=entries["revision"])
-    return None
+    plan: Plan | None = None
+    with suppress(DataError):
+        plan = read_manifest(directory)
+    if plan is None:
+        with suppress(DataError):
+            plan = _read_plan(directory)
+    if plan is None:
+        return None
+    modified = plan.modified if isinstance(plan, SavedPlan) else {}
+    files = (
+        SourceFile(**asdict(file), modified=modified.get(file.name), fetch=lambda: ())
+        for file in plan.inputs
+    )
+    return Source(name=plan.source, files=tuple(files), revision=plan.revision)
 
 
 def read_complete(directory: Path, plan: Plan) -> Manifest | None:
@@ -50,7 +95,11 @@ def read_complete(directory: Path, plan: Plan) -> Manifest | None:
             shards or a vocabulary of unknown origin.
     """
     if (directory / MANIFEST_FILE).exists():
-        manifest = read_manifest(directory)
+        try:
+            manifest = read_manifest(directory)
+        except DataError as error:
+            over = ", or start over with --force" if _is_prepared(directory) else ""
+            raise DataError(f"{error}; choose another --out{over}") from None
         _check_same_plan(directory, plan, manifest)
         for shard in manifest.shards:
             read_shard(directory / shard.file)  # raises if it is missing or cut
@@ -65,46 +114,67 @@ def read_complete(directory: Path, plan: Plan) -> Manifest | None:
         unknown = [VOCAB_FILE]
     if unknown:
         raise DataError(
-            f"{directory} holds {unknown[0]}, and nothing that tells where it came from; choose "
+            f"{directory} holds {unknown[0]}, and no manifest of where it came from; choose "
             "another folder, or start over with --force"
         )
     return None
 
 
-def check_unfinished(directory: Path) -> None:
-    """Raise if the folder `unfinished` holds files that no preparation writes."""
+def check_unfinished(directory: Path, *, force: bool) -> None:
+    """Raise if the folder `unfinished` is not of a preparation; `force` allows a damaged plan."""
     unfinished = directory / UNFINISHED
-    names = sorted(path.name for path in unfinished.iterdir()) if unfinished.is_dir() else []
+    if unfinished.exists() and not unfinished.is_dir():
+        raise DataError(f"{unfinished} is a file, not of a preparation; choose another --out")
     known = (LOCK_FILE, PLAN_FILE, STATE_FILE)
-    for name in names:
-        if name.removesuffix(".partial") not in known and not SHARD_NAME.fullmatch(name):
+    for path in sorted(unfinished.iterdir()) if unfinished.is_dir() else []:
+        named = path.name.removesuffix(".partial") in known or SHARD_NAME.fullmatch(path.name)
+        if not (named and path.is_file()):
             raise DataError(
-                f"{unfinished} holds {name}, which is not of a preparation; choose another --out"
+                f"{unfinished} holds {path.name}, which is not of a preparation; choose another "
+                "--out"
             )
+    if not force:
+        _read_plan(directory)
 
 
 def read_or_create_state(directory: Path, plan: Plan, source: Source) -> WriterState:
     """Return the state that an earlier call with the same plan saved; without one, a new state."""
     state = WriterState.read(directory)
     path = directory / UNFINISHED / PLAN_FILE
-    if state != WriterState():
-        try:
-            entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            saved_batching = entries.pop("batching")
-            del entries["modified"]
-            before = Plan(**entries | {"inputs": tuple(entries["inputs"])})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} is damaged ({error!r}); --force starts over") from None
-        _check_same_plan(directory, plan, before)
-        if saved_batching != batching():
-            raise DataError(
-                f"{directory} was started by another version of this program; --force starts over"
-            )
+    if state == WriterState():
+        modified = {file.name: file.modified for file in source.files}
+        saved = SavedPlan(**vars(plan), batching=batching(), modified=modified)
+        write_whole(path, json.dumps(asdict(saved), indent=1).encode() + b"\n")
         return state
-    modified = {file.name: file.modified for file in source.files}
-    entries = asdict(plan) | {"batching": batching(), "modified": modified}
-    write_whole(path, json.dumps(entries, indent=1).encode() + b"\n")
+    before = _read_plan(directory)
+    if before is None:
+        raise DataError(f"{path} is missing; --force starts over")
+    _check_same_plan(directory, plan, before)
+    if before.batching != batching():
+        raise DataError(
+            f"{directory} was started by another version of this program; --force starts over"
+        )
+    if state.position.file > len(source.files):
+        raise DataError(
+            f"{directory / UNFINISHED / STATE_FILE} is damaged (the source has no file number "
+            f"{state.position.file}); --force starts over"
+        )
     return state
+
+
+def _read_plan(directory: Path) -> SavedPlan | None:
+    """Return the plan of a folder that is not complete, None if it has none.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = directory / UNFINISHED / PLAN_FILE
+    try:
+        return from_json(SavedPlan, json.loads(read_regular(path)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error}); --force starts over") from None
 
 
 def remove_previous(directory: Path) -> None:
@@ -114,7 +184,7 @@ def remove_previous(directory: Path) -> None:
         DataError: The manifest is that of another program.
     """
     unfinished = directory / UNFINISHED
-    if (directory / MANIFEST_FILE).exists() and previous_source(directory) is None:
+    if (directory / MANIFEST_FILE).exists() and not _is_prepared(directory):
         raise DataError(
             f"{directory / MANIFEST_FILE} is not of a preparation; choose another --out"
         )
@@ -123,6 +193,15 @@ def remove_previous(directory: Path) -> None:
     for path in [*directory.iterdir(), *unfinished.iterdir()]:
         if SHARD_NAME.fullmatch(path.name) or path.name in TOKENIZER_FILES:
             path.unlink()
+
+
+def _is_prepared(directory: Path) -> bool:
+    """Return whether the manifest is that of a preparation, damaged or not."""
+    with suppress(OSError, ValueError, RecursionError):
+        entries = json.loads(read_regular(directory / MANIFEST_FILE))
+        names = {field.name for field in fields(Plan)}
+        return isinstance(entries, dict) and names <= entries.keys()
+    return False
 
 
 def _check_same_plan(directory: Path, plan: Plan, before: Plan) -> None:

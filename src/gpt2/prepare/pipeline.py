@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from filelock import FileLock, Timeout
 
 from gpt2.checksums import sha256_of
 from gpt2.config import PrepareConfig
-from gpt2.data.manifest import UNFINISHED, Manifest, Plan, write_manifest
+from gpt2.data.manifest import UNFINISHED, InputFile, Manifest, Plan, write_manifest
 from gpt2.data.shards import SPLITS
 from gpt2.errors import DataError
 from gpt2.prepare.in_order import in_order
 from gpt2.prepare.output_folder import (
     LOCK_FILE,
     check_unfinished,
+    check_usable,
     read_complete,
     read_or_create_state,
     remove_previous,
@@ -43,7 +44,6 @@ class Progress:
     text_bytes: int  # since this start
     seconds: float  # since this start
     done: float  # share of the source, 0 to 1
-    done_before: float  # share of the source that was done when this start began
 
 
 Show = Callable[[Progress], None]
@@ -68,7 +68,7 @@ def prepare(
         source: Where the documents are.
         tokenizer: Its vocabulary must fit in uint16 and have <|endoftext|>.
         directory: Created if it does not exist.
-        config: Which text becomes which tokens.
+        config: Which text becomes which tokens. Without a separator, the source's own counts.
         workers: Threads that read and tokenize; the shards are the same for any number.
         force: Whether to remove what was prepared in `directory` before, and start over.
         show: Called after each batch of documents.
@@ -83,9 +83,12 @@ def prepare(
             f"shards hold ids up to 65535, the vocabulary's go up to {tokenizer.max_token_value}"
         )
     _ = tokenizer.eot_token  # raises if there is none
+    if config.separator is None:
+        config = replace(config, separator=source.separator)
     plan = _plan_of(source, tokenizer, config)
     unfinished = directory / UNFINISHED
-    check_unfinished(directory)  # before what follows removes it
+    check_usable(directory)
+    check_unfinished(directory, force=force)  # before what follows removes it
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
         with FileLock(unfinished / LOCK_FILE, timeout=0):
@@ -118,7 +121,7 @@ def _plan_of(source: Source, tokenizer: Tokenizer, config: PrepareConfig) -> Pla
         source=source.name,
         revision=source.revision,
         inputs=tuple(
-            {"name": file.name, "bytes": file.bytes, "checksum": file.checksum}
+            InputFile(name=file.name, bytes=file.bytes, checksum=file.checksum)
             for file in source.files
         ),
         settings=asdict(config),
@@ -140,7 +143,6 @@ def _write_shards(
     started = committed = time.perf_counter()
     text_bytes, cost = 0, 0.0
     reader = PartReader(source, config)
-    done_before = reader.share_done(state.position, 0.0)
     batches = reader.batches(state.position)
     try:
         for batch in in_order(partial(tokenize, tokenizer), batches, workers):
@@ -159,7 +161,6 @@ def _write_shards(
                         text_bytes=text_bytes,
                         seconds=time.perf_counter() - started,
                         done=reader.share_done(state.position, batch.done),
-                        done_before=done_before,
                     )
                 )
         writer.finish()

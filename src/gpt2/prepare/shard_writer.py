@@ -13,12 +13,12 @@ import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpt2.data.manifest import UNFINISHED, Shard
+from gpt2.data.from_json import from_json, read_regular
+from gpt2.data.manifest import UNFINISHED, Shard, check_shard
 from gpt2.data.shards import HEADER_BYTES, SPLITS, Split, Tokens, header_of, read_shard
 from gpt2.errors import DataError
 from gpt2.prepare.part_reader import SourcePosition
@@ -68,15 +68,16 @@ class WriterState:
         """
         path = directory / UNFINISHED / STATE_FILE
         try:
-            entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            entries["position"] = SourcePosition(**entries["position"])
-            entries["shards"] = [Shard(**row) for row in entries["shards"]]
-            entries["open"] = {split: OpenShard(**entries["open"][split]) for split in SPLITS}
-            return cls(**entries)
+            state = from_json(cls, json.loads(read_regular(path)))
+            for k, shard in enumerate(state.shards):
+                check_shard(shard, f"shards.{k}")
+            if state.open.keys() != {*SPLITS}:
+                raise ValueError(f"open must have {' and '.join(SPLITS)}")
+            return state
         except FileNotFoundError:
             return cls()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} is damaged ({error!r}); --force starts over") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{path} is damaged ({error}); --force starts over") from None
 
 
 class ShardWriter:
@@ -186,6 +187,8 @@ class _GrowingFile:
         self._header = header_of(shard_tokens)
         self._checksum = hashlib.sha256(self._header)
         size = HEADER_BYTES + 2 * tokens
+        if tokens >= shard_tokens:
+            raise DataError(f"{path} has more tokens than a shard; --force starts over")
         if tokens and (not path.exists() or path.stat().st_size < size):
             raise DataError(f"{path} lacks tokens that were written to it; --force starts over")
         self._file = path.open("r+b" if tokens else "w+b")

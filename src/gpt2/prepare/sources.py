@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 
 import huggingface_hub
@@ -16,13 +16,16 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from gpt2.checksums import sha256_of
+from gpt2.data.shard_folder import splits_in
 from gpt2.errors import DataError
 from gpt2.hub import HubFailure, meaning_of
 from gpt2.prepare.file_formats import is_text_file
+from gpt2.prepare.local_files import Found, each_once, find_files
 from gpt2.prepare.stdlib_docs import stdlib_docs
 from llm_tokenizer.text_files import write_whole
 
 STDLIB_DOCS, TINYSHAKESPEARE, FINEWEB_EDU = "stdlib-docs", "tinyshakespeare", "fineweb-edu"
+BUNDLED = (STDLIB_DOCS, TINYSHAKESPEARE, FINEWEB_EDU)
 FINEWEB_EDU_REPOSITORY, FINEWEB_EDU_SUBSET = "HuggingFaceFW/fineweb-edu", "sample-10BT"
 
 TINYSHAKESPEARE_URL = (
@@ -50,6 +53,8 @@ class Source:
     name: str
     files: tuple[SourceFile, ...]
     revision: str | None = None  # the commit on the hub
+    separator: str | None = None  # between documents, where the settings have none
+    left_out: tuple[str, ...] = field(default=(), compare=False)  # files in folders, of other kinds
 
 
 def find(
@@ -78,7 +83,8 @@ def find(
     if name == STDLIB_DOCS:
         return in_memory(name, stdlib_docs())
     if name == TINYSHAKESPEARE:
-        return Source(name=name, files=(_tinyshakespeare(),))
+        # A speech is a document, so that some can be held out.
+        return Source(name=name, files=(_tinyshakespeare(),), separator="\n\n")
     if name == FINEWEB_EDU:
         return _on_hub(FINEWEB_EDU_REPOSITORY, _fineweb_edu_glob(subset), revision, before)
     if len(words) == 1 and _may_be_on_hub(name):
@@ -86,10 +92,16 @@ def find(
     if subset or revision:
         raise DataError("a subset or revision is of a data set on the hub; the source is files")
     known = {file.name: file for file in before.files} if before else {}
-    paths = [path for word in words for path in _paths(word)]
+    found = [_find_files(word) for word in words]
+    paths = each_once(path for one in found for path in one.files)
+    left_out = sorted({path for one in found for path in one.left_out}.difference(paths))
     with ThreadPoolExecutor() as threads:
-        files = threads.map(partial(_local, known=known), dict.fromkeys(paths))
-        return Source(name=name, files=tuple(files))
+        files = threads.map(partial(_local, known=known), paths)
+        return Source(
+            name=name,
+            files=tuple(files),
+            left_out=tuple(path.as_posix() for path in left_out),
+        )
 
 
 def in_memory(name: str, documents: Sequence[str]) -> Source:
@@ -103,25 +115,10 @@ def in_memory(name: str, documents: Sequence[str]) -> Source:
     return Source(name=name, files=(file,))
 
 
-def _paths(word: str) -> list[Path]:
-    """Return the files that a path or glob names, sorted."""
-    if not word:
-        raise DataError("a path must have a name, got an empty one; the folder here is .")
-    found = [Path(word)]
-    if has_magic(word) and not found[0].exists():
-        found = [Path(path) for path in sorted(glob(word, recursive=True))]  # noqa: PTH207
-        if not found:
-            raise DataError(f"no file matches {word!r}")
-    files: list[Path] = []
-    for path in found:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and is_text_file(p.name))
-        if not inside and not has_magic(word):
-            raise DataError(f"{path} holds no .txt, .jsonl, .json or .parquet file")
-        files += inside
-    return files
+def _find_files(word: str) -> Found:
+    if word in BUNDLED and not Path(word).exists():
+        raise DataError(f"{word} is a source by itself; name it without others")
+    return find_files(word)
 
 
 def _local(path: Path, known: Mapping[str, SourceFile]) -> SourceFile:
@@ -140,6 +137,8 @@ def _local(path: Path, known: Mapping[str, SourceFile]) -> SourceFile:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeEncodeError:
         raise DataError(f"{path!r} must have a name in UTF-8; rename it") from None
+    except ValueError as error:  # a NUL in the name
+        raise DataError(f"cannot read {str(path)!r}: {error}") from None
     return SourceFile(
         name=path.as_posix(),
         bytes=size,
@@ -185,8 +184,9 @@ def _fetch_tinyshakespeare() -> Path:
 def _may_be_on_hub(name: str) -> bool:
     """Return whether a name has the form owner/name and is no path on this machine."""
     owner, _, repository = name.partition("/")
-    names_a_file = is_text_file(name) or has_magic(name) or Path(owner).is_dir()
-    return bool(owner and repository) and not (names_a_file or Path(name).exists())
+    if not (owner and repository) or is_text_file(name) or has_magic(name):
+        return False
+    return not (Path(owner).is_dir() or Path(name).exists())
 
 
 def _fineweb_edu_glob(subset: str | None) -> str:
@@ -224,9 +224,15 @@ def _on_hub(
 def _choose(files: Sequence[SourceFile], subset: str | None) -> list[SourceFile]:
     """Return the files in a subset; without a subset, those named train, or all if none is."""
     if subset is None:
-        return [file for file in files if "train" in file.name] or list(files)
+        return [file for file in files if _is_for_training(file.name)] or list(files)
     within = subset.rstrip("/") + "/*"
     return [f for f in files if fnmatchcase(f.name, within) or fnmatchcase(f.name, subset)]
+
+
+def _is_for_training(name: str) -> bool:
+    """Return whether the last part of a path that has the word of a split has train alone."""
+    splits = (splits_in(part) for part in reversed(name.split("/")))
+    return next(filter(None, splits), []) == ["train"]
 
 
 def _hub_files(repository: str, revision: str | None) -> tuple[str, list[SourceFile]]:

@@ -4,18 +4,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gpt2 import devices
 from gpt2.config import GPT2Config, RunConfig
 from gpt2.data.batches import Batches, TokenStream
+from gpt2.data.manifest import MANIFEST_FILE as DATA_MANIFEST
 from gpt2.data.shard_folder import TokenData
-from gpt2.errors import ConfigError, InputError
+from gpt2.errors import CheckpointError, ConfigError, InputError
 from gpt2.files.checkpoint import MANIFEST_FILE, TrainingState, verify_checkpoint
 from gpt2.files.hugging_face import read_config, read_tokenizer
 from gpt2.files.names import is_local, locate
 from gpt2.files.pretrained import GPT2
+from gpt2.files.run_directory import STATE_FILE
 from gpt2.progress import log
 from gpt2.train.distributed import Parallel, Processes, parallelize
 from gpt2.train.loop import Trainer
@@ -23,6 +26,9 @@ from gpt2.train.optimizer import make_optimizers
 from gpt2.train.tracking import require_tracker
 from gpt2.train.validation import Evaluation, held_out_loss, samples
 from llm_tokenizer import Tokenizer
+from llm_tokenizer.files import VOCAB_FILE
+
+PADDED_TO = 128  # embeddings: a vocabulary is often filled up to a multiple, which is fast
 
 
 def resolve(config: RunConfig, processes: Processes) -> RunConfig:
@@ -80,6 +86,70 @@ def shaped_as_source(config: RunConfig) -> RunConfig:
     return replace(config, model=model, training=replace(config.training, init_from=source))
 
 
+def sized_by_data(config: RunConfig) -> RunConfig:
+    """Return the settings with one embedding for each token of the data's vocabulary.
+
+    They stay as they are where no vocabulary lies beside the shards, as with other programs' files
+    of GPT-2's ids, or where the shape is that of `training.init_from`.
+    """
+    directory = config.data.directory
+    parts = sorted(path.parent for path in directory.glob(f"*/{DATA_MANIFEST}"))
+    folders = [folder for folder in (directory, *parts) if (folder / VOCAB_FILE).is_file()]
+    if config.training.init_from is not None or not folders:
+        return config
+    return replace(
+        config, model=replace(config.model, vocab_size=Tokenizer.load(folders[0]).n_vocab)
+    )
+
+
+def check_settings(config: RunConfig, processes: Processes) -> None:
+    """Make sure that a run can be made of the settings, whatever the data.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    config.check_batch(processes.world_size)
+    require_tracker(config)
+    with torch.device("meta"):
+        GPT2(config.model).set_attention(
+            config.training.attention, config.training.attention_blocks
+        )
+
+
+def check_data(
+    config: RunConfig, data: TokenData, source: str | Path | None, processes: Processes
+) -> tuple[TokenStream, TokenStream]:
+    """Make sure that a run can train on the data.
+
+    Args:
+        config: The settings, resolved.
+        data: The tokens.
+        source: Model that the weights come from; new ones if None.
+        processes: All that take part.
+    Returns:
+        The rows to train on, and those held out.
+    Raises:
+        DataError: There are too few tokens, or ids beyond the model's embeddings.
+        ConfigError, InputError: The source or `evaluation.reference` does not fit the data.
+    """
+    data.check_ids(config.model.vocab_size)
+    length, tokens = config.model.n_positions, config.data.train_tokens
+    most_rows = None if tokens is None else tokens // length
+    train = TokenStream(data.train, length, most_rows=most_rows)
+    val = TokenStream(data.val, length, "held-out")
+    if source is not None:
+        _require_vocabulary(source, data.tokenizer, "training.init_from")
+    if config.evaluation.reference is not None:  # checked now, and not at the end of the run
+        _check_reference(config.evaluation.reference, config.model, data.tokenizer)
+    embeddings, known = config.model.vocab_size, data.tokenizer.n_vocab
+    if embeddings > math.ceil(known / PADDED_TO) * PADDED_TO and processes.is_rank_0:
+        log(
+            f"the model has {embeddings} embeddings (model.vocab_size), the vocabulary of the data "
+            f"{known} tokens: the others are never used"
+        )
+    return train, val
+
+
 def build(
     config: RunConfig,
     data: TokenData,
@@ -98,14 +168,13 @@ def build(
         processes: All that take part.
         evaluations: What to measure beside the held-out loss.
     """
-    config.check_batch(processes.world_size)
-    require_tracker(config)
-    data.check_ids(config.model.vocab_size)
-    batches = _batches(config, data, state, processes)
-    evaluations = [*_evaluations(config, data), *evaluations]
+    check_settings(config, processes)
+    train, val = check_data(config, data, source, processes)
+    batches = _batches(train, config, state, processes)
+    evaluations = [*_evaluations(val, config), *evaluations]
     parallel = make_parallel(config, data.tokenizer, source, processes)
     if state.scaler:
-        parallel.scaler.load_state_dict(state.scaler)
+        _restore_scaler(parallel.scaler, state.scaler)
     peak = processes.sum(devices.peak_flops(processes.device, parallel.dtype) or math.nan)
     return Trainer(
         config,
@@ -124,31 +193,35 @@ def build(
 
 
 def _batches(
-    config: RunConfig, data: TokenData, state: TrainingState, processes: Processes
+    stream: TokenStream, config: RunConfig, state: TrainingState, processes: Processes
 ) -> Batches:
     """Return this rank's rows of each step; a run whose batch was changed reads on where it was."""
-    length, tokens = config.model.n_positions, config.data.train_tokens
-    most_rows = None if tokens is None else tokens // length
     return Batches(
-        TokenStream(data.train, length, most_rows=most_rows),
+        stream,
         config.batch_rows,
         config.data.seed,
         rank=processes.rank,
         ranks=processes.world_size,
-        offset=state.tokens // length - state.step * config.batch_rows,
+        offset=state.tokens // stream.length - state.step * config.batch_rows,
     )
 
 
-def _evaluations(config: RunConfig, data: TokenData) -> list[Evaluation]:
+def _evaluations(stream: TokenStream, config: RunConfig) -> list[Evaluation]:
     """Return the evaluations of every run, the held-out loss first."""
-    evaluation, length = config.evaluation, config.model.n_positions
-    if evaluation.reference is not None:  # checked now, and not at the end of the run
-        _check_reference(evaluation.reference, config.model, data.tokenizer)
-    rows = TokenStream(data.val, length, "held-out")
+    evaluation = config.evaluation
     return [
-        held_out_loss(rows, evaluation.val_tokens, config.training.micro_batch),
+        held_out_loss(stream, evaluation.val_tokens, config.training.micro_batch),
         samples(evaluation.sample_prompts, evaluation.sample_tokens),
     ]
+
+
+def _restore_scaler(scaler: torch.amp.GradScaler, state: dict[str, Any]) -> None:
+    if missing := scaler.state_dict().keys() - state.keys():
+        raise CheckpointError(
+            f"{STATE_FILE} lacks {', '.join(sorted(missing))} of the loss scaler: it was edited, "
+            "or written by another version of this program"
+        )
+    scaler.load_state_dict(state)
 
 
 def make_parallel(
@@ -164,8 +237,6 @@ def make_parallel(
         tokenizer: That of the data.
         source: Model to take the weights from; new ones if None.
         processes: All that take part.
-    Raises:
-        InputError: The source has another vocabulary than the data.
     """
     training = config.training
     with torch.device("cpu" if source is None else "meta"):
@@ -177,8 +248,6 @@ def make_parallel(
             attention_blocks=training.attention_blocks,
         )
     if source is not None:
-        if tokenizer is not None:
-            _require_vocabulary(source, tokenizer, "training.init_from")
         weights = GPT2.from_pretrained(source, dtype=torch.float32).state_dict()
         weights["wpe.weight"] = weights["wpe.weight"][: config.model.n_positions].clone()
         model.load_state_dict(weights, assign=True)

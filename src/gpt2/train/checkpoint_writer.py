@@ -1,14 +1,13 @@
 """Checkpoints written in the background while training goes on, one at a time."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
-from gpt2.files.checkpoint import Snapshot, prune_checkpoints, write_checkpoint
+from gpt2.files.checkpoint import Snapshot, begin_checkpoint, prune_checkpoints, write_checkpoint
 from gpt2.progress import log
 
 
@@ -23,24 +22,29 @@ class CheckpointWriter:
     def __init__(self, run: Path, config: CheckpointConfig) -> None:
         self.run = run
         self.config = config
-        self._writing: Future[None] | None = None
+        self._thread: Thread | None = None
+        self._error: BaseException | None = None
 
     def save(self, snapshot: Snapshot) -> None:
         """Wait until the one before is written, and begin to write this one."""
         self.wait()
-        self._writing = Future()
-        Thread(target=self._write, args=(snapshot, self._writing), daemon=True).start()
+        self._error = None
+        with suppress(OSError):  # the thread meets it, too, and logs it
+            begin_checkpoint(self.run, snapshot.state.step)
+        self._thread = Thread(target=self._write, args=(snapshot,), daemon=True)
+        self._thread.start()
 
     def wait(self) -> CheckpointError | None:
         """Wait until nothing is being written, and return what went wrong with the last one."""
-        if self._writing is None:
-            return None
-        error = self._writing.exception()
-        if error is not None and not isinstance(error, CheckpointError):
-            raise error
-        return error
+        if self._thread is not None:
+            # To its very end: a daemon thread that still frees tensors when the process ends would
+            # abort it.
+            self._thread.join()
+        if self._error is None or isinstance(self._error, CheckpointError):
+            return self._error
+        raise self._error
 
-    def _write(self, snapshot: Snapshot, writing: Future[None]) -> None:
+    def _write(self, snapshot: Snapshot) -> None:
         try:
             write_checkpoint(self.run, snapshot)
             state = snapshot.state
@@ -48,10 +52,8 @@ class CheckpointWriter:
                 best = state.best_step if self.config.keep_best else None
                 prune_checkpoints(self.run, self.config.keep_last, best)
         except BaseException as error:
-            writing.set_exception(error)
+            self._error = error
             log(str(error))  # now, and not when the next one is due
-        else:
-            writing.set_result(None)
 
 
 @contextmanager

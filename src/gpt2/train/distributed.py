@@ -29,6 +29,12 @@ from gpt2.model.sharding import whole
 # that lock, and Python for the thread: a deadlock. So the group lives as long as the process.
 _KEPT_TO_THE_END: list[dist.ProcessGroup | None] = []
 
+# What each of several processes must know beside their number, and the variables that hold it.
+NEEDED = {
+    "which one this is": ("RANK", "LOCAL_RANK"),
+    "where they meet": ("MASTER_ADDR", "MASTER_PORT"),
+}
+
 
 class LostProcessError(Gpt2Error):
     """Another process of the run has ended, and so does this one."""
@@ -77,7 +83,7 @@ def joined(device_name: str) -> Iterator[Processes]:
             process itself, with a message of its own.
     """
     device = devices.select_device(device_name)
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, count = _rank_and_count()
     if count == 1:
         devices.make_training_fast()
         yield Processes(device)
@@ -86,15 +92,15 @@ def joined(device_name: str) -> Iterator[Processes]:
         raise ConfigError(
             f"several processes need device cpu or cuda, got {device.type} and {count} processes"
         )
-    if missing := [name for name in ("RANK", "LOCAL_RANK") if name not in os.environ]:
-        raise ConfigError(
-            f"WORLD_SIZE tells of {count} processes, but {' and '.join(missing)} not which one "
-            "this is; start them with torchrun"
-        )
-    device = devices.device_of_process(device, int(os.environ["LOCAL_RANK"]))
-    rank = int(os.environ["RANK"])
+    device = devices.device_of_process(device, devices.number_from_environment("LOCAL_RANK", 0))
     devices.make_training_fast()
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise LostProcessError(
+            f"process {rank} could not join the others of the {count} at "
+            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: {_one_line(error)}"
+        ) from error
     _KEPT_TO_THE_END.append(dist.group.WORLD)
     try:
         yield Processes(device, rank, count)
@@ -104,9 +110,38 @@ def joined(device_name: str) -> Iterator[Processes]:
         raise LostProcessError(
             f"process {rank} lost the connection to another of the {count}, which has ended, so it "
             "ends, too. The run goes on after its newest checkpoint when it is started again with "
-            f"--resume ({' '.join(str(error).split())[:120]})"
+            f"--resume ({_one_line(error)})"
         ) from error
     dist.destroy_process_group()
+
+
+def _rank_and_count() -> tuple[int, int]:
+    """Return this process's rank and the world size, as the launcher gives them.
+
+    Raises:
+        ConfigError: They are no such numbers, or what the processes need to meet is missing.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        return 0, 1
+    count = devices.number_from_environment("WORLD_SIZE", 1)
+    if count > 1:
+        for what, names in NEEDED.items():
+            if missing := [name for name in names if not os.environ.get(name)]:
+                raise ConfigError(
+                    f"WORLD_SIZE tells of {count} processes, but {' and '.join(missing)} not "
+                    f"{what}; start them with torchrun"
+                )
+        devices.number_from_environment("MASTER_PORT", 1)
+    rank = devices.number_from_environment("RANK", 0, default=0)
+    if rank >= count:
+        raise ConfigError(
+            f"RANK must be below WORLD_SIZE, {count}, got {rank}; start the processes with torchrun"
+        )
+    return rank, count
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 @dataclass(frozen=True)

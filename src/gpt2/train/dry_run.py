@@ -1,21 +1,31 @@
 """What a run would be: its size, its memory, and its time by a few measured passes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
 
 from gpt2 import devices
 from gpt2.config import RunConfig
-from gpt2.data.shard_folder import open_shards
-from gpt2.errors import DataError
+from gpt2.data.manifest import MANIFEST_FILE, UNFINISHED
+from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import evaluating
-from gpt2.train.build import make_parallel, resolve, shaped_as_source, warn
+from gpt2.train.build import (
+    check_data,
+    check_settings,
+    make_parallel,
+    resolve,
+    shaped_as_source,
+    warn,
+)
 from gpt2.train.distributed import Processes, clip_gradients, joined
 from gpt2.train.optimizer import make_optimizers
+from gpt2.train.resumption import check_same_data, is_finished, last_saved
+from gpt2.train.run import require_new, require_run
 
 PASSES = 3
 ENOUGH_SECONDS = 20.0  # of measuring: then fewer passes do
@@ -34,18 +44,43 @@ class Measured:
     activations: int | None  # bytes, None where the device has no record
 
 
-def plan(config: RunConfig) -> str:
+def plan(
+    config: RunConfig,
+    *,
+    new: Path | None = None,
+    resumed: Path | None = None,
+    allow_changes: Sequence[str] = (),
+) -> str:
     """Return what a run would be, as lines of text; nothing in all processes but the first.
 
-    Nothing is written, and the data need not be there.
+    Nothing is written. What would keep the run from starting is raised, as when it starts, but the
+    data of a new run need not be there yet.
 
+    Args:
+        config: The settings.
+        new: Directory in which the run would start, if it is chosen.
+        resumed: Directory of the run that would go on.
+        allow_changes: As in `resume`.
     Raises:
-        ConfigError: A setting does not fit the machine.
+        CheckpointError, ConfigError, DataError: As in `start`, or in `resume`.
     """
     with joined(config.training.device) as processes:
-        config = shaped_as_source(resolve(config, processes))
+        config = resolve(config, processes)
         warn(config, processes)
-        config.check_batch(processes.world_size)
+        if resumed is None:
+            config = shaped_as_source(config)
+        check_settings(config, processes)
+        if resumed is None:
+            data = _data_of_new(config, new, processes)
+        else:
+            require_run(resumed)
+            checkpoint, state, _ = last_saved(resumed, config, allow_changes, processes)
+            if processes.broadcast(is_finished(resumed, config, state)):
+                return f"{resumed} is finished" if processes.is_rank_0 else ""
+            data = open_shards(config.data.directory)
+            if checkpoint:
+                check_same_data(data, state, config, resumed)
+            check_data(config, data, checkpoint or config.training.init_from, processes)
         with torch.device("meta"):
             parameters = GPT2(config.model).num_parameters()
         whole = memory_by_part(config, parameters)
@@ -57,11 +92,32 @@ def plan(config: RunConfig) -> str:
         if not processes.max(here is not None and needed > ROOM * here):  # in any of them
             measured = _measure(config, processes)
         lines = [
-            *_size(config, parameters, processes.world_size),
+            *_size(config, parameters, data, processes.world_size),
             *_memory(memory, whole["weights"] + whole["optimizer"], measured, here),
             *_time(config, measured, processes.world_size),
         ]
     return "\n".join(lines) if processes.is_rank_0 else ""
+
+
+def _data_of_new(config: RunConfig, run: Path | None, processes: Processes) -> TokenData | None:
+    """Return the data that a new run could start with, None if they are not there yet."""
+    if run is not None:
+        require_new(run, processes)
+    if not _is_prepared(config.data.directory):
+        return None
+    data = open_shards(config.data.directory)
+    check_data(config, data, config.training.init_from, processes)
+    return data
+
+
+def _is_prepared(directory: Path) -> bool:
+    """Return whether a folder holds shards, sound or not, that nobody is still writing."""
+    if (directory / MANIFEST_FILE).exists():
+        return True
+    shards = (f"*/{MANIFEST_FILE}", "*.bin", "*.npy")
+    return not (directory / UNFINISHED).exists() and any(
+        path for pattern in shards for path in directory.glob(pattern)
+    )
 
 
 def memory_by_part(config: RunConfig, parameters: int) -> dict[str, int]:
@@ -124,18 +180,15 @@ def _median_seconds(work: Callable[[], None], processes: Processes) -> float:
     return median(durations)
 
 
-def _size(config: RunConfig, parameters: int, processes: int) -> list[str]:
+def _size(config: RunConfig, parameters: int, data: TokenData | None, processes: int) -> list[str]:
     training, model = config.training, config.model
     tokens = training.steps * training.batch_tokens
     passes = config.batch_rows // (training.micro_batch * processes)
-    try:
-        data = open_shards(config.data.directory)
+    directory = config.data.directory
+    read = f"none: no complete set of token shards in {directory} yet"
+    if data is not None:
         there = sum(map(len, data.train))
-        read = (
-            f"{there:,} training tokens in {config.data.directory}, each {tokens / there:.2f} times"
-        )
-    except DataError as error:
-        read = f"none: {error}"
+        read = f"{there:,} training tokens in {directory}, each {tokens / there:.2f} times"
     return [
         f"parameters   {parameters:,}: {model.n_layer} layers of {model.n_embd} channels and "
         f"{model.n_head} heads, {model.vocab_size:,} tokens, {model.n_positions:,} positions",
@@ -175,7 +228,7 @@ def _time(config: RunConfig, measured: Measured | None, processes: int) -> list[
     return [
         f"time         {seconds / 3600:,.1f} hours by {measured.micro_batch:.3f} s a "
         f"micro-batch, {measured.update:.3f} s an update and {measured.evaluation:.3f} s a "
-        f"micro-batch of evaluation; {training.batch_tokens / step:,.0f} tokens/s"
+        f"micro-batch of evaluation; {training.batch_tokens / max(step, 1e-9):,.0f} tokens/s"
     ]
 
 

@@ -1,18 +1,23 @@
-"""Why a run stops before its last step: Ctrl-C, SIGTERM, the end of its hours, divergence."""
+"""Why a run stops before its last step: a signal, the end of its hours, divergence.
+
+The signals are Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which a terminal sends when it closes.
+"""
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from gpt2.errors import Gpt2Error
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASKED = (signal.SIGINT, signal.SIGTERM)  # by somebody, who may ask again
+HANGUP = getattr(signal, "SIGHUP", None)  # None on Windows
 TIME_IS_UP, DIVERGED = 1000, 1001  # reasons to stop, beside the numbers of the signals
 SHOW_CURSOR = b"\x1b[?25h"
-STDERR = 2
+NOTED = b"saving after this step; once more ends the run at once\n"
 
 
 class DivergedRunError(Gpt2Error):
@@ -56,23 +61,41 @@ class Interruption:
 
 @contextmanager
 def noted_interruption(max_hours: float | None = None) -> Iterator[Interruption]:
-    """Note the first signal while the context lasts; a second one ends the process at once."""
+    """Note the signals that ask a run to stop, while the context lasts.
+
+    A second SIGINT or SIGTERM ends the process at once. SIGHUP never does: a terminal may send it
+    twice, and systemd sends it beside SIGTERM. Where it is ignored, as under nohup, it stays so.
+    """
     interruption = Interruption(max_hours)
 
     def note(number: int, _frame: FrameType | None) -> None:
+        if number != HANGUP:
+            for asked in ASKED:
+                signal.signal(asked, signal.SIG_DFL)
+        elif interruption.signal_number:
+            return
         interruption.signal_number = number
-        for other in SIGNALS:
-            signal.signal(other, signal.SIG_DFL)
-        # A handler may come amid a print, so it writes by itself. A bar has hidden the cursor, and
-        # a process that ends at once would leave it so.
-        cursor = SHOW_CURSOR if os.isatty(STDERR) else b""
-        os.write(STDERR, cursor + b"saving after this step; once more ends the run at once\n")
+        _write_note()
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    noted = [*ASKED]
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        noted.append(HANGUP)
+    before = {number: signal.getsignal(number) for number in noted}
+    for number in noted:
         signal.signal(number, note)
     try:
         yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _write_note() -> None:
+    """Write to stderr past its buffer, since a handler may come amid a print.
+
+    A bar has hidden the cursor, and a process that ends at once would leave it so.
+    """
+    if sys.stderr is not None:  # else its number may have become that of another file
+        with suppress(OSError, ValueError):  # broken or full; closed
+            number = sys.stderr.fileno()
+            os.write(number, (SHOW_CURSOR if os.isatty(number) else b"") + NOTED)

@@ -91,7 +91,7 @@ class Trainer:
         loss = self.accumulate_gradients()
         grad_norm = self.update(rate, loss_is_finite=math.isfinite(loss))
         finite = math.isfinite(loss) and math.isfinite(grad_norm)
-        seconds = time.perf_counter() - started
+        seconds = max(time.perf_counter() - started, 1e-9)  # a coarse clock may show none
         self.state = replace(
             state,
             step=state.step + 1,

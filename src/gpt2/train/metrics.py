@@ -16,6 +16,11 @@ METRICS_FILE = "metrics.jsonl"
 Row = dict[str, Any]
 Record = Callable[[Row], None]  # takes the rows as they come
 
+FIGURES = (  # numbers, null where they were not finite
+    *("loss", "val_loss", "learning_rate", "grad_norm", "tokens", "val_tokens"),
+    *("tokens_per_second", "mfu", "training_seconds", "evaluation_seconds"),
+)
+
 
 class MetricsLog:
     """Appends rows to a run's metrics.jsonl; a context, which closes the file.
@@ -68,8 +73,10 @@ class MetricsLog:
 def read_metrics(run: Path) -> list[Row]:
     """Return the rows of a run, in order; a last line that a crash cut short is left out.
 
+    Rows of older versions may lack figures; those that are there are numbers, or None.
+
     Raises:
-        CheckpointError: A line before the last is no row.
+        CheckpointError: A line before the last is no row, or a figure is no number.
     """
     path = run / METRICS_FILE
     if not path.exists():
@@ -77,13 +84,26 @@ def read_metrics(run: Path) -> list[Row]:
     lines = path.read_bytes().splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
         if (row := _parse(line)) is not None:
+            _check_figures(row, where)
             rows.append(row)
         elif number < len(lines):
             raise CheckpointError(
-                f"{path}, line {number} is not a row of metrics: {line[:40]!r}; remove that line"
+                f"{where} is not a row of metrics: {line[:40]!r}; remove that line"
             )
     return rows
+
+
+def _check_figures(row: Row, where: str) -> None:
+    wanted = dict.fromkeys(FIGURES, "a number") | {"changed": "a table"}
+    kinds = {"a number": (int, float, type(None)), "a table": (dict,)}
+    for name in wanted.keys() & row.keys():
+        if not isinstance(row[name], kinds[wanted[name]]):
+            raise CheckpointError(
+                f"{where}: {name} must be {wanted[name]}, got {row[name]!r}; put it right, or "
+                "remove that line"
+            )
 
 
 def _parse(line: bytes) -> Row | None:

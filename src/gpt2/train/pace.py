@@ -9,7 +9,7 @@ from statistics import median
 from gpt2.config import RunConfig
 from gpt2.data.shard_folder import open_shards
 from gpt2.files.checkpoint import TrainingState
-from gpt2.train.build import build, resolve
+from gpt2.train.build import build, resolve, shaped_as_source
 from gpt2.train.distributed import joined
 
 WARM_UP, MEASURED = 2, 6  # steps
@@ -36,8 +36,9 @@ class Pace:
         39
         """
         every = config.evaluation.every
-        rounds, left = divmod(seconds, every * self.step + self.evaluation)
-        after = max(0, math.floor((left - self.evaluation) / self.step))
+        step = max(self.step, 1e-9)  # a coarse clock may show none
+        rounds, left = divmod(seconds, every * step + self.evaluation)
+        after = max(0, math.floor((left - self.evaluation) / step))
         return max(1, int(rounds) * every + min(after, every - 1))
 
 
@@ -49,7 +50,7 @@ def measure_pace(config: RunConfig) -> Pace:
     """
     config = replace(config, training=replace(config.training, short_context=None))
     with joined(config.training.device) as processes:
-        config = resolve(config, processes)
+        config = shaped_as_source(resolve(config, processes))
         data = open_shards(config.data.directory)
         source = config.training.init_from
         trainer = build(config, data, TrainingState(), source, processes, ())

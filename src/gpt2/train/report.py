@@ -48,28 +48,44 @@ def _summary(
     references: dict[str, float],
 ) -> list[str]:
     steps = [row for row in rows if row.get("loss") is not None]
-    evaluations = [row for row in rows if row.get("val_loss") is not None]
-    if not steps or not evaluations:
+    evaluations = [row for row in rows if "val_loss" in row]
+    finite = [row for row in evaluations if row["val_loss"] is not None]
+    if not steps or not finite:
         return ["The run has no rows of metrics with finite losses."]
-    last = steps[-1]
-    best = min(evaluations, key=lambda row: row["val_loss"])
+    last, best = steps[-1], min(finite, key=lambda row: row["val_loss"])
     device = devices.describe(devices.select_device(config.training.device))
     of_processes = f"{processes} processes, each on " if processes > 1 else ""
-    known = [row["mfu"] for row in steps if row["mfu"] is not None]
-    mfu = f", MFU {median(known):.2f}" if known else ""
+    evaluated = evaluations[-1].get("evaluation_seconds")
     return [
         "| | |",
         "|---|---|",
         f"| steps | {rows[-1]['step']} of {config.training.steps} |",
         f"| steps skipped, not finite | {sum('skipped' in row for row in rows)} |",
-        f"| tokens read | {last['tokens']:,} |",
-        f"| time in training steps | {last['training_seconds']:.0f} s |",
-        f"| time in evaluations | {evaluations[-1]['evaluation_seconds']:.0f} s, "
-        f"{len(evaluations)} times |",
-        f"| speed | {last['tokens'] / last['training_seconds']:,.0f} tokens/s{mfu} |",
+        f"| tokens read | {_written(last.get('tokens'), ',')} |",
+        f"| time in training steps | {_written(last.get('training_seconds'), '.0f', ' s')} |",
+        f"| time in evaluations | {_written(evaluated, '.0f', ' s')}, {len(evaluations)} times |",
+        f"| speed | {_speed(steps)} |",
         f"| hardware | {of_processes}{device}, {config.training.dtype} |",
-        f"| training loss, last step | {last['loss']:.4f} nats/token |",
-        f"| held-out loss, in rows side by side | {evaluations[-1]['val_loss']:.4f} nats/token |",
-        f"| held-out loss, best | {best['val_loss']:.4f} nats/token, step {best['step']} |",
-        *(f"| {name} | {loss:.4f} nats/token |" for name, loss in references.items()),
+        f"| training loss, last step | {_loss(last['loss'])} |",
+        f"| held-out loss, in rows side by side | {_loss(evaluations[-1]['val_loss'])} |",
+        f"| held-out loss, best | {_loss(best['val_loss'])}, step {best['step']} |",
+        *(f"| {name} | {_loss(loss)} |" for name, loss in references.items()),
     ]
+
+
+def _speed(steps: Sequence[Row]) -> str:
+    """Return the tokens a second of all steps, and the median MFU where it was measured."""
+    tokens, seconds = steps[-1].get("tokens"), steps[-1].get("training_seconds")
+    pace = tokens / seconds if tokens and seconds else None
+    known = [row["mfu"] for row in steps if row.get("mfu") is not None]
+    mfu = f", MFU {median(known):.2f}" if known else ""
+    return _written(pace, ",.0f", " tokens/s") + mfu
+
+
+def _loss(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.4f} nats/token"
+
+
+def _written(value: float | None, form: str, unit: str = "") -> str:
+    """Return a figure as text; rows of an older version may lack it."""
+    return "unknown" if value is None else f"{value:{form}}{unit}"

@@ -10,12 +10,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.data.shard_folder import TokenData, open_shards
-from gpt2.errors import CheckpointError, ConfigError, DataError
+from gpt2.data.shard_folder import open_shards
+from gpt2.errors import CheckpointError, NotFiniteError
 from gpt2.files.checkpoint import (
     TrainingState,
-    newest_intact,
-    read_state,
     restore_optimizers,
     set_aside_after,
     take_snapshot,
@@ -23,15 +21,12 @@ from gpt2.files.checkpoint import (
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import (
     CHECKPOINTS,
-    STATE_FILE,
-    checkpoint_name,
     list_checkpoints,
-    step_of,
 )
 from gpt2.model.gpt import evaluating
 from gpt2.progress import log
 from gpt2.train.build import build, resolve, shaped_as_source, warn
-from gpt2.train.changes import ALWAYS_ALLOWED, check_changes, describe_changes
+from gpt2.train.changes import ALWAYS_ALLOWED, describe_changes
 from gpt2.train.checkpoint_writer import CheckpointWriter, checkpoint_writer
 from gpt2.train.distributed import Processes, joined
 from gpt2.train.interruption import (
@@ -45,6 +40,7 @@ from gpt2.train.loop import MOST_SKIPPED, Trainer
 from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
 from gpt2.train.progress import display
 from gpt2.train.report import REPORT_FILE, write_report
+from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.tracking import tracking
 from gpt2.train.validation import Evaluation
 from llm_tokenizer.text_files import write_whole
@@ -66,10 +62,11 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
         InterruptedRunError: It was asked to stop; a checkpoint has been saved.
         DivergedRunError: Too many steps in a row were not finite; a checkpoint has been saved.
         LostProcessError: Another process of the run has ended.
+        NotFiniteError: The last held-out loss is not finite; the run is saved and has its report.
     """
     run = Path(run)
     with joined(config.training.device) as processes:
-        _require_new(run, processes)
+        require_new(run, processes)
         config = shaped_as_source(resolve(config, processes))
         warn(config, processes)
         data = open_shards(config.data.directory)
@@ -78,7 +75,7 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
         if processes.is_rank_0:
             run.mkdir(parents=True, exist_ok=True)
         with _locked(run, processes):
-            _require_new(run, processes)  # still, now that no other start can come between
+            require_new(run, processes)  # still, now that no other start can come between
             reason = _train(trainer, run)
     _finish(run, trainer, reason)
 
@@ -99,30 +96,25 @@ def resume(
             the checkpoint although they change the mathematics.
         evaluations: As in `start`.
     Raises:
-        CheckpointError: The directory holds no run, or no intact checkpoint among several.
+        CheckpointError: The directory holds no run, or no intact checkpoint among several, or its
+            checkpoints have been removed.
         ConfigError: Settings differ that must not.
         DataError: The token shards are missing, damaged, or not those of the run.
-        InterruptedRunError, DivergedRunError, LostProcessError: As in `start`.
+        InterruptedRunError, DivergedRunError, LostProcessError, NotFiniteError: As in `start`.
     """
     run = Path(run)
-    if not (run / SETTINGS_FILE).exists():
-        raise CheckpointError(f"{run} holds no run to resume: no {SETTINGS_FILE} there")
+    require_run(run)
     config = config or RunConfig.from_toml(run / SETTINGS_FILE)
     with joined(config.training.device) as processes, _locked(run, processes):
         config = resolve(config, processes)
         warn(config, processes)
-        checkpoint = _newest_intact(run, processes)
-        state, changes = TrainingState(), {}
-        if checkpoint:
-            state = read_state(checkpoint)
-            changes = _check_changes(run, checkpoint, state, config, allow_changes)
-            if processes.broadcast(_is_finished(run, config, state)):
-                if processes.is_rank_0:
-                    log(f"{run} is finished: it has taken all its {state.step} steps")
-                return
+        checkpoint, state, changes = last_saved(run, config, allow_changes, processes)
+        if processes.broadcast(is_finished(run, config, state)):
+            _finish_again(run, config, processes)
+            return
         data = open_shards(config.data.directory)
         if checkpoint:
-            _check_same_data(data, state, config, run)
+            check_same_data(data, state, config, run)
         if state.skipped >= MOST_SKIPPED:  # it was stopped for that; now it has new chances
             state = replace(state, skipped=0)
         source = checkpoint or config.training.init_from
@@ -133,7 +125,22 @@ def resume(
     _finish(run, trainer, reason)
 
 
-def _require_new(run: Path, processes: Processes) -> None:
+def require_run(run: Path) -> None:
+    """Make sure that a directory holds a run.
+
+    Raises:
+        CheckpointError: It holds none.
+    """
+    if not (run / SETTINGS_FILE).exists():
+        raise CheckpointError(f"{run} holds no run to resume: no {SETTINGS_FILE} there")
+
+
+def require_new(run: Path, processes: Processes) -> None:
+    """Make sure that a directory holds no run.
+
+    Raises:
+        CheckpointError: It holds one.
+    """
     if processes.broadcast((run / SETTINGS_FILE).exists() or bool(list_checkpoints(run))):
         raise CheckpointError(
             f"{run} holds a run already; continue it with --resume {run}, or choose another --out"
@@ -213,6 +220,27 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
         if (name := config.evaluation.reference) is not None:
             references[name] = _reference_loss(name, trainer)
         write_report(run, processes=trainer.processes.world_size, references=references)
+        _check_outcome(run)
+
+
+def _finish_again(run: Path, config: RunConfig, processes: Processes) -> None:
+    """Tell of a run that is finished, and write its report if that is missing."""
+    if processes.is_rank_0:
+        log(f"{run} is finished: it has taken all its {config.training.steps} steps")
+        if not (run / REPORT_FILE).exists():
+            write_report(run, processes=processes.world_size)
+        _check_outcome(run)
+
+
+def _check_outcome(run: Path) -> None:
+    """Raise NotFiniteError where the last held-out loss of a finished run is not finite."""
+    evaluations = [row for row in read_metrics(run) if "val_loss" in row]
+    if evaluations and evaluations[-1]["val_loss"] is None:
+        raise NotFiniteError(
+            f"the last held-out loss of {run} is not finite: the weights have diverged. The run is "
+            "finished and saved, its report has the losses before; start another one with a lower "
+            "--learning-rate"
+        )
 
 
 @contextmanager
@@ -245,53 +273,6 @@ def _recording(
             track(row)
 
         yield record
-
-
-def _newest_intact(run: Path, processes: Processes) -> Path | None:
-    """Return the checkpoint to go on from, chosen by rank 0, which logs those that are damaged."""
-    directory, faults = newest_intact(run) if processes.is_rank_0 else (None, [])
-    for fault in faults:
-        log(f"{fault}; going on from {directory}")
-    step = processes.broadcast(step_of(directory) if directory else 0)
-    return run / CHECKPOINTS / checkpoint_name(step) if step else None
-
-
-def _is_finished(run: Path, config: RunConfig, state: TrainingState) -> bool:
-    return state.step == config.training.steps and (run / REPORT_FILE).exists()
-
-
-def _check_same_data(data: TokenData, state: TrainingState, config: RunConfig, run: Path) -> None:
-    if state.data_fingerprint != data.fingerprint:
-        raise DataError(
-            f"{config.data.directory} holds other tokens than {run} was trained on; "
-            "put those back to resume it"
-        )
-    if state.tokenizer_fingerprint != data.tokenizer.fingerprint:
-        raise DataError(
-            f"{config.data.directory} holds another vocabulary than {run} was trained with; "
-            "put that back to resume it"
-        )
-
-
-def _check_changes(
-    run: Path,
-    checkpoint: Path,
-    state: TrainingState,
-    config: RunConfig,
-    allowed: Sequence[str],
-) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ from the checkpoint's; raise on those that must not."""
-    saved = RunConfig.from_sections(state.settings, str(checkpoint / STATE_FILE))
-    # What an earlier start has accepted at this step, and was killed before the next checkpoint.
-    rows = [row for row in read_metrics(run) if row["step"] == state.step]
-    accepted = [name for row in rows for name in row.get("changed", {})]
-    changes = check_changes(saved, config, [*allowed, *accepted], checkpoint)
-    if config.training.steps < state.step:
-        raise ConfigError(
-            f"training.steps must be at least the {state.step} that {run} has taken, got "
-            f"{config.training.steps}"
-        )
-    return changes
 
 
 def _reference_loss(name: str, trainer: Trainer) -> float:

@@ -150,3 +150,10 @@ def test_a_run_whose_batch_was_changed_reads_on_where_it_was() -> None:
     after = RowOrder(rows=10, batch_rows=3, seed=1, offset=2 * 4 - 2 * 3)  # changed after two steps
     rows = np.concatenate([before.at(0), before.at(1), after.at(2)])
     assert sorted(rows[:10]) == list(range(10))
+
+
+def test_a_split_without_tokens_is_explained() -> None:
+    with pytest.raises(DataError, match="no text is held out: .* --separator .* more documents"):
+        TokenStream([], 8, "held-out")
+    with pytest.raises(DataError, match="there is no training text: .* more text"):
+        TokenStream([], 8)

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -109,3 +110,70 @@ def test_shards_whose_vocabulary_fits_need_no_check(shards: Path, tokenizer: Tok
     data.check_ids(tokenizer.n_vocab)
     with pytest.raises(DataError, match=r"train_000000.bin holds the id 299"):
         data.check_ids(tokenizer.n_vocab - 1)
+
+
+def write_shard(path: Path, tokens: list[int]) -> None:
+    path.write_bytes(header_of(len(tokens)) + np.array(tokens, "<u2").tobytes())
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("pretrain_train.bin", "pretrain_val.bin"),
+        ("train1.bin", "valid1.bin"),
+        ("Training-0.bin", "constraint.validation.bin"),
+        ("trains_TRAIN_x.bin", "valuable_VAL.bin"),
+    ],
+)
+def test_a_foreign_file_belongs_to_the_split_that_is_a_word_of_its_name(
+    tmp_path: Path, train: str, val: str
+) -> None:
+    write_shard(tmp_path / train, TRAIN)
+    write_shard(tmp_path / val, VAL)
+    data = open_shards(tmp_path)
+    assert np.concatenate(data.train).tolist() == TRAIN
+    assert np.concatenate(data.val).tolist() == VAL
+
+
+@pytest.mark.parametrize(
+    "name", ["pretrain.bin", "train_val.bin", "test.bin", "interval.bin", "x.BIN", "validate.npy"]
+)
+def test_a_foreign_file_of_no_split_or_both_is_refused(tmp_path: Path, name: str) -> None:
+    write_nanogpt(tmp_path)
+    write_shard(tmp_path / name, TRAIN)
+    told = rf"{name} must have one of the words train and val in its name, .*rename it or move it"
+    with pytest.raises(DataError, match=told):
+        open_shards(tmp_path)
+
+
+def test_hidden_files_are_no_shards(tmp_path: Path) -> None:
+    write_nanogpt(tmp_path)
+    (tmp_path / "._train.bin").write_bytes(b"of macOS")
+    assert np.concatenate(open_shards(tmp_path).train).tolist() == TRAIN
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["train.bin", "manifest.json", "part/manifest.json"])
+def test_a_named_pipe_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=f"cannot read .*{name}: it is no regular file"):
+        open_shards(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["train", "val"])
+@pytest.mark.parametrize("name", ["{}.bin", "tiny_{}_000000.bin"])
+def test_a_folder_without_a_split_is_opened_with_none_of_its_tokens(
+    tmp_path: Path, missing: str, name: str
+) -> None:
+    there = "val" if missing == "train" else "train"
+    write_shard(tmp_path / name.format(there), TRAIN)
+    assert getattr(open_shards(tmp_path), missing) == []
+
+
+def test_several_prepared_folders_are_no_parts_of_one(shards: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(shards, tmp_path / name)
+    told = "holds 2 folders that are no parts of one source; name one of them, such as .*a$"
+    with pytest.raises(DataError, match=told):
+        open_shards(tmp_path)

@@ -1,3 +1,5 @@
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +68,60 @@ def test_build_nanogpts_file_is_an_array(tmp_path: Path) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read the shard .*x.bin: No such file"):
         read_shard(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize("count", [-1, -256, -(2**31), 0])
+def test_a_header_without_a_positive_count_is_damage(tmp_path: Path, count: int) -> None:
+    header = np.zeros(256, "<i4")
+    header[:3] = 20240520, 1, count
+    (tmp_path / "x.bin").write_bytes(header.tobytes())
+    with pytest.raises(DataError, match=f"x.bin is damaged: its header promises {count} tokens"):
+        read_shard(tmp_path / "x.bin")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["train.bin", "train.npy"])
+def test_a_named_pipe_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_shard, read_foreign_shard):
+        with pytest.raises(DataError, match=f"cannot read the shard .*{name}: it is no regular"):
+            read(tmp_path / name)
+
+
+def npy(header: bytes, content: bytes = b"\0" * 64) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (-5,), }\n"),
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (10**30,), }\n"),
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (%d,), }\n" % 10**30),
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (500,), }\n"),
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': 'abc', }\n"),
+        npy(b"{'descr': 'x', 'fortran_order': False, 'shape': (2,), }\n"),
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (2,2), }\n"),
+        npy(b"{'descr': '<u2', 'fortran_order': False, 'shape': (), }\n"),
+        npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n"),
+        npy(b"{'descr': '>u2', 'fortran_order': False, 'shape': (2,), }\n"),
+        npy(b"((((\n"),
+        npy(b"{'''\n"),
+        npy(b"\xff\xfe\n"),
+        npy(b"[]\n"),
+        npy(b"{}\n"),
+    ],
+)
+def test_a_damaged_npy_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"train.npy (is damaged|must hold uint16 ids)"):
+        read_foreign_shard(tmp_path / "train.npy")
+
+
+def test_an_archive_named_npy_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "train.npy").open("wb") as file:
+        np.savez(file, a=np.zeros(3, np.uint16))
+    with pytest.raises(DataError, match=r"train.npy must hold uint16 ids"):
+        read_foreign_shard(tmp_path / "train.npy")

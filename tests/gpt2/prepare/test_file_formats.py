@@ -271,3 +271,57 @@ def test_a_long_row_or_line_is_a_batch_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in ("a", long, "b")))
     assert documents_of(read_all(path)) == ["a", long, "b"]
+
+
+def test_suffixes_in_upper_case_are_the_same_formats(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "A.PARQUET", pa.array(["a"]))
+    line = json.dumps({"text": "a"}).encode()
+    (tmp_path / "B.JSONL").write_bytes(line)
+    (tmp_path / "C.Txt.GZ").write_bytes(gzip.compress(b"a"))
+    (tmp_path / "D.JSON.gz").write_bytes(gzip.compress(line))
+    for path in tmp_path.iterdir():
+        assert documents_of(read_all(path)) == ["a"]
+
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("separator", [None, "\n"])
+@pytest.mark.parametrize("content", ["first\nsecond", "\nx", "x\ufeffy", ""])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_byte_order_mark_at_the_start_is_no_text(
+    tmp_path: Path, separator: str | None, content: str, compressed: bool
+) -> None:
+    found = []
+    for mark in (b"", BYTE_ORDER_MARK):
+        path = tmp_path / ("x.txt.gz" if compressed else "x.txt")
+        text = mark + content.encode()
+        path.write_bytes(gzip.compress(text) if compressed else text)
+        batches = read_all(path, separator=separator)
+        found.append((documents_of(batches), skipped_of(batches)))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("first", ['{"text": "a"}', "", "  ", "no JSON"])
+def test_a_byte_order_mark_is_no_part_of_a_json_line(tmp_path: Path, first: str) -> None:
+    found = []
+    for mark in (b"", BYTE_ORDER_MARK):
+        path = tmp_path / "x.jsonl"
+        path.write_bytes(mark + f'{first}\n{{"text": "b"}}\n'.encode())
+        batches = read_all(path)
+        found.append((documents_of(batches), skipped_of(batches)))
+    assert found[0] == found[1]
+    assert found[0][0][-1] == "b"
+
+
+def test_a_wrong_byte_after_a_byte_order_mark_is_named_by_its_place_in_the_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "x.txt").write_bytes(BYTE_ORDER_MARK + b"ab\xff")
+    with pytest.raises(DataError, match="byte 5 is not"):
+        read_all(tmp_path / "x.txt")
+
+
+def test_the_text_of_a_file_has_no_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes(BYTE_ORDER_MARK + b"ab")
+    assert read_text(tmp_path / "x.txt") == "ab"

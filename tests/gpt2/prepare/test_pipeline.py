@@ -13,8 +13,9 @@ import pytest
 import tiktoken
 
 from gpt2.config import PrepareConfig
-from gpt2.data.manifest import find_faults, read_manifest
+from gpt2.data.manifest import read_manifest
 from gpt2.data.shard_folder import open_shards
+from gpt2.data.verification import find_faults
 from gpt2.errors import DataError
 from gpt2.prepare.output_folder import previous_source
 from gpt2.prepare.pipeline import Progress, prepare
@@ -520,7 +521,7 @@ def test_shards_that_nobody_knows_are_not_written_over(
     source: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "train_000000.bin").write_bytes(b"precious")
-    with pytest.raises(DataError, match=r"holds train_000000.bin, and nothing that tells"):
+    with pytest.raises(DataError, match=r"holds train_000000.bin, and no manifest"):
         prepared(source, tmp_path, tokenizer)
     assert (tmp_path / "train_000000.bin").read_bytes() == b"precious"
 

@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from gpt2.config import PrepareConfig
+from gpt2.data.manifest import read_manifest
 from gpt2.errors import DataError
 from gpt2.prepare import sources
+from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import find, in_memory
+from llm_tokenizer import Tokenizer
 
 Hub = Any  # of conftest.py
 
@@ -226,3 +230,29 @@ def test_tinyshakespeare_without_a_network_is_told_in_one_line(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="could not be downloaded .*; with no network, give a file"):
         find(["tinyshakespeare"]).files[0].fetch()
+
+
+def test_a_speech_of_tinyshakespeare_is_a_document_unless_a_separator_is_set(
+    served_shakespeare: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    source = find("tinyshakespeare")
+    for name, config, documents in (
+        ("speeches", PrepareConfig(hold_out=0.5), [1, 1]),
+        ("lines", PrepareConfig(hold_out=0.0, separator="\n"), [4]),
+    ):
+        manifest = prepare(source, tokenizer, tmp_path / name, config)
+        assert [shard.documents for shard in manifest.shards] == documents
+    assert read_manifest(tmp_path / "speeches").settings["separator"] == "\n\n"
+
+
+def test_a_file_of_a_data_set_is_for_training_if_train_is_a_word_of_its_path(
+    hub_server: Hub,
+) -> None:
+    publish(
+        hub_server, "someone/texts",
+        "data/pretrain_val-0.parquet", "constraint/0.parquet", "train/0.parquet",
+        "train/validation/0.parquet", "v1/TRAIN-0.parquet", "v2/train1.parquet",
+    )  # fmt: skip
+    found = find(["someone/texts"])
+    names = ["train/0.parquet", "v1/TRAIN-0.parquet", "v2/train1.parquet"]
+    assert [file.name for file in found.files] == names

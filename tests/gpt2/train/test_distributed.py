@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from gpt2 import devices
 from gpt2.config import OptimizerKind, RunConfig
-from gpt2.errors import ConfigError
+from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.files.checkpoint import verify_checkpoint
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import newest_checkpoint, step_of
@@ -185,6 +185,46 @@ def test_several_processes_without_a_number_each_are_told(monkeypatch: pytest.Mo
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(ConfigError, match="but RANK not which one .* torchrun"), joined("cpu"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("WORLD_SIZE", "x", "variable WORLD_SIZE must be a whole number, 1 or more, got 'x'"),
+        ("WORLD_SIZE", "0", "variable WORLD_SIZE must be a whole number, 1 or more, got '0'"),
+        ("WORLD_SIZE", "", "variable WORLD_SIZE must be a whole number, 1 or more, got ''"),
+        ("WORLD_SIZE", "-1", "variable WORLD_SIZE must be a whole number, 1 or more, got '-1'"),
+        ("RANK", "x", "variable RANK must be a whole number, 0 or more, got 'x'"),
+        ("RANK", "2", "RANK must be below WORLD_SIZE, 2, got 2"),
+        ("RANK", "", "but RANK not which one this is"),
+        ("LOCAL_RANK", "1.5", "variable LOCAL_RANK must be a whole number, 0 or more, got '1.5'"),
+        ("MASTER_ADDR", None, "but MASTER_ADDR not where they meet"),
+        ("MASTER_PORT", None, "but MASTER_PORT not where they meet"),
+        ("MASTER_PORT", "x", "variable MASTER_PORT must be a whole number"),
+        ("MASTER_PORT", "99999", "could not join the others of the 2 at 127.0.0.1:99999"),
+    ],
+)
+def test_a_launcher_that_describes_a_process_wrongly_is_named_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, expected: str
+) -> None:
+    right = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    right |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for variable, text in (right | {name: value}).items():
+        if text is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, text)
+    with pytest.raises(Gpt2Error, match=expected) as raised, joined("cpu"):
+        pass
+    assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_number_of_processes_on_the_machine_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "x")
+    with pytest.raises(ConfigError, match="variable LOCAL_WORLD_SIZE must be a whole number"):
+        devices.memory(torch.device("cpu"))
 
 
 def test_each_process_on_gpus_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,44 @@ def test_the_end_of_the_hours_is_a_reason_and_no_failure() -> None:
     assert InterruptedRunError("", TIME_IS_UP).exit_code == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_a_second_hangup_ends_nothing_and_sigterm_counts_beside_it() -> None:
+    with noted_interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert interruption.reason == signal.SIGHUP
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.reason == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert interruption.reason == signal.SIGTERM
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_an_ignored_hangup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with noted_interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interruption.reason == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("stderr", [None, "closed", "broken"])
+def test_a_signal_is_noted_whatever_has_become_of_stderr(
+    stderr: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        if stderr == "closed":
+            stream.close()
+        monkeypatch.setattr(sys, "stderr", stderr and stream)
+        with noted_interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interruption.reason == signal.SIGTERM
+
+
 @pytest.mark.kills
 def test_a_second_signal_ends_the_process_at_once_even_in_the_middle_of_a_step() -> None:
     program = """

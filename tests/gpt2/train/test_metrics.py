@@ -46,6 +46,25 @@ def test_damage_elsewhere_is_told_with_its_line(tmp_path: Path) -> None:
             read_metrics(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ('"loss": "3.1"', "loss must be a number, got '3.1'"),
+        ('"val_loss": [3]', "val_loss must be a number"),
+        ('"mfu": "high"', "mfu must be a number"),
+        ('"training_seconds": {}', "training_seconds must be a number"),
+        ('"changed": ["optimizer.beta1"]', "changed must be a table"),
+    ],
+)
+def test_a_figure_that_is_no_number_is_named_with_file_and_line(
+    tmp_path: Path, row: str, wanted: str
+) -> None:
+    lines = '{"step": 1}\n{"step": 2, ' + row + "}\n"
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    with pytest.raises(CheckpointError, match=f"metrics.jsonl, line 2: {wanted}"):
+        read_metrics(tmp_path)
+
+
 def test_a_run_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
 

@@ -41,3 +41,31 @@ def test_steps_that_were_not_finite_are_counted_and_not_drawn(
 def test_a_run_without_a_finite_loss_has_a_report(config: RunConfig, tmp_path: Path) -> None:
     told = report(config, tmp_path, STEP % (1, "null", "null") + VAL % "null")
     assert "no rows of metrics with finite losses" in told
+
+
+def test_rows_that_lack_figures_have_a_report_of_the_others(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    lines = '{"step": 1, "loss": 3.0, "seconds": 2.0}\n{"step": 1, "val_loss": 2.5}\n'
+    text = report(config, tmp_path, lines)
+    for line in (
+        "| tokens read | unknown |",
+        "| time in training steps | unknown |",
+        "| time in evaluations | unknown, 1 times |",
+        "| speed | unknown |",
+        "| training loss, last step | 3.0000 nats/token |",
+    ):
+        assert line in text
+
+
+def test_steps_that_took_no_time_have_a_report(config: RunConfig, tmp_path: Path) -> None:
+    step = (STEP % (1, 3.0, "null")).replace('"training_seconds": 2.0', '"training_seconds": 0.0')
+    assert "| speed | unknown |" in report(config, tmp_path, step + VAL % 2.25)
+
+
+def test_a_last_held_out_loss_that_is_not_finite_is_not_hidden_by_one_before(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    text = report(config, tmp_path, STEP % (2, 3.0, "null") + VAL % 2.25 + VAL % "null")
+    assert "| held-out loss, in rows side by side | not finite |" in text
+    assert "| held-out loss, best | 2.2500 nats/token, step 2 |" in text

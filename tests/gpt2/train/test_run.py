@@ -1,4 +1,6 @@
+import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from gpt2.config import (
     RunConfig,
 )
 from gpt2.data.shard_folder import open_shards
-from gpt2.errors import CheckpointError, ConfigError, DataError, InputError
+from gpt2.errors import CheckpointError, ConfigError, DataError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_of
 from gpt2.model.gpt import GPT2Network
@@ -50,6 +52,14 @@ def names(run: Path) -> list[str]:
 
 def losses(run: Path) -> list[float]:
     return [row["loss"] for row in read_metrics(run) if "loss" in row]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_run_directory_holds_settings_metrics_checkpoints_and_report(
@@ -171,7 +181,7 @@ def test_a_run_without_a_checkpoint_begins_again(
 ) -> None:
     start(config, tmp_path / "whole")
     run = tmp_path / "run"
-    run.mkdir()
+    (run / "checkpoints").mkdir(parents=True)
     (run / "config.toml").write_text(config.to_toml())
     (run / "metrics.jsonl").write_text('{"step": 1, "loss": 9.9}\n{"step": 2, "lo')
     resume(run)
@@ -188,7 +198,148 @@ def test_a_finished_run_whose_metrics_are_lost_still_has_a_report(
     assert "no rows of metrics" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("settings", [{}, {"every": 1, "reference": None}], ids=str)
+def test_a_finished_run_says_so_and_changes_nothing_though_its_data_are_gone(
+    config: RunConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, Any],
+) -> None:
+    start(config, tmp_path)
+    before = contents(tmp_path)
+    moved = changed(config, "data", directory=tmp_path / "gone")
+    capsys.readouterr()
+    resume(tmp_path, changed(moved, "evaluation", **settings))
+    assert capsys.readouterr().err == f"{tmp_path} is finished: it has taken all its 6 steps\n"
+    assert contents(tmp_path) == before
+
+
+def test_a_finished_run_without_a_report_gets_one_though_its_data_are_gone(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    start(config, tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "report.md").unlink()
+    resume(tmp_path, changed(config, "data", directory=tmp_path / "gone"))
+    assert contents(tmp_path) == before
+
+
+def test_a_finished_run_takes_more_steps_when_asked_to(config: RunConfig, tmp_path: Path) -> None:
+    start(config, tmp_path)
+    resume(tmp_path, changed(config, "training", steps=8), allow_changes=["training.steps"])
+    assert len(losses(tmp_path)) == 8
+    assert "| steps | 8 of 8 |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
 # Damage
+
+
+@pytest.mark.parametrize("left", [None, "the folder", "the folder of a run of one checkpoint"])
+def test_a_run_whose_checkpoints_were_removed_is_not_started_again(
+    config: RunConfig, tmp_path: Path, left: str | None
+) -> None:
+    if left == "the folder of a run of one checkpoint":
+        config = changed(config, "checkpoint", every=99, keep_best=False)
+    start(config, tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    if left:
+        (tmp_path / "checkpoints").mkdir()
+    before = contents(tmp_path)
+    with pytest.raises(CheckpointError, match="up to step 6, but .* put the checkpoints back, or"):
+        resume(tmp_path)
+    assert contents(tmp_path) == before
+    (tmp_path / "metrics.jsonl").unlink()
+    resume(tmp_path)
+    assert len(losses(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("killed_while_saving", [True, False])
+def test_a_run_that_never_saved_a_checkpoint_says_that_it_starts_again(
+    config: RunConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    killed_while_saving: bool,
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    steps = 4 if killed_while_saving else 2  # the first checkpoint is due at step 2
+    if killed_while_saving:
+        (tmp_path / "checkpoints/step_00000002.partial").mkdir()
+    rows = (json.dumps({"step": step, "loss": 9.9}) + "\n" for step in range(1, steps + 1))
+    (tmp_path / "metrics.jsonl").write_text("".join(rows))
+    resume(tmp_path)
+    assert "saved no checkpoint before it ended at step" in capsys.readouterr().err
+    assert len(losses(tmp_path)) == 6
+    assert 9.9 not in losses(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", 5),
+        ("step", "6"),
+        ("step", None),
+        ("tokens", -1),
+        ("tokens", True),
+        ("training_seconds", "x"),
+        ("evaluation_seconds", float("nan")),
+        ("best_step", 2.5),
+        ("scaler", []),
+        ("scaler", {"scale": "x"}),
+        ("scaler", {"scale": 1.0}),
+        ("settings", []),
+        ("settings", {"training": 3}),
+        ("settings", {"training": {"stepz": 3}}),
+        ("settings", {"training": {"steps": "x"}}),
+        ("data_fingerprint", 5),
+        ("optimizer_kinds", "AdamW"),
+        ("optimizer_kinds", None),
+        ("skipped", ...),
+        ("optimizer_kinds", ...),
+        ("versions", ...),
+    ],
+    ids=str,
+)
+def test_a_training_state_that_was_edited_is_one_line_that_names_the_file(
+    config: RunConfig, tmp_path: Path, name: str, value: object
+) -> None:
+    with pytest.raises(InterruptedRunError):
+        start(changed(config, "training", max_hours=1e-9, dtype="float16"), tmp_path)
+    checkpoint = newest_checkpoint(tmp_path)
+    entries = json.loads((checkpoint / "training_state.json").read_text())
+    entries[name] = value
+    if value is ...:
+        del entries[name]
+    seal(checkpoint, json.dumps(entries))
+    if name == "versions":
+        del entries["skipped"]
+        seal(checkpoint, json.dumps(entries))
+    with pytest.raises((CheckpointError, ConfigError), match="training_state.json") as raised:
+        resume(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{"])
+def test_a_training_state_that_is_no_object_is_one_line(
+    config: RunConfig, tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(InterruptedRunError):
+        start(changed(config, "training", max_hours=1e-9), tmp_path)
+    seal(newest_checkpoint(tmp_path), text)
+    with pytest.raises(CheckpointError, match="training_state.json was edited: .* no JSON object"):
+        resume(tmp_path)
+
+
+def seal(checkpoint: Path, state: str) -> None:
+    """Put another training_state.json into a checkpoint, with checksums that fit it."""
+    (checkpoint / "training_state.json").write_text(state)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    content = state.encode()
+    manifest["training_state.json"] = {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "training_state.json", "manifest.json"])
@@ -597,6 +748,24 @@ def test_steps_that_are_not_finite_are_logged_and_skipped(
     ]
     assert weights[0] == weights[1] != weights[2]
     assert "steps skipped, not finite | 1 |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_run_whose_last_held_out_loss_is_not_finite_is_saved_and_fails(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = GPT2Network.loss, iter(range(99))
+
+    def nan_in_the_last_evaluation(model: GPT2Network, *rows: torch.Tensor) -> torch.Tensor:
+        bad = not model.training and next(calls) >= 4  # two passes each
+        return loss(model, *rows) * (float("nan") if bad else 1.0)
+
+    monkeypatch.setattr(GPT2Network, "loss", nan_in_the_last_evaluation)
+    with pytest.raises(NotFiniteError, match="the last held-out loss of .* is not finite"):
+        start(config, tmp_path)
+    assert step_of(newest_checkpoint(tmp_path)) == 6
+    assert "side by side | not finite |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(NotFiniteError, match="the last held-out loss of .* is not finite"):
+        resume(tmp_path)
 
 
 def test_after_ten_in_a_row_the_run_is_saved_and_stopped(config: RunConfig, tmp_path: Path) -> None:

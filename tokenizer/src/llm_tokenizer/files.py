@@ -6,14 +6,15 @@ Hugging Face's tokenizers, and .tiktoken is what tiktoken reads.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
-from llm_tokenizer.errors import TokenizerError
+from llm_tokenizer.errors import TokenizerError, shown
 from llm_tokenizer.text_files import read_text, write_whole
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
@@ -25,7 +26,7 @@ TOKENIZER_FILES = (
     ADDED_FILE,
     TOKENIZER_FILE,
 )  # all that a folder may have
-TIKTOKEN_SUFFIX = ".tiktoken"
+JSON_SUFFIX, TIKTOKEN_SUFFIX = ".json", ".tiktoken"
 GPT2_SETTINGS = {
     "model": "BPE",
     "pre_tokenizer": "ByteLevel",
@@ -55,21 +56,20 @@ def read(path: Path) -> Vocabulary:
     Args:
         path: A folder with vocab.json, merges.txt and, as older ones have it, added_tokens.json, or
             else with tokenizer.json; or a file like tokenizer.json, whose name ends in .json; or
-            tiktoken's, whose name ends in .tiktoken.
+            tiktoken's, whose name ends in .tiktoken. A folder may have any name.
     Raises:
-        TokenizerError: A file is missing or is not what its name says; it tells which and where.
+        TokenizerError: A file is missing, is not what its name says, or is of another split rule
+            than GPT-2's; the message tells which and where.
     """
     try:
-        if path.suffix == TIKTOKEN_SUFFIX:
+        suffix = file_suffix(path)
+        if suffix == TIKTOKEN_SUFFIX:
             return _read_tiktoken(path)
-        if path.suffix == ".json":
+        if suffix == JSON_SUFFIX:
             return _read_tokenizer_json(path)
-        if (path / TOKENIZER_FILE).exists() and not (path / VOCAB_FILE).exists():
-            return _read_tokenizer_json(path / TOKENIZER_FILE)
-        entries = _read_vocab(path / VOCAB_FILE)
-        if (path / ADDED_FILE).exists():
-            entries |= _read_vocab(path / ADDED_FILE)
-        return _of_entries(entries, _read_merges(path / MERGES_FILE))
+        if path.is_file():
+            raise TokenizerError(f"{path} must be a folder, or end in .json or .tiktoken")
+        return _read_folder(path)
     except TokenizerError as error:
         prefix = "" if str(path) in str(error) else f"{path}: "
         raise TokenizerError(f"{prefix}{error}") from None
@@ -82,77 +82,120 @@ def write(vocabulary: Vocabulary, path: Path) -> None:
 
     Args:
         vocabulary: What to write.
-        path: A file that ends in .json or .tiktoken, for one of that kind; else a folder, for
-            vocab.json and merges.txt, and tokenizer.json if there are special tokens besides
-            <|endoftext|>.
+        path: A folder that exists; or a file that ends in .json or .tiktoken, for one of that
+            kind; or else a folder to make. A folder gets vocab.json and merges.txt, and
+            tokenizer.json where these two leave open which tokens are special or which split rule
+            is meant.
     Raises:
-        TokenizerError: A .tiktoken file cannot hold this vocabulary; it tells why.
+        TokenizerError: A .tiktoken file cannot hold this vocabulary; the message tells why.
     """
-    if path.suffix == TIKTOKEN_SUFFIX:
-        content = _tiktoken_of(vocabulary)
+    suffix = file_suffix(path)
+    if suffix:
+        whole = _tiktoken_of if suffix == TIKTOKEN_SUFFIX else _tokenizer_json_of
+        content = whole(vocabulary)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
-    elif path.suffix == ".json":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _json(_tokenizer_json_of(vocabulary)))
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    write_whole(path / VOCAB_FILE, _json(_entries_of(vocabulary)))
+    lines = [" ".join(map(show_bytes, pair)) for pair in vocabulary.merges]
+    write_whole(path / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
+    (path / ADDED_FILE).unlink(missing_ok=True)  # of another vocabulary, as tokenizer.json is
+    (path / TOKENIZER_FILE).unlink(missing_ok=True)
+    if vocabulary.special_tokens.keys() - {END_OF_TEXT} or vocabulary.foreign_token:
+        write_whole(path / TOKENIZER_FILE, _tokenizer_json_of(vocabulary))
+
+
+def file_suffix(path: Path) -> str:
+    """Return .json or .tiktoken for a file of that kind, and nothing for a folder."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in (JSON_SUFFIX, TIKTOKEN_SUFFIX) and not path.is_dir() else ""
+
+
+def _read_folder(path: Path) -> Vocabulary:
+    settled = (path / TOKENIZER_FILE).exists()  # the split rule, by a file that names it
+    if settled and not (path / VOCAB_FILE).exists():
+        return _read_tokenizer_json(path / TOKENIZER_FILE)
+    entries = _read_vocab(path / VOCAB_FILE)
+    if (path / ADDED_FILE).exists():
+        entries |= _read_vocab(path / ADDED_FILE)
+    vocabulary = _of_entries(entries, _read_merges(path / MERGES_FILE))
+    if settled:
+        with _expecting_tokenizer_json(path / TOKENIZER_FILE):
+            _check_settings(_read_json(path / TOKENIZER_FILE), path / TOKENIZER_FILE)
     else:
-        path.mkdir(parents=True, exist_ok=True)
-        write_whole(path / VOCAB_FILE, _json(_entries_of(vocabulary)))
-        lines = [" ".join(map(show_bytes, pair)) for pair in vocabulary.merges]
-        write_whole(path / MERGES_FILE, "\n".join([MERGES_HEADER, *lines, ""]).encode())
-        (path / ADDED_FILE).unlink(missing_ok=True)  # of another vocabulary, as tokenizer.json is
-        (path / TOKENIZER_FILE).unlink(missing_ok=True)
-        if vocabulary.special_tokens.keys() - {END_OF_TEXT}:  # vocab.json cannot say which they are
-            write_whole(path / TOKENIZER_FILE, _json(_tokenizer_json_of(vocabulary)))
+        _check_split_rule(vocabulary, path)
+    return vocabulary
+
+
+def _check_split_rule(vocabulary: Vocabulary, path: Path) -> None:
+    """Refuse a vocabulary in a file that does not name its split rule, where it is another one."""
+    if token := vocabulary.foreign_token:
+        raise TokenizerError(
+            f"{path} must be of GPT-2's split rule, which never joins {shown(token)} in one token; "
+            "use the tokenizer that this vocabulary was made for"
+        )
+
+
+@contextmanager
+def _expecting_tokenizer_json(path: Path) -> Iterator[None]:
+    """Name the file in an error that comes of a content of another form."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, TokenizerError):
+            raise
+        raise TokenizerError(f"{path} is not a tokenizer.json: {shown(error)}") from None
+
+
+def _check_settings(content: dict[str, Any], path: Path) -> None:
+    """Refuse a tokenizer.json whose split rule or merging is not GPT-2's."""
+    model, split = content["model"], content["pre_tokenizer"] or {}
+    settings = {
+        "model": model.get("type", "BPE"),
+        "pre_tokenizer": split.get("type"),
+        "use_regex": split.get("use_regex", True),
+        "add_prefix_space": split.get("add_prefix_space", False),
+        "normalizer": content.get("normalizer"),
+        "ignore_merges": model.get("ignore_merges", False),
+        "dropout": model.get("dropout") or None,
+        "continuing_subword_prefix": model.get("continuing_subword_prefix") or None,
+        "end_of_word_suffix": model.get("end_of_word_suffix") or None,
+    }
+    for name, wanted in GPT2_SETTINGS.items():
+        if settings[name] != wanted:
+            raise TokenizerError(
+                f"{path} must be a byte-level BPE as GPT-2's is: its {name} must be "
+                f"{wanted!r}, got {shown(settings[name])}"
+            )
+    for token in content.get("added_tokens", []):
+        if chosen := [name for name in ADDED_TOKEN_SETTINGS if token.get(name)]:
+            raise TokenizerError(
+                f"{path} must have {chosen[0]} false for the added token {shown(token['content'])}"
+            )
 
 
 def _read_tokenizer_json(path: Path) -> Vocabulary:
     """Read Hugging Face's file. Source: the format as tokenizers 0.23 writes it."""
     content = _read_json(path)
-    try:
+    with _expecting_tokenizer_json(path):
+        _check_settings(content, path)
         model, added = content["model"], content.get("added_tokens", [])
-        split = content["pre_tokenizer"] or {}
-        settings = {
-            "model": model.get("type", "BPE"),
-            "pre_tokenizer": split.get("type"),
-            "use_regex": split.get("use_regex", True),
-            "add_prefix_space": split.get("add_prefix_space", False),
-            "normalizer": content.get("normalizer"),
-            "ignore_merges": model.get("ignore_merges", False),
-            "dropout": model.get("dropout") or None,
-            "continuing_subword_prefix": model.get("continuing_subword_prefix") or None,
-            "end_of_word_suffix": model.get("end_of_word_suffix") or None,
-        }
-        for name, wanted in GPT2_SETTINGS.items():
-            if settings[name] != wanted:
-                raise TokenizerError(
-                    f"{path} must be a byte-level BPE as GPT-2's is: its {name} must be "
-                    f"{wanted!r}, got {settings[name]!r}"
-                )
-        for token in added:
-            if chosen := [name for name in ADDED_TOKEN_SETTINGS if token.get(name)]:
-                raise TokenizerError(
-                    f"{path} must have {chosen[0]} false for the added token {token['content']!r}"
-                )
         entries = model["vocab"] | {token["content"]: token["id"] for token in added}
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
         made = {left + right for left, right in pairs} | set(map(show_bytes, _BYTES))
         if twice := [token["content"] for token in added if token["content"] in made]:
             raise TokenizerError(
-                f"{path} must not add a token that the merges make, too, got {twice[0]!r}"
+                f"{path} must not add a token that the merges make, too, got {shown(twice[0])}"
             )
         return _of_entries(
             entries, [(parse_bytes(left), parse_bytes(right)) for left, right in pairs]
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, TokenizerError):
-            raise
-        raise TokenizerError(f"{path} is not a tokenizer.json: {error!r}") from None
 
 
-def _tokenizer_json_of(vocabulary: Vocabulary) -> dict[str, Any]:
+def _tokenizer_json_of(vocabulary: Vocabulary) -> bytes:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    return {
+    content = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -185,6 +228,7 @@ def _tokenizer_json_of(vocabulary: Vocabulary) -> dict[str, Any]:
             "merges": [list(map(show_bytes, pair)) for pair in vocabulary.merges],
         },
     }
+    return _json(content)
 
 
 def _read_tiktoken(path: Path) -> Vocabulary:
@@ -202,14 +246,21 @@ def _read_tiktoken(path: Path) -> Vocabulary:
             token_ids[base64.b64decode(token, validate=True)] = int(i.encode("ascii"))
         except ValueError:
             raise TokenizerError(
-                f"{path}, line {number}: wanted base64, a blank and an id, got {line!r}"
+                f"{path}, line {number}: wanted base64, a blank and an id, got {shown(line)}"
             ) from None
     specials = {END_OF_TEXT: _first_free(token_ids)}
-    return Vocabulary(token_ids, _merges_of_ranks(token_ids), specials)
+    vocabulary = Vocabulary(token_ids, _merges_of_ranks(token_ids), specials)
+    _check_split_rule(vocabulary, path)
+    return vocabulary
 
 
 def _tiktoken_of(vocabulary: Vocabulary) -> bytes:
     token_ids, specials = vocabulary.token_ids, vocabulary.special_tokens
+    if token := vocabulary.foreign_token:
+        raise TokenizerError(
+            f"a .tiktoken file does not name its split rule, and {shown(token)} is no token of "
+            "GPT-2's split rule; save it as a folder or as .json"
+        )
     ranks = [token_ids[left + right] for left, right in vocabulary.merges]
     if sorted(set(ranks)) != ranks or _merges_of_ranks(token_ids) != list(vocabulary.merges):
         raise TokenizerError(
@@ -243,7 +294,7 @@ def _merges_of_ranks(token_ids: Mapping[bytes, int]) -> list[tuple[bytes, bytes]
             k = joined.index(first)
             parts[k : k + 2] = [parts[k] + parts[k + 1]]
         if len(parts) > 2:
-            raise TokenizerError(f"no two tokens of lower id make token {rank}, {token!r}")
+            raise TokenizerError(f"no two tokens of lower id make token {rank}, {shown(token)}")
         if len(parts) == 2:
             merges.append((parts[0], parts[1]))
     return merges
@@ -256,9 +307,11 @@ def _of_entries(entries: dict[str, int], merges: list[tuple[bytes, bytes]]) -> V
     special = [text for text in entries if text not in ordinary]
     for text in special:
         if any(text[:k] in ordinary and text[k:] in ordinary for k in range(1, len(text))):
-            raise TokenizerError(f"{MERGES_FILE} lacks the merge that makes the token {text!r}")
+            raise TokenizerError(
+                f"{MERGES_FILE} lacks the merge that makes the token {shown(text)}"
+            )
     return Vocabulary(
-        {parse_bytes(shown): i for shown, i in entries.items() if shown in ordinary},
+        {parse_bytes(text): i for text, i in entries.items() if text in ordinary},
         merges,
         {text: entries[text] for text in special},
     )
@@ -303,7 +356,8 @@ def _parse_merges(text: str) -> list[tuple[bytes, bytes]]:
         parts = line.split(" ")
         if len(parts) != 2:
             raise TokenizerError(
-                f"{MERGES_FILE}, line {number}: wanted two tokens and a space between, got {line!r}"
+                f"{MERGES_FILE}, line {number}: wanted two tokens and a space between, got "
+                f"{shown(line)}"
             )
         left = parsed.get(parts[0]) or parse_bytes(parts[0])
         right = parsed.get(parts[1]) or parse_bytes(parts[1])

@@ -44,9 +44,10 @@ class Reference:
             bytes_of_id = self._vocabulary.bytes_of_id
             return [bytes_of_id[index(i)] for i in ids]
         except KeyError as error:
+            i, n_vocab = error.args[0], self._vocabulary.largest_id + 1
+            gap = "; no token has this id: unused_ids lists all such" if 0 <= i < n_vocab else ""
             raise UnknownTokenError(
-                f"token id {error.args[0]} is not in this vocabulary of "
-                f"{self._vocabulary.largest_id + 1}"
+                f"token id {i} is not in this vocabulary of {n_vocab}{gap}"
             ) from None
 
     def _encode_text_piece(self, piece: str) -> list[int]:

@@ -13,10 +13,13 @@ The rule, with letter, number and white space as `unicode_classes` pins them, fi
 Source: OpenAI, gpt-2, src/encoder.py (the pattern), 2019.
 """
 
+import codecs
 import re
 from functools import cache
 
 from llm_tokenizer import unicode_classes
+
+_CONTINUATIONS = bytes(range(0x80, 0xC0))  # all bytes of a UTF-8 character except its first
 
 
 def split(text: str) -> list[str]:
@@ -40,6 +43,26 @@ def last_cut(text: str) -> int:
     return match.end() if match else 0
 
 
+def fits_in_a_piece(token: bytes) -> bool:
+    """Return whether some piece of some text holds these bytes, so that merges can make them.
+
+    A token may begin or end inside a character, which is then taken to be of any class. Bytes that
+    are no part of UTF-8 text at all are in no text, so that they do no harm: they fit.
+
+    >>> fits_in_a_piece(b" apples"), fits_in_a_piece(b"'ll"), fits_in_a_piece(b"apples.")
+    (True, True, False)
+    """
+    rest = token.lstrip(_CONTINUATIONS)  # of a character that begins before the token
+    if len(token) - len(rest) > 3:
+        return True
+    try:
+        text, _ = codecs.utf_8_decode(rest, "strict", False)  # leaves out an unfinished character
+    except UnicodeDecodeError:
+        return True
+    at_start = len(rest) == len(token)
+    return bool(_part_pattern(at_start).fullmatch(text))
+
+
 def well_formed(text: str) -> str:
     """Return `text` as Unicode allows it: surrogate pairs joined, lone surrogates as U+FFFD.
 
@@ -61,6 +84,17 @@ def _classes() -> tuple[str, str, str]:
         for name in ("letter", "number", "space")
     )
     return letter, number, space
+
+
+@cache
+def _part_pattern(at_start: bool) -> re.Pattern[str]:
+    """Return what matches a part of one piece, which may be the start of the piece or not."""
+    letter, number, space = _classes()
+    blank, contractions = (" ?", "'(?:[sdmt]|ll?|ve?|re?)|") if at_start else ("", "")
+    return re.compile(
+        f"{contractions}{blank}[{letter}]*|{blank}[{number}]*"
+        f"|{blank}[^{space}{letter}{number}]*|[{space}]*"
+    )
 
 
 @cache

@@ -4,7 +4,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +13,11 @@ from llm_tokenizer.splitter import last_cut
 
 PART_BYTES = 2**22
 CUT_WITHIN = 2**16  # characters from the end of a part: where to look for a cut
+BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, its line ends as they are.
+def read_text(path: Path | None) -> str:
+    """Return the text of a UTF-8 file, or of stdin if None, as the parts of `text_parts` together.
 
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8.
@@ -31,18 +32,38 @@ def text_parts(path: Path | None) -> Iterator[str]:
         path: The file, or None for stdin.
     Yields:
         The text, its line ends as they are, about PART_BYTES at a time; more if it has no cut.
+        A byte order mark at the start of the file is dropped.
     Raises:
         TokenizerError: The file cannot be read or is not UTF-8; it tells where.
     """
     if path is None and sys.stdin is None:
         raise TokenizerError("cannot read stdin: it is closed; name a file")
     name = path or "stdin"
+    with _reading(name), path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
+        yield from parts_of(file, str(name))
+
+
+def check_readable(path: Path) -> None:
+    """Make sure that a file is there and can be read, before costly work.
+
+    Raises:
+        TokenizerError: It is not, or it cannot.
+    """
+    with _reading(path):
+        if not path.is_fifo():  # to open and close a pipe would end it
+            path.open("rb").close()
+
+
+@contextmanager
+def _reading(name: Path | str) -> Iterator[None]:
+    """Name the file in what goes wrong with it."""
     try:
-        with path.open("rb") if path else nullcontext(sys.stdin.buffer) as file:
-            yield from parts_of(file, str(name))
+        yield
     except OSError as error:
         raise TokenizerError(f"cannot read {name}: {error.strerror}") from None
     except ValueError as error:  # a path with a NUL in it
+        if isinstance(error, TokenizerError):
+            raise
         raise TokenizerError(f"cannot read {str(name)!r}: {error}") from None
 
 
@@ -57,9 +78,12 @@ def parts_of(file: BinaryIO, name: str) -> Iterator[str]:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     done, waiting, held = 0, 0, [""]  # held: text in which is no cut
+    at_start = True  # no character has been decoded yet
     try:
         while block := file.read(PART_BYTES):
             text = decoder.decode(block)
+            if text and at_start:
+                text, at_start = text.removeprefix(BYTE_ORDER_MARK), False
             done += len(block)
             waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
             end = (held[-1][-1:] + text)[-CUT_WITHIN:]
@@ -76,7 +100,7 @@ def parts_of(file: BinaryIO, name: str) -> Iterator[str]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name, synced to disk, then renamed."""
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_of(path)
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -87,6 +111,11 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def partial_of(path: Path) -> Path:
+    """Return the other name under which `write_whole` writes a file."""
+    return path.with_name(path.name + ".partial")
 
 
 def sync(path: Path) -> None:

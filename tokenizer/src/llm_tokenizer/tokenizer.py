@@ -7,7 +7,6 @@ So a process begins with the first, and switches when it has encoded enough text
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,12 @@ from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from llm_tokenizer import files, trainer
-from llm_tokenizer.errors import TokenizerError, UnknownTokenError
+from llm_tokenizer.errors import TokenizerError, UnknownTokenError, shown
 from llm_tokenizer.reference import Reference
+from llm_tokenizer.special_tokens import Specials, parts_of
 from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # these take longer to load than all the rest: only where the
 
 WORTH_LOADING = 2**20  # characters: about as many as the reference encodes while the codec loads
 
-Specials = Literal["all"] | Collection[str]
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -66,7 +65,7 @@ class Tokenizer:
         """Read a vocabulary: see `files.read` for what may stand at `path`.
 
         Raises:
-            TokenizerError: A file is missing, damaged or of another kind.
+            TokenizerError: A file is missing, damaged, of another kind or of another split rule.
         """
         return cls(files.read(Path(path)))
 
@@ -102,14 +101,29 @@ class Tokenizer:
         files.write(self.vocabulary, Path(path))
 
     @property
+    def name(self) -> str:
+        """ "gpt2" for the released vocabulary, "custom" for any other."""
+        return "gpt2" if self.vocabulary == files.read_gpt2() else "custom"
+
+    @property
     def n_vocab(self) -> int:
-        """The number of ids: one more than the largest."""
+        """One more than the largest id: the embeddings that a model needs, gaps included."""
         return self.max_token_value + 1
 
     @property
     def max_token_value(self) -> int:
-        """The largest id."""
+        """The largest id that has a token."""
         return self.vocabulary.largest_id
+
+    @cached_property
+    def unused_ids(self) -> tuple[int, ...]:
+        """The ids below `n_vocab` that have no token, ascending: those that `decode` refuses.
+
+        None in GPT-2's vocabulary and in those that `train` returns; a file may leave gaps. A model
+        that generates text must not choose these ids.
+        """
+        used = self.vocabulary.bytes_of_id
+        return tuple(i for i in range(self.n_vocab) if i not in used)
 
     @property
     def eot_token(self) -> int:
@@ -155,29 +169,31 @@ class Tokenizer:
             disallowed_special: Special tokens that may not stand in the text, allowed or not;
                 "all" is all that are not allowed. One in neither set is ordinary text.
         Raises:
-            TokenizerError: The text holds a disallowed special token.
+            TokenizerError: The text holds a disallowed special token, or a plain string was given
+                in place of several special tokens.
         """
-        specials = self.special_tokens_set
-        allowed = specials if allowed_special == "all" else set(allowed_special)
-        disallowed = specials - allowed if disallowed_special == "all" else set(disallowed_special)
-        if any(special in text for special in disallowed):
-            found = re.findall(_alternatives(disallowed), text)[0]
-            raise TokenizerError(
-                f"the text holds the special token {found!r}. To encode it as that token, pass "
-                f"allowed_special={{{found!r}}}; to encode it as ordinary text, pass "
-                f"disallowed_special=(); to be told of other special tokens only, pass "
-                f"disallowed_special=tokenizer.special_tokens_set - {{{found!r}}}"
-            )
-        present = {special for special in allowed & specials if special in text}
-        if not present:
-            return self.encode_ordinary(text)
         ids: list[int] = []
-        for part in re.split(f"({_alternatives(present)})", text):
-            if part in present:
-                ids.append(self.vocabulary.special_tokens[part])
-            else:
-                ids.extend(self.encode_ordinary(part))
+        specials = self.vocabulary.special_tokens
+        for part in parts_of(text, specials, allowed_special, disallowed_special):
+            ids.extend([part] if isinstance(part, int) else self.encode_ordinary(part))
         return ids
+
+    def encode_to_numpy(
+        self,
+        text: str,
+        *,
+        allowed_special: Specials = (),
+        disallowed_special: Specials = "all",
+    ) -> "Ids":
+        """Return `encode` of a text as an array: uint16 where the vocabulary fits, else uint32."""
+        import numpy as np
+
+        specials = self.vocabulary.special_tokens
+        arrays = [
+            np.array([part], self.dtype) if isinstance(part, int) else self.encode_to_array(part)
+            for part in parts_of(text, specials, allowed_special, disallowed_special)
+        ]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the ids of `text`, in which special tokens are text like any other."""
@@ -242,7 +258,7 @@ class Tokenizer:
 
     def encode_batch(
         self,
-        texts: Sequence[str],
+        text: Sequence[str],
         *,
         num_threads: int = 8,
         allowed_special: Specials = (),
@@ -252,13 +268,13 @@ class Tokenizer:
         encode = partial(
             self.encode, allowed_special=allowed_special, disallowed_special=disallowed_special
         )
-        return _in_threads(encode, texts, num_threads)
+        return _in_threads(encode, text, num_threads)
 
     def encode_ordinary_batch(
-        self, texts: Sequence[str], *, num_threads: int = 8
+        self, text: Sequence[str], *, num_threads: int = 8
     ) -> list[list[int]]:
         """Return `encode_ordinary` of each text."""
-        return _in_threads(self.encode_ordinary, texts, num_threads)
+        return _in_threads(self.encode_ordinary, text, num_threads)
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """Return the id of one token, special or not.
@@ -271,32 +287,46 @@ class Tokenizer:
         for known in (self._special_ids, self.vocabulary.token_ids):
             if token in known:
                 return known[token]
-        raise UnknownTokenError(f"{text!r} is not one token of this vocabulary of {self.n_vocab}")
+        raise UnknownTokenError(
+            f"{shown(text)} is not one token of this vocabulary of {self.n_vocab}"
+        )
 
-    def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
-        """Return the text of `ids`.
+    def is_special_token(self, token: int) -> bool:
+        """Return whether an id is that of a special token."""
+        return token in self.vocabulary.special_tokens.values()
+
+    def decode(self, tokens: Iterable[int], errors: str = "replace") -> str:
+        """Return the text of ids.
 
         Args:
-            ids: Token ids; some stand for a part of a character only.
+            tokens: Token ids; some stand for a part of a character only.
             errors: What becomes of bytes that are not UTF-8, as in `bytes.decode`.
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        return self.decode_bytes(ids).decode("utf-8", errors)
+        return self.decode_bytes(tokens).decode("utf-8", errors)
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of `ids`, whether UTF-8 or not.
+    def decode_bytes(self, tokens: Iterable[int]) -> bytes:
+        """Return the bytes of ids, whether UTF-8 or not.
 
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        if not isinstance(ids, Collection) or isinstance(ids, bytes | bytearray):
-            ids = list(ids)
-        codec = self._codec_for(len(ids) // 8)  # the reference decodes 8 in the time it encodes 1
-        decoded = codec.decode(ids) if codec else None
+        if not isinstance(tokens, Collection) or isinstance(tokens, bytes | bytearray):
+            tokens = list(tokens)
+        codec = self._codec_for(len(tokens) // 8)  # the reference decodes 8 while it encodes 1
+        decoded = codec.decode(tokens) if codec else None
         if decoded is None:  # if an id is at fault, the reference tells which
-            decoded = b"".join(self._reference.token_bytes(ids))
+            decoded = b"".join(self._reference.token_bytes(tokens))
         return decoded
+
+    def decode_tokens_bytes(self, tokens: Iterable[int]) -> list[bytes]:
+        """Return the bytes of each id.
+
+        Raises:
+            UnknownTokenError: An id that the vocabulary does not hold.
+        """
+        return self._reference.token_bytes(tokens)
 
     def decode_batch(
         self, batch: Sequence[Iterable[int]], *, errors: str = "replace", num_threads: int = 8
@@ -304,8 +334,14 @@ class Tokenizer:
         """Return `decode` of each of several sequences of ids."""
         return _in_threads(partial(self.decode, errors=errors), batch, num_threads)
 
-    def decode_with_offsets(self, ids: Iterable[int]) -> tuple[str, list[int]]:
-        """Return the text of `ids`, and for each the place in it where the token begins.
+    def decode_bytes_batch(
+        self, batch: Sequence[Iterable[int]], *, num_threads: int = 8
+    ) -> list[bytes]:
+        """Return `decode_bytes` of each of several sequences of ids."""
+        return _in_threads(self.decode_bytes, batch, num_threads)
+
+    def decode_with_offsets(self, tokens: Iterable[int]) -> tuple[str, list[int]]:
+        """Return the text of ids, and for each the place in it where the token begins.
 
         The place is that of a character: for a token that begins within one, of that character.
 
@@ -314,12 +350,12 @@ class Tokenizer:
             UnicodeDecodeError: The tokens together are not UTF-8.
         """
         offsets, characters = [], 0
-        tokens = self._reference.token_bytes(ids)
-        for token in tokens:
-            begun = [byte & 0xC0 != 0x80 for byte in token]  # all bytes but continuations
-            offsets.append(max(0, characters - (not begun[0])))
-            characters += sum(begun)
-        return b"".join(tokens).decode("utf-8"), offsets
+        parts = self._reference.token_bytes(tokens)
+        for part in parts:
+            begins = [byte & 0xC0 != 0x80 for byte in part]  # all bytes except continuations
+            offsets.append(max(0, characters - (not begins[0])))
+            characters += sum(begins)
+        return b"".join(parts).decode("utf-8"), offsets
 
     def decode_single_token_bytes(self, token: int) -> bytes:
         """Return the bytes of one id.
@@ -364,10 +400,7 @@ class Tokenizer:
 def _in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) -> list[Out]:
     if num_threads < 1:
         raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
+    if isinstance(items, str):
+        raise TokenizerError("text must be several texts; put a single one in a list")
     with ThreadPoolExecutor(num_threads) as threads:
         return list(threads.map(do, items))
-
-
-def _alternatives(specials: Collection[str]) -> str:
-    # The longest first, so that one which begins another cannot hide it.
-    return "|".join(re.escape(special) for special in sorted(specials, key=len, reverse=True))

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.splitter import well_formed
+from llm_tokenizer.errors import TokenizerError, cut, shown
+from llm_tokenizer.splitter import fits_in_a_piece, well_formed
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -33,17 +33,17 @@ def show_bytes(token: bytes) -> str:
     return token.decode("latin-1").translate(_SHOWN_AS)
 
 
-def parse_bytes(shown: str) -> bytes:
+def parse_bytes(text: str) -> bytes:
     """Return the bytes of a token as `show_bytes` writes them.
 
     Raises:
         TokenizerError: A character stands for no byte.
     """
     try:
-        return bytes(_BYTE_OF[character] for character in shown)
+        return bytes(_BYTE_OF[character] for character in text)
     except KeyError as error:
         raise TokenizerError(
-            f"{shown!r} is not a byte-level token: {error.args[0]!r} stands for no byte"
+            f"{shown(text)} is not a byte-level token: {error.args[0]!r} stands for no byte"
         ) from None
 
 
@@ -66,15 +66,16 @@ class Vocabulary:
                 f"a token must have one byte at least, token {self.token_ids[b'']} has none"
             )
         if wrong := [text for text in self.special_tokens if text != well_formed(text)]:
-            raise TokenizerError(f"a special token must be well-formed text, got {wrong[0]!r}")
+            raise TokenizerError(f"a special token must be well-formed text, got {shown(wrong[0])}")
         if wrong := [text for text in self.special_tokens if not text or self._is_token(text)]:
             raise TokenizerError(
-                f"a special token must have a text that no other token has, got {wrong[0]!r}"
+                f"a special token must have a text that no other token has, got {shown(wrong[0])}"
             )
         ids = [*self.token_ids.values(), *self.special_tokens.values()]
         if wrong_ids := [i for i in ids if type(i) is not int or not 0 <= i < 2**32]:
             raise TokenizerError(
-                f"an id must be a whole number, at least 0 and below 2**32, got {wrong_ids[0]!r}"
+                "an id must be a whole number, at least 0 and below 2**32, "
+                f"got {shown(wrong_ids[0])}"
             )
         if len(set(ids)) != len(ids):
             twice = next(i for i, count in Counter(ids).items() if count > 1)
@@ -83,20 +84,25 @@ class Vocabulary:
             for token in (left, right, left + right):
                 if token not in self.token_ids:
                     raise TokenizerError(
-                        f"merge {number}, {show_bytes(left)} {show_bytes(right)}, needs the token "
-                        f"{show_bytes(token)}, which the vocabulary does not have"
+                        f"merge {number}, {cut(show_bytes(left))} {cut(show_bytes(right))}, needs "
+                        f"the token {cut(show_bytes(token))}, which the vocabulary does not have"
                     )
 
-    def _is_token(self, shown: str) -> bool:
+    def _is_token(self, text: str) -> bool:
         try:
-            return parse_bytes(shown) in self.token_ids
+            return parse_bytes(text) in self.token_ids
         except TokenizerError:
             return False
 
     @cached_property
     def largest_id(self) -> int:
-        """The largest id of all tokens."""
+        """The largest id of all tokens; where ids have gaps, more than the number of tokens - 1."""
         return max(max(self.token_ids.values()), max(self.special_tokens.values(), default=0))
+
+    @cached_property
+    def foreign_token(self) -> bytes | None:
+        """A token that GPT-2's split rule never yields, so another rule is meant; None if none."""
+        return next((token for token in self.token_ids if not fits_in_a_piece(token)), None)
 
     @property
     def id_bytes(self) -> int:
