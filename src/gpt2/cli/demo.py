@@ -26,6 +26,7 @@ from gpt2.config import (
     recipe_path,
 )
 from gpt2.errors import ConfigError
+from gpt2.progress import log
 
 PROMPT = "The return value is"
 SAMPLING = GenerationConfig(max_new_tokens=80, temperature=0.8, top_k=50, seed=0)
@@ -142,22 +143,22 @@ def _prepare(config: RunConfig) -> None:
 
     directory = config.data.directory
     if (directory / MANIFEST_FILE).exists():
-        _say(f"Text is prepared in {directory}")
+        log(f"Text is prepared in {directory}")
         return
-    _say("Collecting the documentation that ships with Python")
+    log("Collecting the documentation that ships with Python")
     documents = stdlib_docs()
     apart = held_out(np.arange(len(documents)), HOLD_OUT.hold_out, HOLD_OUT.seed)
     train = [text for text, held in zip(documents, apart, strict=True) if not held]
     val = [text for text, held in zip(documents, apart, strict=True) if held]
-    _say(
+    log(
         f"{len(train)} documents to train on, {sum(map(len, train)) / 1e6:.2f} million characters; "
         f"{len(val)} held out, {sum(map(len, val)) / 1e6:.2f} million"
     )
-    _say(f"Learning a vocabulary of {config.model.vocab_size} tokens")
+    log(f"Learning a vocabulary of {config.model.vocab_size} tokens")
     tokenizer = Tokenizer.train(train, config.model.vocab_size)
     manifest = prepare(in_memory(STDLIB_DOCS, documents), tokenizer, directory, HOLD_OUT)
     tokens = sum(shard.tokens for shard in manifest.shards)
-    _say(f"Wrote {tokens:,} tokens to {directory}")
+    log(f"Wrote {tokens:,} tokens to {directory}")
 
 
 def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
@@ -168,7 +169,7 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
 
     if (run / SETTINGS_FILE).exists():
         plan, config = _continued(config, run, minutes)
-        _say(f"Continuing the run in {run}")
+        log(f"Continuing the run in {run}")
         resume(run, config)
         return plan
     if list_checkpoints(run):
@@ -177,7 +178,7 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
         )
     plan = _measured_plan(config, minutes)
     write_whole(run / PLAN_FILE, json.dumps(dataclasses.asdict(plan)).encode())
-    _say(f"Training for {plan}; Ctrl-C saves, and the same command continues")
+    log(f"Training for {plan}; Ctrl-C saves, and the same command continues")
     start(replace(config, training=replace(config.training, steps=plan.steps)), run)
     return plan
 
@@ -185,7 +186,7 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
 def _measured_plan(config: RunConfig, minutes: float) -> Plan:
     from gpt2.train.pace import measure_pace
 
-    _say("Measuring the pace of the first steps")
+    log("Measuring the pace of the first steps")
     pace, most = measure_pace(config), config.training.steps
     return Plan(minutes, most, min(most, pace.steps_within(60 * minutes, config)), pace.step)
 
@@ -241,7 +242,7 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     from gpt2.generation.engine import generate
     from gpt2.train.report import REPORT_FILE, write_report
 
-    _say("Measuring the held-out text")
+    log("Measuring the held-out text")
     data = open_shards(config.data.directory)
     device = devices.select_device(config.training.device)
     untrained = GPT2(config.model, tokenizer=data.tokenizer, seed=config.training.seed).to(device)
@@ -258,7 +259,3 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     write_report(run, sections=sections, references={"unigram": comparison.unigram_nats})
     print("\n\n".join(sections))
     print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

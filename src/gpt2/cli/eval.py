@@ -29,8 +29,7 @@ class Perplexity(ModelFlags):
     """Print how well a model predicts a text, in the units that papers use."""
 
     data: Path
-    """A UTF-8 text file; - for stdin; or a folder that gpt2 prepare wrote, for its held-out text.
-    A file of the name - is ./-."""
+    """A UTF-8 text file; - for stdin; or a folder of gpt2 prepare, for its held-out text."""
     json: bool = False
     """Print one JSON object, null where a figure is beyond the range of a float."""
 
@@ -39,7 +38,7 @@ class Perplexity(ModelFlags):
         from gpt2.data.shard_folder import open_shards
         from gpt2.evaluate.perplexity import held_out_perplexity, text_perplexity
 
-        if self.data.is_dir():
+        if self.data != STDIN and self.data.is_dir():
             held_out = open_shards(self.data)
             with _display() as show:
                 found = held_out_perplexity(self.load(), held_out, show=show)
@@ -95,10 +94,11 @@ def _read(data: Path) -> str:
     from gpt2.prepare.file_formats import read_text
     from llm_tokenizer.text_files import text_parts
 
-    if data.is_file():
+    from_stdin = data == STDIN
+    if data.is_file() and not from_stdin:
         return read_text(data)
-    text = "".join(text_parts(None if data == STDIN else data))
-    name = "stdin" if data == STDIN else data
+    text = "".join(text_parts(None if from_stdin else data))
+    name = "stdin" if from_stdin else data
     if not text.strip():
         raise DataError(f"{name} is empty: wanted some text")
     if "\0" in text:

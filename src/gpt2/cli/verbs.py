@@ -23,6 +23,7 @@ VERBS = {
     "plot": "pictures of a model or a run",
     "export": "a model as a Hugging Face directory, or as a GGUF file for llama.cpp",
     "bench": "time and memory of the attention backends",
+    "completion": "a script for bash or zsh that completes verbs and flags",
 }
 
 NO_COMPILER = "torch.compile needs a C++ compiler such as g++, and there is none; install one"
@@ -35,6 +36,7 @@ SPIN_COUNT = "10000"
 
 DISTRIBUTION, VERBOSE = "gpt2-from-scratch", "--verbose"
 USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)
+       gpt2 help [VERB]
        gpt2 --version"""
 
 
@@ -86,8 +88,10 @@ def _failed(error: Exception, verbose: bool) -> int:
 
 def _run(args: Sequence[str]) -> int:
     verb, *rest = args or ["--help"]
+    if verb == "help":  # gpt2 help VERB is gpt2 VERB --help
+        verb, *rest = [*rest, "--help"]
     if verb in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {verb:10}{does}" for verb, does in VERBS.items())]))
+        print("\n".join([USAGE, "", *(f"  {verb:12}{does}" for verb, does in VERBS.items())]))
         return 0 if args else 2
     if verb == "--version":
         from importlib.metadata import version

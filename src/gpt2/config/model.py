@@ -16,6 +16,7 @@ Activation = Literal[
 # Far beyond every model. Products of sizes stay below 2**63, and a damaged config.json does not
 # keep a process busy with building blocks.
 LARGEST_SIZE, MOST_LAYERS = 2**24, 2**12
+MOST_POSITIONS = 2**16  # the causal mask has a byte for each pair of them: 4 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class GPT2Config:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
             size = getattr(self, name)
-            most = MOST_LAYERS if name == "n_layer" else LARGEST_SIZE
+            most = {"n_layer": MOST_LAYERS, "n_positions": MOST_POSITIONS}.get(name, LARGEST_SIZE)
             fits = size is None or 1 <= size <= most
             check(fits, f"{name} must be 1 to {most}", size)
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):

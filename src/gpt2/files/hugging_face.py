@@ -43,8 +43,9 @@ PREFIX = "transformer."  # the oldest files lack it
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 SKIPPED = (".attn.bias", ".attn.masked_bias")  # causal masks that old files carry
 EMBEDDINGS, HEAD = "wte.weight", "lm_head.weight"  # equal where the head is tied
+POSITIONS, FIRST_BLOCK = "wpe.weight", "h.0."
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # that a model can run in
-MOST_FAULTS = 100  # that an error lists
+MOST_FAULTS = 10  # that an error lists
 
 
 def config_from_entries(entries: Mapping[str, Any]) -> GPT2Config:
@@ -157,11 +158,7 @@ def read_weights(
         CheckpointError: A file is damaged, or tensors are missing, unexpected or misshapen, which
             are all listed.
     """
-    with torch.device("meta"):  # shapes alone
-        wanted = {
-            name: tuple(_transposed(name, weight).shape)
-            for name, weight in GPT2Network(config).state_dict().items()
-        }
+    wanted = _stored_shapes(config)
     known = wanted | {HEAD: wanted[EMBEDDINGS]} if config.tie_word_embeddings else wanted
     weights: dict[str, Tensor] = {}
     wrong = []
@@ -184,11 +181,28 @@ def read_weights(
             weights[name] = torch.empty(source.shape, dtype=dtype, device=device).copy_(source)
     if config.tie_word_embeddings:
         wrong += _untied(weights)
-    missing = [f"missing {stored_name(name)} {wanted[name]}" for name in wanted.keys() - weights]
-    if wrong := sorted(missing) + wrong:
+    missing = [
+        f"missing {stored_name(name)} {wanted[name]}" for name in wanted if name not in weights
+    ]
+    if wrong := missing + wrong:
         wrong[MOST_FAULTS:] = [f"and {len(wrong) - MOST_FAULTS} more"] * (len(wrong) > MOST_FAULTS)
         raise CheckpointError(f"{directory} does not fit its {CONFIG_FILE}: {'; '.join(wrong)}")
     return weights
+
+
+def _stored_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor in a file, by our names.
+
+    From a network of one block and one position: a damaged config.json may ask for thousands.
+    """
+    with torch.device("meta"):  # shapes alone
+        network = GPT2Network(dataclasses.replace(config, n_layer=1, n_positions=1))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, weight in network.state_dict().items():
+        copies = range(config.n_layer if name.startswith(FIRST_BLOCK) else 1)
+        shape = tuple(_transposed(name, weight).shape)
+        shapes |= {name.replace(FIRST_BLOCK, f"h.{number}."): shape for number in copies}
+    return shapes | {POSITIONS: (config.n_positions, config.n_embd)}
 
 
 def _untied(weights: dict[str, Tensor]) -> list[str]:

@@ -82,9 +82,10 @@ class GPT2(GPT2Network):
         directory = locate(name, revision)
         entries = read_json(directory / CONFIG_FILE)
         config = config_from_entries(entries)
+        # Before the model is made: a damaged config.json may ask for one that takes long.
+        weights = read_weights(directory, config, dtype or named_dtype(entries), device)
         with torch.device("meta"):  # shapes alone: the weights are those of the file
             model = cls(config)
-        weights = read_weights(directory, config, dtype or named_dtype(entries), device)
         model.load_state_dict(weights, assign=True)
         if (directory / GENERATION_FILE).exists():  # it wins over config.json
             entries |= read_json(directory / GENERATION_FILE)

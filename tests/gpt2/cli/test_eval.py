@@ -68,6 +68,8 @@ def test_a_text_that_is_no_regular_file_has_the_same_figures(
     file.write_bytes(TEXT.encode())
     expected = figures(str(file))
     assert expected["bytes"] == len(TEXT.encode())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_text("a file of this name is not taken for stdin")
     if source == "stdin":
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
         assert figures("-") == expected

@@ -73,7 +73,7 @@ def test_force_replaces_a_model_and_keeps_what_is_none_of_it(
     out = tmp_path / "out"
     command = ["export", "--model", str(stored), "--out", str(out), "--dtype"]
     assert main([*command, "float32"]) == 0
-    (out / "README.md").write_text("mine")
+    (out / "README.md").write_text("notes")
     (out / "tokenizer.json").write_text("of another model")
     assert main([*command, "bfloat16"]) == 1
     assert "out is there already; choose another --out, or replace it with --force" in (
@@ -81,7 +81,7 @@ def test_force_replaces_a_model_and_keeps_what_is_none_of_it(
     )
     assert main([*command, "bfloat16", "--force"]) == 0
     assert GPT2.from_pretrained(out).wte.weight.dtype == torch.bfloat16
-    assert (out / "README.md").read_text() == "mine"
+    assert (out / "README.md").read_text() == "notes"
     assert not (out / "tokenizer.json").exists()
 
     gguf = ["export", "--model", str(stored), "--format", "gguf", "--out", str(tmp_path / "a.gguf")]

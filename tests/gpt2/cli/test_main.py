@@ -203,3 +203,17 @@ def test_verify_tells_what_is_damaged(
     (copied / "val_000000.bin").unlink()
     code, line = failure(["prepare", "--verify", str(copied)], capsys)
     assert (code, "val_000000.bin is missing" in line) == (1, True)
+
+
+def test_help_is_a_verb_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for by_verb, by_flag in (
+        (["help"], ["--help"]),
+        (["help", "generate"], ["generate", "--help"]),
+        (["help", "plot", "loss"], ["plot", "loss", "--help"]),
+    ):
+        assert main(by_verb) == 0
+        printed = capsys.readouterr().out
+        assert main(by_flag) == 0
+        assert printed == capsys.readouterr().out
+    assert main(["help", "fly"]) == 2
+    assert "unknown verb 'fly'" in capsys.readouterr().err

@@ -97,3 +97,14 @@ def test_the_package_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(ConfigError, match="pip install gguf"):
         write_gguf(model, tmp_path / "model.gguf")
+
+
+def test_llama_cpp_opens_a_vocabulary_with_gaps(gapped_model: GPT2, tmp_path: Path) -> None:
+    with torch.no_grad():
+        for parameter in gapped_model.parameters():
+            parameter.mul_(4.0)
+        gapped_model.wte.weight[gapped_model.unused_ids] = 0.0  # llama.cpp may draw them
+    write_gguf(gapped_model, tmp_path / "model.gguf")
+    greedy = GenerationConfig(max_new_tokens=1, temperature=0)
+    expected = [sample.ids for sample in generate(gapped_model, ["Permission"], greedy)]
+    assert continued_by_llama_cpp(tmp_path / "model.gguf", ["Permission"])[0][:1] == expected[0]

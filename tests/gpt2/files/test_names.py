@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from gpt2.cli.main import main
 from gpt2.errors import CheckpointError
 from gpt2.files.names import locate
 from gpt2.files.pretrained import GPT2
@@ -104,3 +105,72 @@ def test_a_cache_without_the_weights_is_told_offline(
     offline(monkeypatch)
     with pytest.raises(CheckpointError, match="is not in the cache, or not all of it"):
         locate("someone/known")
+
+
+@pytest.mark.parametrize("content", ["nothing", "other files", "a model", "a run"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-xl"])
+def test_a_released_name_is_that_model_whatever_folder_has_its_name_here(
+    name: str,
+    content: str,
+    hub_server: Hub,
+    model: GPT2,
+    gapped_model: GPT2,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish(hub_server, model, f"openai-community/{name}")
+    (tmp_path / "work" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    if content == "other files":
+        Path(name, "notes.txt").write_text("text")
+    if content == "a model":
+        gapped_model.save_pretrained(name)
+    if content == "a run":
+        gapped_model.save_pretrained(f"{name}/checkpoints/step_00000001")
+    assert GPT2.from_pretrained(name).config == model.config
+    for here in (f"./{name}", Path(name), str(Path(name).resolve())):
+        if content in ("a model", "a run"):
+            assert GPT2.from_pretrained(here).config == gapped_model.config
+        else:
+            with pytest.raises(CheckpointError, match=f"{name}/config.json not found"):
+                GPT2.from_pretrained(here)
+
+
+def test_the_verbs_take_the_released_model_too(
+    hub_server: Hub,
+    model: GPT2,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    publish(hub_server, model, "openai-community/gpt2")
+    publish(hub_server, model, "openai-community/gpt2-xl")
+    (tmp_path / "work/gpt2").mkdir(parents=True)
+    (tmp_path / "work/gpt2-xl").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    Path("text.txt").write_text("Permission")
+    for args in (
+        ["generate", "Permission", "--max-new-tokens", "1"],
+        ["eval", "perplexity", "--data", "text.txt"],
+        ["plot", "weights"],
+        ["export", "--out", "copy"],
+        ["generate", "Permission", "--model", "gpt2-xl", "--max-new-tokens", "1"],
+    ):
+        assert main(args) == 0, args
+    assert GPT2.from_pretrained(Path("copy")).config == model.config
+    capsys.readouterr()
+    assert main(["generate", "a", "--model", "./gpt2"]) == 1
+    assert "gpt2/config.json not found" in capsys.readouterr().err
+
+
+def test_an_unreachable_hub_is_named_together_with_the_folder(
+    hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline(monkeypatch)
+    (tmp_path / "work/gpt2").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(CheckpointError) as raised:
+        locate("gpt2")
+    told = str(raised.value)
+    assert told.startswith("the directory of that name here is ./gpt2, and")
+    assert "'openai-community/gpt2' is not in the cache" in told

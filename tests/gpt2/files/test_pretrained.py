@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import torch
 import transformers
 from torch import Tensor
 
-from gpt2.config import GPT2Config
-from gpt2.errors import CheckpointError, ConfigError
+from gpt2.config import GenerationConfig, GPT2Config
+from gpt2.errors import CheckpointError, ConfigError, Gpt2Error
 from gpt2.files.pretrained import GPT2
+from gpt2.generation.engine import generate
+from gpt2.model.gpt import Block
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.vocabulary import Vocabulary
 
@@ -463,3 +466,107 @@ def test_a_released_model_comes_with_the_released_vocabulary(tmp_path: Path) -> 
 def test_config_json_names_the_end_of_text(tmp_path: Path, model: GPT2) -> None:
     model.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["eos_token_id"] == 299
+
+
+ODD_VALUES = ["<|endoftext|>", [], [[1]], [[[299]], "x"], {"a": 1}, True, -1, 10**30, 1.5, 1e300]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("key", ["bos_token_id", "eos_token_id", "pad_token_id"])
+def test_special_ids_that_are_none_are_passed_over(
+    tmp_path: Path, model: GPT2, file: str, key: str, value: Any
+) -> None:
+    model.save_pretrained(tmp_path)
+    path = tmp_path / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    loaded = GPT2.from_pretrained(tmp_path)
+    ends_stay = key != "eos_token_id" or file == "config.json"  # the other file wins
+    assert loaded.end_ids == (frozenset([299]) if ends_stay else frozenset())
+    generate(loaded, ["a"], GenerationConfig(max_new_tokens=3, seed=1))
+    loaded.save_pretrained(tmp_path / "copy")
+    assert GPT2.from_pretrained(tmp_path / "copy").end_ids == loaded.end_ids
+
+
+@pytest.mark.parametrize("value", [*ODD_VALUES, None, "x" * 10**6], ids=lambda v: str(v)[:20])
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_any_edited_entry_loads_or_is_an_error_of_this_package(
+    tmp_path: Path, model: GPT2, file: str, value: Any
+) -> None:
+    model.save_pretrained(tmp_path)
+    path = tmp_path / file
+    before = json.loads(path.read_text())
+    for key in before:
+        path.write_text(json.dumps(before | {key: value}))
+        with suppress(Gpt2Error):
+            GPT2.from_pretrained(tmp_path)
+    path.write_text(json.dumps(None if isinstance(value, dict) else value))
+    with pytest.raises(CheckpointError, match=f"{file} must be an object of settings"):
+        GPT2.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, "1" * 10**5, '{"n_layer": ' + "1" * 10**4 + "}"])
+def test_json_that_is_too_deep_or_too_long_is_an_error(
+    tmp_path: Path, model: GPT2, text: str
+) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match="config.json is not valid JSON"):
+        GPT2.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"n_layer": 2**24}, "n_layer must be 1 to 4096, got 16777216"),
+        ({"n_layer": 4096}, "missing transformer.h.3.ln_1.weight .* and 49106 more"),
+        ({"n_positions": 2**24}, "n_positions must be 1 to 65536, got 16777216"),
+        ({"n_positions": 2**16}, r"wpe.weight must be \(65536, 20\)"),
+        ({"vocab_size": 2**24}, r"wte.weight must be \(16777216, 20\)"),
+        ({"n_inner": 2**24}, "c_fc.weight must be"),
+    ],
+    ids=str,
+)
+def test_a_config_that_asks_for_far_more_than_the_file_has_is_a_short_error(
+    tmp_path: Path,
+    model: GPT2,
+    entry: dict[str, int],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model.save_pretrained(tmp_path)
+    edit_config(tmp_path, **entry)
+    made: list[int] = []
+    make = Block.__init__
+    monkeypatch.setattr(Block, "__init__", lambda *args: (made.append(1), make(*args))[1])
+    with pytest.raises(Gpt2Error, match=told) as raised:
+        GPT2.from_pretrained(tmp_path)
+    assert len(str(raised.value)) < 2000
+    assert len(made) <= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit there")
+def test_a_full_disk_leaves_no_directory_and_an_old_model_whole(
+    tmp_path: Path, model: GPT2
+) -> None:
+    model.save_pretrained(tmp_path / "old")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    program = f"""
+import resource, signal, sys
+from gpt2 import GPT2
+from gpt2.errors import CheckpointError
+model = GPT2.from_pretrained({str(tmp_path / "old")!r}).double()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for name in ("old", "new", "new.json"):
+    try:
+        model.save_pretrained({str(tmp_path)!r} + "/" + name)
+    except CheckpointError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.count("could not write") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
