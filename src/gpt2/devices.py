@@ -1,4 +1,4 @@
-"""Devices: which one runs, in which arithmetic, and how fast it could be.
+"""Devices: which one runs, in which dtype, and how fast it could be.
 
 Everything that differs between CPU, CUDA and MPS is here. What concerns CUDA and MPS is written by
 the documentation and untested on hardware.
@@ -88,7 +88,7 @@ def select_device(name: str = "auto") -> torch.device:
 
 
 def device_of_process(device: torch.device, local_rank: int) -> torch.device:
-    """Return the device of one of several processes on this machine: each has a GPU of its own.
+    """Return the device of one of several processes on this machine: each has its own GPU.
 
     Raises:
         ConfigError: There are fewer GPUs than processes.
@@ -97,7 +97,7 @@ def device_of_process(device: torch.device, local_rank: int) -> torch.device:
         return device
     if local_rank >= (here := torch.cuda.device_count()):
         raise ConfigError(
-            f"each process needs a GPU of its own, got at least {local_rank + 1} processes and "
+            f"each process needs its own GPU, got at least {local_rank + 1} processes and "
             f"{here} GPUs; start torchrun with --nproc-per-node {here}"
         )
     torch.cuda.set_device(local_rank)
@@ -122,12 +122,12 @@ def number_from_environment(name: str, least: int, default: int | None = None) -
 
 
 def loss_scaler(device: torch.device, dtype: torch.dtype) -> torch.amp.GradScaler:
-    """Return what keeps small gradients of float16 above zero; idle in other arithmetics."""
+    """Return the scaler that keeps small float16 gradients above zero; idle in other dtypes."""
     return torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
 
 def select_dtype(name: Dtype, device: torch.device) -> torch.dtype:
-    """Return the arithmetic of the matrix products; "auto" is bfloat16 where that is faster."""
+    """Return the dtype of the matrix products; "auto" is bfloat16 where that is faster."""
     if name != "auto":
         return DTYPES[name]
     fast = device.type != "mps" and speed_beside_float32(torch.bfloat16, device) >= CLEARLY_FASTER
@@ -144,7 +144,7 @@ def _is_slow(dtype: torch.dtype, device: torch.device) -> bool:
     return measured and speed_beside_float32(dtype, device) <= 1 / MANY_TIMES
 
 
-def slow_arithmetic(dtype: torch.dtype, device: torch.device) -> str | None:
+def slow_dtype_warning(dtype: torch.dtype, device: torch.device) -> str | None:
     """Return a line of warning where products in `dtype` take many times as long as in float32."""
     if not _is_slow(dtype, device):
         return None
@@ -191,7 +191,7 @@ def _product_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
 
 
 def name_dtype(dtype: torch.dtype) -> Dtype:
-    """Return the name of an arithmetic, as settings have it."""
+    """Return the name of a dtype in the settings."""
     return next(name for name, known in DTYPES.items() if known == dtype)
 
 
@@ -220,7 +220,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
 
     On a GPU the published rate in bfloat16, None for a GPU not listed. On a CPU the best rate of
     products of square matrices, measured now (about a quarter of a second), in each layout that a
-    linear layer has, forward and backward: without units for the arithmetic, one layout can be ten
+    linear layer has, forward and backward: without units for the dtype, one layout can be ten
     times as fast as another, and a small product faster than a large one.
     """
     if device.type == "cuda":
@@ -233,7 +233,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
 def _peak_of_layout(dtype: torch.dtype, layout: Layout) -> float:
     """Return the best rate, in operations a second, of products in one layout."""
     best, sizes = 0.0, (256, 256, 512, 1024, 2048)  # the first product loads kernels
-    # Larger and larger ones: where the processor lacks the arithmetic, 2048 takes half a minute.
+    # Larger and larger ones: where the processor lacks the dtype, 2048 takes half a minute.
     for size in sizes:
         factors = layout(torch.ones(size, size, dtype=dtype))
         seconds = _product_seconds(*factors)
@@ -258,7 +258,7 @@ def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:
     if device.type != "cpu":
         work()
         return None
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler tells of its start, otherwise
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # otherwise the profiler logs its start
     cpu = torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
         work()
@@ -268,7 +268,7 @@ def peak_memory(device: torch.device, work: Callable[[], object]) -> int | None:
 
 
 def memory(device: torch.device) -> int | None:
-    """Return the bytes of memory that the device has, None where the system does not tell.
+    """Return the bytes of memory that the device has, None where the system does not report it.
 
     Of a CPU's, each of several processes on the machine has its share.
     """
@@ -313,7 +313,7 @@ def make_training_fast() -> None:
 
     A training step frees and allocates the same large blocks again and again. Returned to the
     system and fetched anew, each of their pages faults, which takes up to half of the step; so the
-    C library shall keep them. Without effect where it is not glibc. And numbers too small for
+    C library is told to keep them. Without effect where it is not glibc. And numbers too small for
     full precision, as the softmax of a confident model has them, take a CPU many times as long as
     others; so they are rounded to zero.
 

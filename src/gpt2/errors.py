@@ -4,6 +4,9 @@
 class Gpt2Error(Exception):
     """A caller's mistake or a failure of the machine, in one line: wanted, got, what to do."""
 
+    exit_code = 1  # of the command line
+    raised_on_every_rank = False  # of a training run: rank 0 alone prints it
+
 
 class ConfigError(Gpt2Error, ValueError):
     """A setting that is unknown, out of range, or at odds with another."""

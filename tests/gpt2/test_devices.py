@@ -48,15 +48,17 @@ def test_an_arithmetic_many_times_slower_than_float32_is_warned_of(
     seconds: dict[torch.dtype, float],
 ) -> None:
     seconds |= {torch.float32: 1.0, torch.bfloat16: 98.0, torch.float16: 1.2, torch.float64: 32.0}
-    told = devices.slow_arithmetic(torch.bfloat16, CPU)
+    told = devices.slow_dtype_warning(torch.bfloat16, CPU)
     assert told is not None
     assert told.startswith("bfloat16 products take 98 times as long as float32 ones on this CPU")
-    assert devices.slow_arithmetic(torch.float16, CPU) is None
-    assert devices.slow_arithmetic(torch.float32, CPU) is None
+    assert devices.slow_dtype_warning(torch.float16, CPU) is None
+    assert devices.slow_dtype_warning(torch.float32, CPU) is None
     assert devices.stored_dtype_here(torch.bfloat16, CPU) == torch.float32
     assert devices.stored_dtype_here(torch.float16, CPU) == torch.float16
     assert devices.stored_dtype_here(torch.float64, CPU) == torch.float32
-    assert str(devices.slow_arithmetic(torch.float64, CPU)).startswith("float64 products take 32")
+    assert str(devices.slow_dtype_warning(torch.float64, CPU)).startswith(
+        "float64 products take 32"
+    )
 
 
 def test_measuring_an_arithmetic_leaves_the_threads_as_they_were() -> None:

@@ -43,7 +43,7 @@ def measure(
         rows: Rows of random tokens.
         rounds: Times that each is measured, in turn, so that a slow moment hits all.
         per_block: Measure each block alone, too.
-        dtype: Arithmetic of the matrix products.
+        dtype: Of the matrix products.
     Raises:
         InputError: A length is not 1 to n_positions.
     """

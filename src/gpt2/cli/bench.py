@@ -29,7 +29,7 @@ class Attention(ModelName):
     device: str = "auto"
     """cpu, cuda or mps; auto takes the fastest there is."""
     dtype: Dtype = "auto"
-    """Arithmetic of the matrix products; auto: bfloat16 where it is fast."""
+    """Of the matrix products; auto: bfloat16 where it is fast."""
     json: bool = False
     """Print one JSON object a row of the table."""
 
@@ -51,10 +51,10 @@ class Attention(ModelName):
 
         device = devices.select_device(self.device)
         dtype = devices.select_dtype(self.dtype, device)
-        if warning := devices.slow_arithmetic(dtype, device):
+        if warning := devices.slow_dtype_warning(dtype, device):
             log(warning)
         devices.make_training_fast()
-        # In float32 whatever is stored: autocast chooses the arithmetic from there.
+        # In float32 whatever is stored: autocast chooses the dtype of the products.
         model = self.open("float32", device)
         if not self.json:
             print(

@@ -1,6 +1,6 @@
 """`gpt2 demo`: the whole job on text that ships with Python, from docstrings to samples.
 
-Each stage finds what an earlier start has finished, so that an interrupted demo goes on.
+Each stage finds what an earlier start has finished, so that an interrupted demo can continue.
 """
 
 import dataclasses
@@ -88,9 +88,9 @@ class Demo:
         )
         with _alone_in(self.out):
             if config.training.init_from is not None:
-                from gpt2.train.build import shaped_as_source
+                from gpt2.train.settings import with_shape_of_init_from
 
-                config = shaped_as_source(config)  # as the run saves it
+                config = with_shape_of_init_from(config)  # as the run saves it
             _prepare(config)
             plan = _train(config, self.out, self.minutes)
             _report(config, self.out, plan)

@@ -47,7 +47,7 @@ class ModelName:
         loaded = model.wte.weight.dtype
         if dtype == "auto":
             model.to(devices.stored_dtype_here(loaded, model.device))
-        elif warning := devices.slow_arithmetic(loaded, model.device):
+        elif warning := devices.slow_dtype_warning(loaded, model.device):
             log(warning)
         return model
 
@@ -63,7 +63,7 @@ class ModelFlags(ModelName):
     attention: AttentionBackend = "flash"
     """Attention backend of every block, or of attention-blocks."""
     attention_blocks: tuple[int, ...] | None = None
-    """Blocks that get this backend, the first being 0; all if not given, the others flash."""
+    """0-based indices of the blocks that get this backend; all if not given, the others flash."""
     compile: bool = False
     """Compile the blocks with torch.compile: faster after a minute or so."""
 

@@ -78,9 +78,9 @@ class Attention(ModelName, ImageFlags):
     text: str
     """Text to read."""
     block: int = 0
-    """Block to show, the first being 0."""
+    """Block to show, from 0 on."""
     head: int = 0
-    """Head to show, the first being 0."""
+    """Head to show, from 0 on."""
     out: Path = Path("attention.png")
     """Image to write."""
 

@@ -41,7 +41,7 @@ AT_LEAST_1 = tyro.constructors.PrimitiveConstructorSpec(
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(PrepareConfig):
-    """Write text as token shards, the seeded hold-out apart; started again, it goes on."""
+    """Write text as token shards, the seeded hold-out apart; started again, it continues."""
 
     source: tyro.conf.Positional[tuple[str, ...]]
     """fineweb-edu; a data set on the Hugging Face hub, as owner/name; stdlib-docs, the text that
@@ -126,7 +126,7 @@ def main(args: Sequence[str]) -> None:
     try:
         parse(Prepare, args, verb="prepare").run()
     except KeyboardInterrupt:
-        log("stopped; the same command without --force goes on from here")
+        log("stopped; the same command without --force continues from here")
         os._exit(130)  # at once: a thread may be in a download, and what was committed is safe
 
 

@@ -118,7 +118,7 @@ def _sets_vocab_size(recipe: Path | None, args: Sequence[str]) -> bool:
 def _sized_by_data(command: Train) -> Train:
     """Return the settings with a model that has the size of the data's vocabulary."""
     from gpt2.progress import log
-    from gpt2.train.build import sized_by_data
+    from gpt2.train.settings import sized_by_data
 
     config = sized_by_data(command.config)
     size, directory = config.model.vocab_size, config.data.directory

@@ -75,13 +75,13 @@ def _failed(error: Exception, verbose: bool) -> int:
     no_compiler = "C++ compiler" in text  # torch.compile writes a hundred lines about it
     if isinstance(error, RuntimeError) and "memory" not in text and not no_compiler:
         raise error  # a defect of this program; torch raises it for exhausted memory, too
-    code: int = getattr(error, "exit_code", 1)
+    code = error.exit_code if isinstance(error, Gpt2Error) else 1
     if verbose and not isinstance(error, UsageError):
         traceback.print_exc()
     if no_compiler:
         text = NO_COMPILER
     # Every rank raises such an error; only rank 0 prints it.
-    if os.environ.get("RANK", "0") == "0" or not getattr(error, "said_by_all", False):
+    if os.environ.get("RANK", "0") == "0" or not getattr(error, "raised_on_every_rank", False):
         log("error: " * bool(code) + one_line(text or NO_MEMORY))
     return code
 

@@ -42,7 +42,7 @@ class PrepareConfig:
 
     @property
     def part_number(self) -> int:
-        """Which part, the first being 0."""
+        """0-based number of the part."""
         return int(self.part.partition("/")[0]) - 1
 
     @property

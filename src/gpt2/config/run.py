@@ -45,7 +45,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long and in what portions to train."""
+    """How long to train, and on how many tokens a step."""
 
     steps: int = 1000
     """Optimizer steps."""
@@ -67,7 +67,7 @@ class TrainingConfig:
     max_hours: float | None = None
     """Hours after which this start of the run saves a checkpoint and stops."""
     dtype: Dtype = "auto"
-    """Arithmetic of the matrix products; weights stay float32. auto: bfloat16 where it is fast."""
+    """Of the matrix products; weights stay float32. auto: bfloat16 where it is fast."""
     device: str = "auto"
     """cpu, cuda or mps; auto takes the fastest there is."""
     compile: bool = False
@@ -75,7 +75,7 @@ class TrainingConfig:
     attention: AttentionBackend = "flash"
     """Attention backend of every block, or of attention_blocks."""
     attention_blocks: tuple[int, ...] | None = None
-    """Blocks that get this backend, the first being 0; all if not set, the others flash."""
+    """0-based indices of the blocks that get this backend; all if not set, the others flash."""
     gradient_checkpointing: bool = False
     """Recompute each block in the backward pass: less memory, more time."""
     parallel: Parallelism = "ddp"
@@ -254,13 +254,13 @@ class RunConfig:
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Return each setting, such as "optimizer.kind", that differs: here, and in the other."""
-        pairs = (
-            (f"{section.name}.{key.name}", (getattr(mine, key.name), getattr(theirs, key.name)))
-            for section in dataclasses.fields(self)
-            for mine, theirs in [(getattr(self, section.name), getattr(other, section.name))]
-            for key in dataclasses.fields(mine)
-        )
-        return {name: (ours, theirs) for name, (ours, theirs) in pairs if ours != theirs}
+        here, there = dataclasses.asdict(self), dataclasses.asdict(other)
+        return {
+            f"{section}.{key}": (value, there[section][key])
+            for section, values in here.items()
+            for key, value in values.items()
+            if value != there[section][key]
+        }
 
     @property
     def batch_rows(self) -> int:

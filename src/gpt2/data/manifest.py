@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gpt2.checksums import sha256_of
-from gpt2.data.from_json import from_json, read_regular
 from gpt2.data.shards import Split
 from gpt2.errors import DataError
+from gpt2.from_json import from_json, read_regular
 from llm_tokenizer.files import TOKENIZER_FILES
 from llm_tokenizer.text_files import write_whole
 

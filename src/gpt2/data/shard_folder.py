@@ -72,8 +72,7 @@ def open_shards(directory: Path) -> TokenData:
     if not (directory / MANIFEST_FILE).exists():
         if (directory / UNFINISHED).exists():
             raise DataError(
-                f"{directory} is not complete: the gpt2 prepare that began it goes on when it is "
-                "started again"
+                f"{directory} is not complete: start the same gpt2 prepare again to complete it"
             )
         if parts := part_folders(directory):
             return _open_parts(directory, parts)

@@ -1,8 +1,8 @@
 """A token shard: a file of token ids that llm.c and modded-nanogpt read as it is.
 
 It is a header of 256 little-endian int32 (magic number, version, number of tokens), then the ids
-as little-endian uint16; `<|endoftext|>` opens each document, and a document may go on in the next
-shard.
+as little-endian uint16; `<|endoftext|>` opens each document, and a document may continue in the
+next shard.
 
 Source: the data files of llm.c, github.com/karpathy/llm.c, dev/data/data_common.py.
 """

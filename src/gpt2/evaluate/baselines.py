@@ -52,7 +52,7 @@ def compare(model: GPT2Network, data: TokenData, *, dtype: torch.dtype) -> Compa
     Args:
         model: Reads the tokens in windows that overlap by half, see `perplexity.token_nats`.
         data: The text of the byte models is read back from its tokens.
-        dtype: Arithmetic of the model's matrix products.
+        dtype: Of the model's matrix products.
     """
     train, val = np.concatenate(data.train), np.concatenate(data.val)
     train_text, val_text = (text_of(tokens, data.tokenizer) for tokens in (train, val))

@@ -52,7 +52,7 @@ def text_perplexity(
     Args:
         model: With a tokenizer.
         text: Special tokens in it are read as ordinary text.
-        dtype: Arithmetic of the matrix products.
+        dtype: Of the matrix products.
         show: Called before the first window of tokens, and after each.
     Raises:
         InputError: The text is empty, or the model has no tokenizer.
@@ -82,7 +82,7 @@ def held_out_perplexity(
         model: With a tokenizer.
         data: Its documents follow one another; their openers are predicted, too, but count neither
             as bytes nor as characters or words.
-        dtype: Arithmetic of the matrix products.
+        dtype: Of the matrix products.
         show: Called before the first window of tokens, and after each.
     Raises:
         InputError: The model has no tokenizer, or another one than the data.
@@ -138,7 +138,7 @@ def token_nats(
     Args:
         model: Evaluated without dropout.
         tokens: At least two ids, (N,).
-        dtype: Arithmetic of the matrix products.
+        dtype: Of the matrix products.
         show: Called before the first window of tokens, and after each.
     Raises:
         NotFiniteError: A loss is not finite.

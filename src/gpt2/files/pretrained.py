@@ -36,7 +36,7 @@ class GPT2(GPT2Network):
         tokenizer: What its ids mean; needed wherever text goes in or comes out.
         seed: Seed of the initial weights.
         attention: Backend of all blocks, or of `attention_blocks`: "manual" or "flash".
-        attention_blocks: Blocks that use it, the first being 0; the others use flash.
+        attention_blocks: 0-based indices of the blocks that use it; the others use flash.
     """
 
     def __init__(
@@ -95,22 +95,29 @@ class GPT2(GPT2Network):
         return model.to(model.device).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write a directory that `from_pretrained` and transformers open, whole or not at all.
+        """Write a directory that `from_pretrained` and transformers open.
+
+        A new directory appears when all its files are on the disk. In one that exists each file is
+        replaced, after all have been written, and other files stay.
 
         Raises:
             CheckpointError, OSError: It cannot be written, as on a full disk.
         """
         directory = Path(directory)
         with written_whole(directory) as partial:
-            if self.tokenizer:
-                self.tokenizer.save(partial)
-            dtype = str(self.wte.weight.dtype).removeprefix("torch.")
-            entries = config_to_entries(self.config) | {"dtype": dtype}
-            write_json(partial / CONFIG_FILE, entries | self.special_ids)
-            write_json(partial / GENERATION_FILE, {"_from_model_config": True} | self.special_ids)
-            write_tensors(partial / WEIGHTS_FILE, dict(stored_tensors(self)))
+            self.write_files(partial)
             for file in TOKENIZER_FILES:  # a tokenizer that another model left is not this one's
                 (directory / file).unlink(missing_ok=True)
+
+    def write_files(self, directory: Path) -> None:
+        """Write the files of a model directory into an empty one, not synced to the disk."""
+        if self.tokenizer:
+            self.tokenizer.save(directory)
+        dtype = str(self.wte.weight.dtype).removeprefix("torch.")
+        entries = config_to_entries(self.config) | {"dtype": dtype}
+        write_json(directory / CONFIG_FILE, entries | self.special_ids)
+        write_json(directory / GENERATION_FILE, {"_from_model_config": True} | self.special_ids)
+        write_tensors(directory / WEIGHTS_FILE, dict(stored_tensors(self)))
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -1,12 +1,15 @@
 """Which checkpoints a run directory holds."""
 
 import json
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from gpt2.errors import CheckpointError
 
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
 STATE_FILE = "training_state.json"  # of a checkpoint
+PARTIAL, DAMAGED = ".partial", ".damaged"  # after the name of a checkpoint
 
 
 def checkpoint_name(step: int) -> str:
@@ -60,3 +63,21 @@ def best_checkpoint(run: Path) -> Path:
             "(checkpoint.keep_best)"
         )
     return best
+
+
+def prune_checkpoints(run: Path, keep_last: int, best_step: int | None = None) -> None:
+    """Delete the checkpoints of a run, except the newest and the best; ignore errors."""
+    kept = [step_of(path) for path in list_checkpoints(run)[-keep_last:]]
+    for old in list_checkpoints(run):
+        if step_of(old) not in (*kept, best_step):
+            with suppress(OSError):  # renamed first: never half of it in sight
+                shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))
+
+
+def set_aside_after(run: Path, step: int) -> None:
+    """Rename the checkpoints of later steps: a run that resumes at `step` writes them again."""
+    for directory in list_checkpoints(run):
+        if directory.name > checkpoint_name(step):
+            aside = directory.with_name(directory.name + DAMAGED)
+            shutil.rmtree(aside, ignore_errors=True)
+            directory.rename(aside)

@@ -1,4 +1,4 @@
-"""A directory of files, written whole or not at all."""
+"""A directory of files that appears when all of them are written."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ PARTIAL = ".partial"
 
 @contextmanager
 def written_whole(directory: Path) -> Iterator[Path]:
-    """Give a directory to write into; its files get to their place when all are on the disk.
+    """Yield a directory to write into; its files are moved into `directory` when all are synced.
 
     Args:
-        directory: Where the files are to be. It is made under another name and renamed; one that
-            is there already gets the files, and keeps others that it has.
+        directory: Where the files are to be. A new one is made under another name and renamed; in
+            one that exists each file is replaced, and other files stay.
     Raises:
         CheckpointError: There is a file of that name.
     """

@@ -17,7 +17,7 @@ class ResidualLinear(nn.Linear):
 
 
 def initialize(network: nn.Module, *, deviation: float, n_layer: int, seed: int) -> None:
-    """Draw every parameter of a GPT-2 from a generator of its own, seeded with `seed`.
+    """Draw every parameter of a GPT-2 from a new generator with the seed `seed`.
 
     Args:
         network: The modules to initialize, in place.

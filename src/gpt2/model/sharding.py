@@ -4,12 +4,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor without its graph, put together where processes share it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
 
 
-def spread_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+def shard_like(parameter: Tensor, tensor: Tensor) -> Tensor:
     """Return this process's share of a tensor where the parameter is shared; a scalar is not."""
     if not isinstance(parameter, DTensor) or tensor.ndim == 0:
         return tensor

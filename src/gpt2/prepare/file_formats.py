@@ -59,7 +59,7 @@ def is_text_file(name: str) -> bool:
 
 
 def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) -> Iterator[Batch]:
-    """Give the documents of a file.
+    """Yield the documents of a file.
 
     Args:
         path: The file.
@@ -82,7 +82,7 @@ def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) 
 
 
 def read_texts(texts: Sequence[str], *, start: int, in_part: PartFilter) -> Iterator[Batch]:
-    """Give documents that are in memory, as those of a file."""
+    """Yield documents that are in memory, as those of a file."""
     if in_part(0, 1) and start == 0:
         yield replace(_batch_of(texts, done=1.0), end=1)
 
@@ -141,7 +141,7 @@ def _parquet(path: Path, column: str, start: int, in_part: PartFilter) -> Iterat
 
 
 def _decoded(file: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
-    """Give the values of a column of a row group, a few at a time."""
+    """Yield the values of a column of a row group, a few at a time."""
     for batch in file.iter_batches(DECODED_ROWS, [group], [column], use_threads=False):
         values = batch.column(0)
         rows = max(1, len(values) * BATCH_BYTES // max(values.nbytes, BATCH_BYTES))
@@ -207,7 +207,7 @@ def _json_object(line: bytes) -> dict[str, Any] | None:
 
 
 def _line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
-    """Give the lines of a file, many at a time, and the share of it that has been read."""
+    """Yield the lines of a file, many at a time, and the share of it that has been read."""
     with closing(_Opened(path)) as file:
         rest: list[bytes] = []  # of a line that is not complete
         at_start = True
@@ -246,7 +246,7 @@ def _plain_text(path: Path, config: PrepareConfig) -> Iterator[Batch]:
 
 
 def _text_parts(file: "_Opened", path: Path) -> Iterator[str]:
-    """Give the text of a file in parts that have the ids of the whole."""
+    """Yield the text of a file in parts that have the ids of the whole."""
     try:
         yield from parts_of(file, str(path))  # type: ignore[arg-type] # all it needs is read
     except TokenizerError as error:

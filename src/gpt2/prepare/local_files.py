@@ -88,7 +88,7 @@ def _add_folder(found: Found, folder: Path) -> None:
 
 
 def _matches(folder: Path, parts: list[str]) -> Iterator[Path]:
-    """Give what matches the parts of a glob below a folder, in no order."""
+    """Yield what matches the parts of a glob below a folder, in no order."""
     part, *rest = parts
     if part == ANY_DEPTH:
         for below in _folders_below(folder):
@@ -109,7 +109,7 @@ def _matches(folder: Path, parts: list[str]) -> Iterator[Path]:
 
 
 def _folders_below(folder: Path) -> Iterator[Path]:
-    """Give a folder and all below it, each real one once, under a name without links if it can."""
+    """Yield a folder and all below it, each real one once, under a name without links if it can."""
     seen: set[Path] = set()
     waiting, links = [folder], list[Path]()
     while waiting or links:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from gpt2.data.from_json import from_json, read_regular
 from gpt2.data.manifest import MANIFEST_FILE, SHARD_NAME, UNFINISHED, Manifest, Plan, read_manifest
 from gpt2.data.shards import read_shard
 from gpt2.errors import DataError
+from gpt2.from_json import from_json, read_regular
 from gpt2.prepare.file_formats import batching
 from gpt2.prepare.shard_writer import STATE_FILE, WriterState
 from gpt2.prepare.sources import Source, SourceFile

@@ -38,7 +38,7 @@ class PartReader:
         self._bytes = max(self._starts[-1], 1)
 
     def batches(self, start: SourcePosition) -> Iterator[tuple[SourcePosition, Batch]]:
-        """Give the batches after `start`, each with the position after it; fetch one file ahead.
+        """Yield the batches after `start`, each with the position after it; fetch one file ahead.
 
         Raises:
             DataError: A file cannot be fetched or read.

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gpt2.data.from_json import from_json, read_regular
 from gpt2.data.manifest import UNFINISHED, Shard, check_shard
 from gpt2.data.shards import HEADER_BYTES, SPLITS, Split, Tokens, header_of, read_shard
 from gpt2.errors import DataError
+from gpt2.from_json import from_json, read_regular
 from gpt2.prepare.part_reader import SourcePosition
 from llm_tokenizer.text_files import sync, write_whole
 

@@ -8,7 +8,7 @@ from typing import Any
 from gpt2.config import CheckpointConfig, EvaluationConfig, RunConfig
 from gpt2.errors import ConfigError
 
-# Up to rounding, and to other draws of dropout, the mathematics stay as they are.
+# They change the result of the training by rounding, and by other draws of dropout, alone.
 ALWAYS_ALLOWED = frozenset(
     f"{section}.{key}"
     for section, keys in {
@@ -39,9 +39,9 @@ def check_changes(
 
     Args:
         saved: The settings of the checkpoint.
-        config: Those to go on with.
+        config: The settings to continue with.
         allowed: Settings, such as "optimizer.learning_rate", that may differ although they change
-            the mathematics.
+            the result of the training.
         checkpoint: Its directory, for the error.
     Raises:
         ConfigError: A setting differs that must not.

@@ -1,4 +1,4 @@
-"""Checkpoints written in the background while training goes on, one at a time."""
+"""Checkpoints written in the background during training, one at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,7 +7,8 @@ from threading import Thread
 
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
-from gpt2.files.checkpoint import Snapshot, begin_checkpoint, prune_checkpoints, write_checkpoint
+from gpt2.files.checkpoint import Snapshot, begin_checkpoint, write_checkpoint
+from gpt2.files.run_directory import prune_checkpoints
 from gpt2.progress import log
 
 

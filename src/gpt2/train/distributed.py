@@ -1,7 +1,7 @@
-"""Several processes that train one model: torchrun starts them, torch.distributed joins them.
+"""Ranks that train one model: torchrun starts them, torch.distributed connects them.
 
-On GPUs they talk over NCCL, untested on hardware here, on CPUs over gloo. They take the same steps
-in the same order; what they decide by, they agree on first.
+On GPUs they communicate over NCCL, untested on hardware here, on CPUs over gloo. All take the same
+steps in the same order; a value that decides what to do is agreed on first.
 """
 
 import os
@@ -22,30 +22,26 @@ from gpt2 import devices
 from gpt2.config import Parallelism
 from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.files.pretrained import GPT2
-from gpt2.model.sharding import whole
+from gpt2.model.sharding import full_tensor
 
-# DistributedDataParallel outlives `destroy_process_group`; when it goes, Python would destroy the
-# group and hold its lock (the GIL) meanwhile. A gloo thread that releases its last tensor waits for
-# that lock, and Python for the thread: a deadlock. So the group lives as long as the process.
+# The group lives as long as the process. Otherwise the destructor of DistributedDataParallel, which
+# outlives `destroy_process_group`, would free it: while holding the GIL, it would wait for a gloo
+# thread that needs the GIL to release its last tensor, a deadlock.
 _KEPT_TO_THE_END: list[dist.ProcessGroup | None] = []
 
-# What each of several processes must know beside their number, and the variables that hold it.
-NEEDED = {
-    "which one this is": ("RANK", "LOCAL_RANK"),
-    "where they meet": ("MASTER_ADDR", "MASTER_PORT"),
-}
+NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # with several ranks
 
 
 class LostProcessError(Gpt2Error):
-    """Another process of the run has ended, and so does this one."""
+    """Another rank of the run has ended, and so does this one."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, of which this is one."""
+    """The ranks of a run, and which of them this process is."""
 
     device: torch.device
-    rank: int = 0  # of this one
+    rank: int = 0  # of this process
     world_size: int = 1
 
     @property
@@ -75,12 +71,11 @@ class Processes:
 
 @contextmanager
 def joined(device_name: str) -> Iterator[Processes]:
-    """Join the processes that torchrun started; a process alone is all there is.
+    """Join the ranks that torchrun started; without torchrun, this is rank 0 of world size 1.
 
     Raises:
-        ConfigError: There is no such device, or not one for each process.
-        LostProcessError: Another process ended before its time. Over gloo, that is; NCCL ends the
-            process itself, with a message of its own.
+        ConfigError: There is no such device, or not one for each rank.
+        LostProcessError: Another rank ended early. With gloo only: NCCL ends the process itself.
     """
     device = devices.select_device(device_name)
     rank, count = _rank_and_count()
@@ -109,8 +104,8 @@ def joined(device_name: str) -> Iterator[Processes]:
             raise
         raise LostProcessError(
             f"process {rank} lost the connection to another of the {count}, which has ended, so it "
-            "ends, too. The run goes on after its newest checkpoint when it is started again with "
-            f"--resume ({_one_line(error)})"
+            "ends, too. Resume the run from its newest checkpoint with --resume "
+            f"({_one_line(error)})"
         ) from error
     dist.destroy_process_group()
 
@@ -125,12 +120,11 @@ def _rank_and_count() -> tuple[int, int]:
         return 0, 1
     count = devices.number_from_environment("WORLD_SIZE", 1)
     if count > 1:
-        for what, names in NEEDED.items():
-            if missing := [name for name in names if not os.environ.get(name)]:
-                raise ConfigError(
-                    f"WORLD_SIZE tells of {count} processes, but {' and '.join(missing)} not "
-                    f"{what}; start them with torchrun"
-                )
+        if missing := [name for name in NEEDED if not os.environ.get(name)]:
+            raise ConfigError(
+                f"WORLD_SIZE is {count}, but {' and '.join(missing)} must be set, too; start the "
+                "processes with torchrun"
+            )
         devices.number_from_environment("MASTER_PORT", 1)
     rank = devices.number_from_environment("RANK", 0, default=0)
     if rank >= count:
@@ -153,7 +147,7 @@ class Parallel:
     dtype: torch.dtype  # of the matrix products
     scaler: torch.amp.GradScaler  # of the loss; without effect unless the dtype is float16
     _loss: Callable[[Tensor, Tensor], Tensor]
-    _averaging: Callable[[bool], AbstractContextManager[None]]
+    _gradient_sync: Callable[[bool], AbstractContextManager[None]]
 
     def loss(self, rows: Tensor) -> Tensor:  # (B, T + 1) -> ()
         """Return the mean loss of rows of tokens, in nats a token."""
@@ -165,14 +159,14 @@ class Parallel:
         """Return a context in which matrix products run in the dtype of the run."""
         return devices.autocast(self.model.device, self.dtype)
 
-    def averaging(self, *, last: bool) -> AbstractContextManager[None]:
+    def gradient_sync(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Return a context for the passes of a micro-batch.
 
         Args:
-            last: Whether it is the step's last, whose backward pass averages the gradients of all
-                micro-batches over the ranks.
+            is_last: Whether it is the step's last, whose backward pass averages the gradients of
+                all micro-batches over the ranks.
         """
-        return self._averaging(last)
+        return self._gradient_sync(is_last)
 
 
 def parallelize(
@@ -184,14 +178,14 @@ def parallelize(
         model: On the device of this process, with the same weights in each.
         kind: "ddp", a whole model in each; "fsdp", a share of every parameter in each.
         processes: The processes of the run.
-        dtype: Arithmetic of the matrix products.
+        dtype: Of the matrix products.
     Raises:
         ConfigError: float16 with "fsdp".
     """
     scaler = devices.loss_scaler(processes.device, dtype)
     parallel = partial(Parallel, model, processes, dtype, scaler)
     if processes.world_size == 1:
-        return parallel(model.loss, lambda last: nullcontext())
+        return parallel(model.loss, lambda is_last: nullcontext())
     if kind == "fsdp":
         if dtype == torch.float16:  # each process would find other overflows, and scale by them
             raise ConfigError("training.parallel fsdp needs dtype bfloat16 or float32, got float16")
@@ -200,22 +194,22 @@ def parallelize(
             fully_shard(block, mesh=mesh)
         sharded = fully_shard(model, mesh=mesh)
         register_fsdp_forward_method(model, "loss")
-        return parallel(model.loss, lambda last: _sharded_averaging(sharded, last))
+        return parallel(model.loss, lambda is_last: _sharded_sync(sharded, is_last))
     with warnings.catch_warnings():  # of a new name for broadcast_buffers, which torch 2.10 lacks
         warnings.simplefilter("ignore", FutureWarning)
         replica = DistributedDataParallel(
             _Loss(model), gradient_as_bucket_view=True, broadcast_buffers=False
         )
 
-    def averaging(last: bool) -> AbstractContextManager[None]:
-        return nullcontext() if last else replica.no_sync()
+    def gradient_sync(is_last: bool) -> AbstractContextManager[None]:
+        return nullcontext() if is_last else replica.no_sync()
 
-    return parallel(replica, averaging)
+    return parallel(replica, gradient_sync)
 
 
 def clip_gradients(model: nn.Module, largest: float) -> float:
     """Scale the gradients down to a global norm of at most `largest`, and return what it was."""
-    return whole(nn.utils.clip_grad_norm_(model.parameters(), largest)).item()
+    return full_tensor(nn.utils.clip_grad_norm_(model.parameters(), largest)).item()
 
 
 class _Loss(nn.Module):
@@ -230,6 +224,6 @@ class _Loss(nn.Module):
 
 
 @contextmanager
-def _sharded_averaging(model: FSDPModule, last: bool) -> Iterator[None]:
-    model.set_requires_gradient_sync(last)
+def _sharded_sync(model: FSDPModule, is_last: bool) -> Iterator[None]:
+    model.set_requires_gradient_sync(is_last)
     yield

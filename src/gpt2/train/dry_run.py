@@ -14,18 +14,13 @@ from gpt2.data.manifest import MANIFEST_FILE, UNFINISHED
 from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import evaluating
-from gpt2.train.build import (
-    check_data,
-    check_settings,
-    make_parallel,
-    resolve,
-    shaped_as_source,
-    warn,
-)
+from gpt2.train.build import make_parallel
+from gpt2.train.checks import check_data, check_settings
 from gpt2.train.distributed import Processes, clip_gradients, joined
 from gpt2.train.optimizer import make_optimizers
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.run import require_new, require_run
+from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 
 PASSES = 3
 ENOUGH_SECONDS = 20.0  # of measuring: then fewer passes do
@@ -51,7 +46,7 @@ def plan(
     resumed: Path | None = None,
     allow_changes: Sequence[str] = (),
 ) -> str:
-    """Return what a run would be, as lines of text; nothing in all processes but the first.
+    """Return what a run would be, as lines of text; an empty text on ranks other than 0.
 
     Nothing is written. What would keep the run from starting is raised, as when it starts, but the
     data of a new run need not be there yet.
@@ -59,7 +54,7 @@ def plan(
     Args:
         config: The settings.
         new: Directory in which the run would start, if it is chosen.
-        resumed: Directory of the run that would go on.
+        resumed: Directory of the run that would be resumed.
         allow_changes: As in `resume`.
     Raises:
         CheckpointError, ConfigError, DataError: As in `start`, or in `resume`.
@@ -68,7 +63,7 @@ def plan(
         config = resolve(config, processes)
         warn(config, processes)
         if resumed is None:
-            config = shaped_as_source(config)
+            config = with_shape_of_init_from(config)
         check_settings(config, processes)
         if resumed is None:
             data = _data_of_new(config, new, processes)
@@ -140,11 +135,11 @@ def _measure(config: RunConfig, processes: Processes) -> Measured:
     rows = torch.randint(config.model.vocab_size, shape, generator=torch.Generator().manual_seed(0))
 
     def micro_batch() -> None:
-        with parallel.averaging(last=False):
+        with parallel.gradient_sync(is_last=False):
             parallel.loss(rows).backward()
 
     def last_micro_batch() -> None:
-        with parallel.averaging(last=True):
+        with parallel.gradient_sync(is_last=True):
             parallel.loss(rows).backward()
 
     def update() -> None:

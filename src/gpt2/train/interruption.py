@@ -24,18 +24,18 @@ NOTED = b"saving after this step; once more ends the run at once\n"
 class DivergedRunError(Gpt2Error):
     """Too many steps in a row had a loss or a gradient that is not finite; the run is saved."""
 
-    said_by_all = True  # processes
+    raised_on_every_rank = True
 
 
 class InterruptedRunError(Gpt2Error):
     """A run was asked to stop, and saved a checkpoint.
 
     Args:
-        message: What was saved, and how to go on.
+        message: What was saved, and how to resume.
         reason: The value of `Interruption.reason`.
     """
 
-    said_by_all = True  # processes
+    raised_on_every_rank = True
 
     def __init__(self, message: str, reason: int) -> None:
         super().__init__(message)

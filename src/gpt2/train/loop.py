@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpt2.config import RunConfig
 from gpt2.data.batches import Batches
-from gpt2.files.checkpoint import TrainingState
+from gpt2.files.training_state import TrainingState
 from gpt2.model.gpt import evaluating
 from gpt2.train.distributed import Parallel, clip_gradients
 from gpt2.train.interruption import DIVERGED, Interruption
@@ -61,7 +61,7 @@ class Trainer:
 
         Args:
             record: Takes each row of metrics.
-            save: Saves the run as it stands.
+            save: Saves a checkpoint of the current step.
             interruption: Whether to stop early.
         Returns:
             Why it stopped: `interruption.reason`, or DIVERGED; 0 after the last step.
@@ -125,7 +125,7 @@ class Trainer:
             first_row = self.processes.rank * len(rows) + (number - 1) * config.micro_batch
             torch.manual_seed(mix_seeds(config.seed, step, first_row))
             pieces = cut(micro_batch, context_length(step, self.config))
-            with self.parallel.averaging(last=number == len(micro_batches)):
+            with self.parallel.gradient_sync(is_last=number == len(micro_batches)):
                 loss = self.parallel.loss(pieces) / len(micro_batches)
                 self.parallel.scaler.scale(loss).backward()
             losses.append(loss.detach())

@@ -25,8 +25,8 @@ FIGURES = (  # numbers, null where they were not finite
 class MetricsLog:
     """Appends rows to a run's metrics.jsonl; a context, which closes the file.
 
-    On a full disk rows wait in memory for the next one that can be written: training goes on, and
-    the file never holds part of a row before a whole one.
+    If a write fails, as on a full disk, the rows are kept in memory and written with the next one;
+    part of a row is removed from the file at once.
 
     Args:
         run: The run directory.

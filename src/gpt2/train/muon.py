@@ -1,8 +1,8 @@
 """Muon: momentum, orthogonalized before it becomes the update of a matrix.
 
 torch.optim.Muon orthogonalizes in bfloat16, which takes a processor without bfloat16 units a
-hundred times as long as float32; this one computes in the arithmetic of the run, and matrices of
-one shape together.
+hundred times as long as float32; this one computes in the dtype of the run, and matrices of one
+shape together.
 
 Dimension key: N matrices of one shape, R rows, C columns.
 Sources: Jordan et al. 2024, kellerjordan.github.io/posts/muon. The scale to AdamW's learning rate:
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt2.model.sharding import spread_like, whole
+from gpt2.model.sharding import full_tensor, shard_like
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # an iteration: a X + b (X X^T) X + c (X X^T)^2 X
 ITERATIONS = 5
@@ -34,7 +34,7 @@ class Muon(torch.optim.Optimizer):
         lr: Learning rate.
         weight_decay: Decoupled.
         momentum: Decay of the average of the gradients, which is applied as Nesterov's.
-        dtype: Arithmetic of the products.
+        dtype: Of the products.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Muon(torch.optim.Optimizer):
         **_others: object,
     ) -> None:
         """Update matrices of one shape."""
-        momenta = [whole(self._nesterov(matrix, momentum)) for matrix in matrices]
+        momenta = [full_tensor(self._nesterov(matrix, momentum)) for matrix in matrices]
         updates = orthogonalize(torch.stack(momenta), self.dtype)  # (N, R, C)
         rate = lr * ADAMW_UPDATE * math.sqrt(max(matrices[0].shape))
         for matrix, update in zip(matrices, updates, strict=True):
             matrix.mul_(1 - lr * weight_decay)
-            matrix.sub_(spread_like(matrix, self._balance(matrix, update)), alpha=rate)
+            matrix.sub_(shard_like(matrix, self._normalize_rows(matrix, update)), alpha=rate)
 
-    def _balance(self, matrix: nn.Parameter, update: Tensor) -> Tensor:  # (R, C) -> (R, C)
+    def _normalize_rows(self, matrix: nn.Parameter, update: Tensor) -> Tensor:  # (R, C) -> (R, C)
         """Return the update as it is; a subclass may change it."""
         return update
 
@@ -94,18 +94,20 @@ class Muon(torch.optim.Optimizer):
 
 
 class NorMuon(Muon):
-    """Muon that gives the rows of a matrix, its neurons, updates of like size.
+    """Muon that gives the rows of a matrix, its neurons, updates of equal size.
 
     Each row is divided by the root of an average of its mean square, and the whole brought back to
     the size that it had.
     Source: Li et al. 2025, arXiv:2510.05491.
     """
 
-    def _balance(self, matrix: nn.Parameter, update: Tensor) -> Tensor:  # (R, C) -> (R, C)
+    def _normalize_rows(self, matrix: nn.Parameter, update: Tensor) -> Tensor:  # (R, C) -> (R, C)
         state, squares = self.state[matrix], update.square().mean(1, keepdim=True)  # (R, 1)
-        before = whole(state["row_squares"]) if "row_squares" in state else squares.new_zeros(1)
+        before = (
+            full_tensor(state["row_squares"]) if "row_squares" in state else squares.new_zeros(1)
+        )
         average = before.lerp(squares, 1 - ROW_BETA)  # starts at 0; the rescaling cancels that bias
-        state["row_squares"] = spread_like(matrix, average)
+        state["row_squares"] = shard_like(matrix, average)
         balanced = update / average.sqrt().clamp(min=1e-8)
         return balanced * (update.norm() / balanced.norm().clamp(min=1e-8))
 
@@ -120,7 +122,7 @@ def orthogonalize(
 
     Args:
         matrices: Of any size, (N, R, C).
-        dtype: Arithmetic of the products; the result has the dtype of `matrices`.
+        dtype: Of the products; the result has the dtype of `matrices`.
     """
     is_wide = matrices.size(1) <= matrices.size(2)
     x = matrices if is_wide else matrices.mT  # the smaller products

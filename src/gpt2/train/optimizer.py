@@ -27,7 +27,7 @@ def make_optimizers(
     Args:
         model: What to train.
         config: The settings.
-        dtype: Arithmetic of the matrix products in them.
+        dtype: Of the matrix products in them.
     """
     named = list(model.named_parameters())
     vectors = [tensor for _, tensor in named if tensor.ndim < 2]
@@ -36,12 +36,15 @@ def make_optimizers(
     embeddings = [matrices.pop(name) for name in EMBEDDINGS if name in matrices]
     others = list(matrices.values())  # the head, unless it is tied
     rate, decay = config.learning_rate, config.weight_decay
-    of_embeddings = (config.embedding_learning_rate or rate) / rate
-    groups = [(embeddings, of_embeddings, decay), (others, 1.0, decay), (vectors, 1.0, 0.0)]
+    embedding_scale = (config.embedding_learning_rate or rate) / rate
+    groups = [(embeddings, embedding_scale, decay), (others, 1.0, decay), (vectors, 1.0, 0.0)]
     if config.kind == "adamw":
         return [_adamw([(inside, 1.0, decay), *groups], config)]
-    of_blocks = NorMuon if config.kind == "normuon" else Muon
-    return [of_blocks(inside, lr=rate, weight_decay=decay, dtype=dtype), _adamw(groups, config)]
+    block_optimizer = NorMuon if config.kind == "normuon" else Muon
+    return [
+        block_optimizer(inside, lr=rate, weight_decay=decay, dtype=dtype),
+        _adamw(groups, config),
+    ]
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:

@@ -8,9 +8,10 @@ from statistics import median
 
 from gpt2.config import RunConfig
 from gpt2.data.shard_folder import open_shards
-from gpt2.files.checkpoint import TrainingState
-from gpt2.train.build import build, resolve, shaped_as_source
+from gpt2.files.training_state import TrainingState
+from gpt2.train.build import build
 from gpt2.train.distributed import joined
+from gpt2.train.settings import resolve, with_shape_of_init_from
 
 WARM_UP, MEASURED = 2, 6  # steps
 ENOUGH_SECONDS = 8.0  # of steps after the first, which may compile: then no further one is taken
@@ -50,7 +51,7 @@ def measure_pace(config: RunConfig) -> Pace:
     """
     config = replace(config, training=replace(config.training, short_context=None))
     with joined(config.training.device) as processes:
-        config = shaped_as_source(resolve(config, processes))
+        config = with_shape_of_init_from(resolve(config, processes))
         data = open_shards(config.data.directory)
         source = config.training.init_from
         trainer = build(config, data, TrainingState(), source, processes, ())

@@ -24,7 +24,7 @@ def write_report(
 
     Args:
         run: The run directory.
-        sections: More sections, in Markdown, to stand before the settings.
+        sections: More sections, in Markdown, inserted before the settings.
         references: Horizontal lines for the loss picture, by label, in nats a token.
         processes: How many processes trained it.
     """
@@ -67,7 +67,7 @@ def _summary(
         f"| speed | {_speed(steps)} |",
         f"| hardware | {of_processes}{device}, {config.training.dtype} |",
         f"| training loss, last step | {_loss(last['loss'])} |",
-        f"| held-out loss, in rows side by side | {_loss(evaluations[-1]['val_loss'])} |",
+        f"| held-out loss, last evaluation | {_loss(evaluations[-1]['val_loss'])} |",
         f"| held-out loss, best | {_loss(best['val_loss'])}, step {best['step']} |",
         *(f"| {name} | {_loss(loss)} |" for name, loss in references.items()),
     ]

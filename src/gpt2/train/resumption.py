@@ -1,4 +1,4 @@
-"""Where a run goes on: its newest intact checkpoint, with the settings and the data it has now."""
+"""Where a run resumes: its newest intact checkpoint, which must fit its settings and data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.data.shard_folder import TokenData
 from gpt2.errors import CheckpointError, ConfigError, DataError
-from gpt2.files.checkpoint import PARTIAL, TrainingState, newest_intact, read_state
-from gpt2.files.run_directory import CHECKPOINTS, STATE_FILE, checkpoint_name, step_of
+from gpt2.files.checkpoint import newest_intact
+from gpt2.files.run_directory import CHECKPOINTS, PARTIAL, STATE_FILE, checkpoint_name, step_of
+from gpt2.files.training_state import TrainingState, read_state
 from gpt2.progress import log
 from gpt2.train.changes import check_changes
 from gpt2.train.distributed import Processes
@@ -19,7 +20,7 @@ from gpt2.train.report import REPORT_FILE
 def last_saved(
     run: Path, config: RunConfig, allow_changes: Sequence[str], processes: Processes
 ) -> tuple[Path | None, TrainingState, dict[str, tuple[Any, Any]]]:
-    """Return where a run goes on.
+    """Return where a run resumes.
 
     Returns:
         Its newest intact checkpoint, None if it never saved one; the state there; and the settings
@@ -36,7 +37,7 @@ def last_saved(
 
 
 def is_finished(run: Path, config: RunConfig, state: TrainingState) -> bool:
-    """Return whether nothing is left to do, or only a report that needs no more than metrics."""
+    """Return whether all steps are done, and the report exists or needs metrics.jsonl alone."""
     has_report = (run / REPORT_FILE).exists() or config.evaluation.reference is None
     return state.step == config.training.steps and has_report
 
@@ -60,7 +61,7 @@ def check_same_data(data: TokenData, state: TrainingState, config: RunConfig, ru
 
 
 def _newest_intact(run: Path, processes: Processes) -> Path | None:
-    """Return the checkpoint to go on from, chosen by rank 0, which logs those that are damaged."""
+    """Return the checkpoint to resume from, chosen by rank 0, which logs those that are damaged."""
     directory, faults = newest_intact(run) if processes.is_rank_0 else (None, [])
     for fault in faults:
         log(f"{fault}; going on from {directory}")
@@ -72,7 +73,7 @@ def _check_none_is_lost(run: Path, processes: Processes) -> None:
     """Make sure that a run without a checkpoint has never had one, and log that it starts again.
 
     Raises:
-        CheckpointError: Its metrics go on after a step that was saved, or its folder is missing.
+        CheckpointError: Its metrics have steps after one that was saved, or its folder is missing.
     """
     rows = read_metrics(run)
     if not rows:

@@ -1,4 +1,4 @@
-"""A training run and its directory: how it is started, and how it goes on after it was stopped."""
+"""A training run and its directory: start a new one, or resume one that was stopped."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,20 +12,17 @@ from filelock import FileLock, Timeout
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.data.shard_folder import open_shards
 from gpt2.errors import CheckpointError, NotFiniteError
-from gpt2.files.checkpoint import (
-    TrainingState,
-    restore_optimizers,
-    set_aside_after,
-    take_snapshot,
-)
+from gpt2.files.checkpoint import restore_optimizers, take_snapshot
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import (
     CHECKPOINTS,
     list_checkpoints,
+    set_aside_after,
 )
+from gpt2.files.training_state import TrainingState
 from gpt2.model.gpt import evaluating
 from gpt2.progress import log
-from gpt2.train.build import build, resolve, shaped_as_source, warn
+from gpt2.train.build import build
 from gpt2.train.changes import ALWAYS_ALLOWED, describe_changes
 from gpt2.train.checkpoint_writer import CheckpointWriter, checkpoint_writer
 from gpt2.train.distributed import Processes, joined
@@ -41,6 +38,7 @@ from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
 from gpt2.train.progress import display
 from gpt2.train.report import REPORT_FILE, write_report
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
+from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 from gpt2.train.tracking import tracking
 from gpt2.train.validation import Evaluation
 from llm_tokenizer.text_files import write_whole
@@ -67,15 +65,15 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
     run = Path(run)
     with joined(config.training.device) as processes:
         require_new(run, processes)
-        config = shaped_as_source(resolve(config, processes))
+        config = with_shape_of_init_from(resolve(config, processes))
         warn(config, processes)
         data = open_shards(config.data.directory)
-        source = config.training.init_from
-        trainer = build(config, data, TrainingState(), source, processes, evaluations)
+        weights_from = config.training.init_from
+        trainer = build(config, data, TrainingState(), weights_from, processes, evaluations)
         if processes.is_rank_0:
             run.mkdir(parents=True, exist_ok=True)
         with _locked(run, processes):
-            require_new(run, processes)  # still, now that no other start can come between
+            require_new(run, processes)  # again, now under the lock
             reason = _train(trainer, run)
     _finish(run, trainer, reason)
 
@@ -115,10 +113,10 @@ def resume(
         data = open_shards(config.data.directory)
         if checkpoint:
             check_same_data(data, state, config, run)
-        if state.skipped >= MOST_SKIPPED:  # it was stopped for that; now it has new chances
+        if state.skipped >= MOST_SKIPPED:  # it was stopped for that; resuming allows as many again
             state = replace(state, skipped=0)
-        source = checkpoint or config.training.init_from
-        trainer = build(config, data, state, source, processes, evaluations)
+        weights_from = checkpoint or config.training.init_from
+        trainer = build(config, data, state, weights_from, processes, evaluations)
         if checkpoint:
             restore_optimizers(checkpoint, trainer.parallel.model, trainer.optimizers)
         reason = _train(trainer, run, changes)
@@ -151,7 +149,7 @@ def _train(trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]] | No
     """Take the steps that are left, record them in the run directory, and return why it stopped.
 
     Args:
-        trainer: At the step to go on from.
+        trainer: At the step to continue from.
         run: The run directory, locked.
         changes: Settings that differ from those of the checkpoint: before, and now.
     """
@@ -247,7 +245,7 @@ def _check_outcome(run: Path) -> None:
 def _recording(
     trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]]
 ) -> Iterator[Record]:
-    """Give the function that takes each row of metrics: to the file, the screen and the tracker."""
+    """Yield the function that takes each row of metrics: to file, screen and tracker."""
     config, state = trainer.config, trainer.state
     if not trainer.processes.is_rank_0:
         yield lambda row: None

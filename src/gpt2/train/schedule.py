@@ -6,10 +6,10 @@ from gpt2.config import OptimizerConfig, RunConfig
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Return the learning rate: a linear rise, then half a cosine down.
+    """Return the learning rate: linear warm-up, then cosine decay.
 
     Args:
-        step: Step, the first being 0.
+        step: 0-based step.
         steps: Steps of the whole run; from then on the rate stays at the minimum.
         config: Peak, minimum and warm-up.
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts.
@@ -24,7 +24,7 @@ def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
 
 
 def context_length(step: int, config: RunConfig) -> int:
-    """Return the tokens a row of a step, the first being 0: shorter ones at first, if asked for.
+    """Return the tokens a row of a 0-based step: short_context at first, if that is set.
 
     Source: Li et al. 2022, arXiv:2108.06084, sequence length warm-up, in two stages.
     """

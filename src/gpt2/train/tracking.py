@@ -31,7 +31,7 @@ def require_tracker(config: RunConfig) -> None:
 
 @contextmanager
 def tracking(config: RunConfig, run: Path, last_step: int) -> Iterator[Record]:
-    """Give what takes each row of metrics, as `training.track` asks.
+    """Yield what takes each row of metrics, as `training.track` asks.
 
     Args:
         config: The settings; what a tracker shows of the run.
@@ -73,7 +73,7 @@ def _wandb(config: RunConfig, run: Path, last_step: int) -> Opened:
     import wandb
 
     id_file = run / WANDB_ID_FILE
-    if last_step == 0 or not id_file.exists():  # a resumed run goes on under the id that it has
+    if last_step == 0 or not id_file.exists():  # a resumed run keeps its id
         write_whole(id_file, secrets.token_hex(4).encode())
     try:
         started = wandb.init(

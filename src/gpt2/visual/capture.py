@@ -14,8 +14,8 @@ def attention_weights(model: GPT2Network, ids: list[int], block: int, head: int)
     Args:
         model: Evaluated without dropout.
         ids: 1 to n_positions token ids.
-        block: Block to read, the first being 0.
-        head: Head to read, the first being 0.
+        block: 0-based index of the block to read.
+        head: 0-based index of the head to read.
     Returns:
         Weights (T, T) in float32: row i is where token i looks, and sums to 1.
     Raises:

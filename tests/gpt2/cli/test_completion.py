@@ -44,7 +44,7 @@ def test_verbs_are_completed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["export", "--fo"], {"--force", "--format"}),
         (["export", "--out", "x"], set()),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) or "none",
 )
 def test_flags_are_completed_by_the_help_of_the_verb(
     words: list[str], flags: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -23,7 +23,7 @@ from gpt2.files.run_directory import (
     newest_checkpoint,
     step_of,
 )
-from gpt2.train.build import sized_by_data
+from gpt2.train.settings import sized_by_data
 from llm_tokenizer import Tokenizer
 
 SIZES = "--n-layer 1 --n-embd 16 --n-head 2 --n-positions 16 --vocab-size 300 --dtype float32"

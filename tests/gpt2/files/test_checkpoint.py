@@ -11,9 +11,6 @@ from gpt2.config import OptimizerConfig
 from gpt2.errors import CheckpointError
 from gpt2.files.checkpoint import (
     Optimizers,
-    TrainingState,
-    prune_checkpoints,
-    read_state,
     restore_optimizers,
     take_snapshot,
     verify_checkpoint,
@@ -21,7 +18,8 @@ from gpt2.files.checkpoint import (
 )
 from gpt2.files.names import locate
 from gpt2.files.pretrained import GPT2, write_tensors
-from gpt2.files.run_directory import list_checkpoints, newest_checkpoint
+from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, prune_checkpoints
+from gpt2.files.training_state import TrainingState, read_state
 from gpt2.train.optimizer import make_optimizers
 
 STATE = TrainingState(

@@ -5,9 +5,10 @@ import pytest
 
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
-from gpt2.files.checkpoint import Snapshot, TrainingState, write_checkpoint
+from gpt2.files.checkpoint import Snapshot, write_checkpoint
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import list_checkpoints, newest_checkpoint
+from gpt2.files.training_state import TrainingState
 from gpt2.train.checkpoint_writer import checkpoint_writer
 
 

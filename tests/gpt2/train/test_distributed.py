@@ -183,7 +183,7 @@ def test_several_processes_without_a_number_each_are_told(monkeypatch: pytest.Mo
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(ConfigError, match="but RANK not which one .* torchrun"), joined("cpu"):
+    with pytest.raises(ConfigError, match="but RANK .*must be set.* torchrun"), joined("cpu"):
         pass
 
 
@@ -196,10 +196,10 @@ def test_several_processes_without_a_number_each_are_told(monkeypatch: pytest.Mo
         ("WORLD_SIZE", "-1", "variable WORLD_SIZE must be a whole number, 1 or more, got '-1'"),
         ("RANK", "x", "variable RANK must be a whole number, 0 or more, got 'x'"),
         ("RANK", "2", "RANK must be below WORLD_SIZE, 2, got 2"),
-        ("RANK", "", "but RANK not which one this is"),
+        ("RANK", "", "but RANK must be set"),
         ("LOCAL_RANK", "1.5", "variable LOCAL_RANK must be a whole number, 0 or more, got '1.5'"),
-        ("MASTER_ADDR", None, "but MASTER_ADDR not where they meet"),
-        ("MASTER_PORT", None, "but MASTER_PORT not where they meet"),
+        ("MASTER_ADDR", None, "but MASTER_ADDR must be set"),
+        ("MASTER_PORT", None, "but MASTER_PORT must be set"),
         ("MASTER_PORT", "x", "variable MASTER_PORT must be a whole number"),
         ("MASTER_PORT", "99999", "could not join the others of the 2 at 127.0.0.1:99999"),
     ],

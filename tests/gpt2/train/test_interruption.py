@@ -27,7 +27,7 @@ def test_the_first_signal_is_noted_and_the_handlers_come_back(
 def test_the_end_of_the_hours_is_a_reason_and_no_failure() -> None:
     with noted_interruption(max_hours=100) as interruption:
         assert interruption.reason == 0
-    with noted_interruption(max_hours=1e-9) as interruption:
+    with noted_interruption(max_hours=1e-15) as interruption:
         assert interruption.reason == TIME_IS_UP
     assert InterruptedRunError("", TIME_IS_UP).exit_code == 0
 
@@ -72,7 +72,7 @@ def test_a_signal_is_noted_whatever_has_become_of_stderr(
 
 def test_beside_the_main_thread_no_signal_is_handled_and_nothing_fails() -> None:
     def note() -> int:
-        with noted_interruption(max_hours=1e-9) as interruption:
+        with noted_interruption(max_hours=1e-15) as interruption:
             return interruption.reason
 
     with ThreadPoolExecutor(1) as threads:

@@ -11,9 +11,9 @@ import transformers
 from gpt2.config import OptimizerConfig, RunConfig
 from gpt2.data.batches import TokenStream
 from gpt2.data.shard_folder import open_shards
-from gpt2.files.checkpoint import TrainingState
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import newest_checkpoint
+from gpt2.files.training_state import TrainingState
 from gpt2.model.gpt import GPT2Network
 from gpt2.train.build import build
 from gpt2.train.distributed import Parallel, Processes

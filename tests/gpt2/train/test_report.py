@@ -67,5 +67,5 @@ def test_a_last_held_out_loss_that_is_not_finite_is_not_hidden_by_one_before(
     config: RunConfig, tmp_path: Path
 ) -> None:
     text = report(config, tmp_path, STEP % (2, 3.0, "null") + VAL % 2.25 + VAL % "null")
-    assert "| held-out loss, in rows side by side | not finite |" in text
+    assert "| held-out loss, last evaluation | not finite |" in text
     assert "| held-out loss, best | 2.2500 nats/token, step 2 |" in text

@@ -30,11 +30,11 @@ from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_o
 from gpt2.model.gpt import GPT2Network
 from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import in_memory
-from gpt2.train.build import resolve, shaped_as_source
 from gpt2.train.distributed import Processes
 from gpt2.train.interruption import DivergedRunError, InterruptedRunError
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
+from gpt2.train.settings import resolve, with_shape_of_init_from
 from llm_tokenizer import Tokenizer
 
 HERE = Processes(torch.device("cpu"))
@@ -78,7 +78,7 @@ def test_a_run_directory_holds_settings_metrics_checkpoints_and_report(
     assert set(steps[0]) == set(keys.split())
     assert [(row["step"], row["val_tokens"]) for row in evaluations] == [(2, 48), (4, 48), (6, 48)]
     report = (run / "report.md").read_text(encoding="utf-8")
-    for told in ("held-out loss, in rows side by side", "time in evaluations", "tokens read | 384"):
+    for told in ("held-out loss, last evaluation", "time in evaluations", "tokens read | 384"):
         assert told in report
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
 
@@ -667,7 +667,7 @@ def test_weights_of_transformers_train_on(config: RunConfig, tmp_path: Path) -> 
     )
     theirs.save_pretrained(tmp_path / "theirs")
     config = changed(config, "training", init_from=str(tmp_path / "theirs"), steps=1)
-    assert shaped_as_source(config).model.n_embd == 12
+    assert with_shape_of_init_from(config).model.n_embd == 12
     start(config, tmp_path / "run")
     assert GPT2.from_pretrained(newest_checkpoint(tmp_path / "run")).config.n_head == 3
 

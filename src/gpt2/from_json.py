@@ -1,13 +1,20 @@
 """Parsed JSON to a dataclass, every value checked: a file may be damaged, edited or foreign."""
 
 import dataclasses
+import math
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
-NAMES = {dict: "an object", list: "a list", str: "a text", int: "a count, 0 or more"}
+NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a count, 0 or more",
+    float: "a finite number, 0 or more",
+}
 
 
 def read_regular(path: Path) -> str:
@@ -27,7 +34,7 @@ def from_json(kind: type[T], value: object) -> T:
 
     Args:
         kind: A dataclass. Its fields may be dataclasses, lists, tuples and dicts of them, literals,
-            texts, counts and booleans; an int is a count, 0 or more.
+            texts, booleans and numbers; an int is a count, and a float is finite, both 0 or more.
         value: What `json.loads` returned.
     Raises:
         ValueError: A key is missing or unknown, or a value is none that its field can hold; it
@@ -76,8 +83,10 @@ def _build_dataclass(kind: Any, entries: dict[str, Any], place: str) -> Any:
 
 
 def _check(kind: Any, value: Any, place: str) -> Any:
-    """Return the value if it is of the kind; a boolean is no count."""
-    if type(value) is kind and (kind is not int or 0 <= value < 2**63):
+    """Return the value if it is of the kind; a boolean is no number."""
+    if kind is float and type(value) in (int, float) and 0 <= value < math.inf:
+        return value
+    if kind is not float and type(value) is kind and (kind is not int or 0 <= value < 2**63):
         return value
     got = NAMES[type(value)] if isinstance(value, dict | list) else repr(value)
     raise ValueError(f"{place or 'it'} must be {NAMES.get(kind, kind.__name__)}, got {got}")
