@@ -51,7 +51,7 @@ class Train:
             if self.resume is not None:
                 text = plan(self.config, resumed=self.resume, allow_changes=allowed)
             else:
-                text = plan(self.config, new=directory)
+                text = plan(self.config, new=self.out)
             if text:
                 print(text)
             return
