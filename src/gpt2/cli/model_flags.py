@@ -63,7 +63,8 @@ class ModelFlags(ModelName):
     attention: AttentionBackend = "flash"
     """Attention backend of every block, or of attention-blocks."""
     attention_blocks: tuple[int, ...] | None = None
-    """Blocks that get this backend, the first being 0; all if not given, the others flash."""
+    """Blocks that get this backend, the first being 0, as in 0,2; all if not given, the others
+    flash."""
     compile: bool = False
     """Compile the blocks with torch.compile: faster after a minute or so."""
 
