@@ -63,7 +63,8 @@ class ModelFlags(ModelName):
     attention: AttentionBackend = "flash"
     """Attention backend of every block, or of attention-blocks."""
     attention_blocks: tuple[int, ...] | None = None
-    """0-based indices of the blocks that get this backend; all if not given, the others flash."""
+    """Blocks that get this backend, from 0 on, with commas or spaces between; all if not given, the
+    others flash."""
     compile: bool = False
     """Compile the blocks with torch.compile: faster after a minute or so."""
 

@@ -51,6 +51,8 @@ def test_a_directory_may_have_any_name(
     written = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
     assert written == {path.name: path.read_bytes() for path in stored.iterdir()}
     assert {path.name for path in tmp_path.iterdir()} == {"model", name}
+    copy = GPT2.from_pretrained(tmp_path / name)
+    assert copy.tokenizer.fingerprint == GPT2.from_pretrained(stored).tokenizer.fingerprint
 
 
 def test_an_empty_directory_is_filled_and_stays_the_same_one(
