@@ -71,8 +71,8 @@ def main(args: Sequence[str]) -> None:
 
 def _read(args: list[str]) -> Train:
     """Return the settings: defaults, then the recipe or the run's own, then the flags."""
-    recipe, preset = _take_once(args, "--recipe"), _take_once(args, "--model.preset")
-    run = _take_once(args, "--resume")
+    recipe, preset = take_flag(args, "--recipe"), take_flag(args, "--model.preset")
+    run = take_flag(args, "--resume")
     if run is not None and (recipe or preset):
         raise UsageError("--resume takes the settings of the run: give no recipe and no preset")
     config = RunConfig()
@@ -95,18 +95,6 @@ def _read(args: list[str]) -> Train:
         raise UsageError("--allow-changes goes with --resume")
     is_sized = _sets_vocab_size(path, args) or command.resume is not None
     return command if is_sized else _sized_by_data(command)
-
-
-def _take_once(args: list[str], flag: str) -> str | None:
-    """Remove a flag from `args` and return its value, None if it is not there.
-
-    Raises:
-        UsageError: It is given twice.
-    """
-    value = take_flag(args, flag)
-    if value is not None and any(arg == flag or arg.startswith(flag + "=") for arg in args):
-        raise UsageError(f"{flag} must be given once, got it twice")
-    return value
 
 
 def _sets_vocab_size(recipe: Path | None, args: Sequence[str]) -> bool:

@@ -191,7 +191,7 @@ def test_a_preparation_that_is_interrupted_says_how_to_go_on(
     (tmp_path / "a.txt").write_text("text")
     main(["prepare", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out")])
     assert codes == [130]
-    assert "the same command without --force goes on from here" in capsys.readouterr().err
+    assert "the same command without --force continues from here" in capsys.readouterr().err
 
 
 def test_verify_tells_what_is_damaged(

@@ -139,7 +139,7 @@ def test_a_slow_arithmetic_that_is_asked_for_is_told_in_one_line(
     for args in (
         ["train", *flags, "--dry-run"],
         ["train", *flags, "--out", str(tmp_path / "run")],
-        ["train", "--resume", str(tmp_path / "run")],
+        ["train", "--resume", str(tmp_path / "run"), "--steps", "6", "--allow-changes", "steps"],
         [*generate, "--max-new-tokens", "2"],
         ["demo", "--recipe", str(of_demo), "--out", str(tmp_path / "demo")],
     ):
