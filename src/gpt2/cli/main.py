@@ -9,7 +9,8 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; those of the process if not given.
     Returns:
-        The exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
+        The exit code: 0 done, 1 failed, 2 wrong usage; 129, 130 or 143: stopped by SIGHUP, SIGINT
+        or SIGTERM.
     """
     try:
         from gpt2.cli.verbs import run

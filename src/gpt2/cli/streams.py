@@ -52,6 +52,11 @@ def printable(text: str) -> str:
     )
 
 
+def is_rank_0() -> bool:
+    """Return whether this process prints what all ranks of a run have in common."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _open_closed_descriptors() -> None:
     """Open the null device for each of stdin, stdout and stderr that is closed.
 

@@ -1,7 +1,6 @@
 """`gpt2 train`: train a model on token shards, or continue a run."""
 
 import dataclasses
-import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from gpt2.cli.parsing import UsageError, parse, take_flag
+from gpt2.cli.streams import is_rank_0
 from gpt2.config import SETTINGS_FILE, RunConfig, bundled_recipes, recipe_path
 
 RECIPE_HELP = (
@@ -60,7 +60,7 @@ class Train:
             resume(directory, self.config, allow_changes=allowed)
         else:
             start(self.config, directory)
-        if os.environ.get("RANK", "0") == "0":  # of several processes the first
+        if is_rank_0():
             print(directory)
 
 
@@ -110,7 +110,7 @@ def _sized_by_data(command: Train) -> Train:
 
     config = sized_by_data(command.config)
     size, directory = config.model.vocab_size, config.data.directory
-    if size != command.config.model.vocab_size and os.environ.get("RANK", "0") == "0":
+    if size != command.config.model.vocab_size and is_rank_0():
         log(f"model.vocab_size is {size}, the size of the vocabulary in {directory}")
     return replace(command, config=config)
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import takewhile
 
 from gpt2.cli.parsing import UsageError, one_line
-from gpt2.cli.streams import OutputError, safe_streams
+from gpt2.cli.streams import OutputError, is_rank_0, safe_streams
 from gpt2.errors import Gpt2Error
 from gpt2.progress import log
 from llm_tokenizer import TokenizerError
@@ -81,7 +81,7 @@ def _failed(error: Exception, verbose: bool) -> int:
     if no_compiler:
         text = NO_COMPILER
     # Every rank raises such an error; only rank 0 prints it.
-    if os.environ.get("RANK", "0") == "0" or not getattr(error, "raised_on_every_rank", False):
+    if is_rank_0() or not getattr(error, "raised_on_every_rank", False):
         log("error: " * bool(code) + one_line(text or NO_MEMORY))
     return code
 

@@ -132,9 +132,9 @@ class GPT2(GPT2Network):
         """The ids that no token has: a vocabulary may be padded for speed, or have gaps."""
         if self.tokenizer is None:
             return []
-        vocabulary = self.tokenizer.vocabulary
-        used = {*vocabulary.token_ids.values(), *vocabulary.special_tokens.values()}
-        return [i for i in range(self.config.vocab_size) if i not in used]
+        size = self.config.vocab_size
+        gaps = [i for i in self.tokenizer.unused_ids if i < size]
+        return [*gaps, *range(self.tokenizer.n_vocab, size)]
 
     def require_tokenizer(self) -> Tokenizer:
         """Return the tokenizer.
