@@ -165,7 +165,7 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
     """Take the steps that fit into the time, or those that are left of an earlier start."""
     from gpt2.files.run_directory import list_checkpoints
     from gpt2.train.run import resume, start
-    from llm_tokenizer.text_files import write_whole
+    from llm_tokenizer.atomic import write_whole
 
     if (run / SETTINGS_FILE).exists():
         plan, config = _continued(config, run, minutes)
@@ -197,6 +197,8 @@ def _continued(config: RunConfig, run: Path, minutes: float) -> tuple[Plan, RunC
     Raises:
         ConfigError: The run has other settings, or its plan cannot be read.
     """
+    from gpt2.train.changes import describe_changes
+
     plan = _read_plan(run)
     saved = RunConfig.from_toml(run / SETTINGS_FILE)
     training = replace(config.training, steps=plan.steps)  # as the earlier start has measured
@@ -210,12 +212,9 @@ def _continued(config: RunConfig, run: Path, minutes: float) -> tuple[Plan, RunC
     if plan.most_steps != config.training.steps:
         differences["training.steps of the recipe"] = plan.most_steps, config.training.steps
     if differences:
-        changes = "; ".join(
-            f"{name} was {was}, is {now}" for name, (was, now) in differences.items()
-        )
         raise ConfigError(
-            f"{run} holds a demo with other settings: {changes}; put them back, or choose "
-            "another --out"
+            f"{run} holds a demo with other settings: {describe_changes(differences)}; put them "
+            "back, or choose another --out"
         )
     return plan, continued
 

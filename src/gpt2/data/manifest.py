@@ -15,8 +15,8 @@ from gpt2.checksums import sha256_of
 from gpt2.data.shards import Split
 from gpt2.errors import DataError
 from gpt2.from_json import from_json, read_regular
+from llm_tokenizer.atomic import write_whole
 from llm_tokenizer.files import TOKENIZER_FILES
-from llm_tokenizer.text_files import write_whole
 
 MANIFEST_FILE = "manifest.json"
 SHARD_NAME = re.compile(r"(train|val)_\d{6,}\.bin")

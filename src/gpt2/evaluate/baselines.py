@@ -9,8 +9,8 @@ import torch
 
 from gpt2.data.shard_folder import TokenData
 from gpt2.data.shards import Tokens
-from gpt2.evaluate.perplexity import text_of, token_nats
-from gpt2.model.gpt import GPT2Network
+from gpt2.evaluate.perplexity import held_out_perplexity, text_of
+from gpt2.files.pretrained import GPT2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Comparison:
         )
 
 
-def compare(model: GPT2Network, data: TokenData, *, dtype: torch.dtype) -> Comparison:
+def compare(model: GPT2, data: TokenData, *, dtype: torch.dtype) -> Comparison:
     """Measure a model and the simpler ones on the held-out tokens of prepared data.
 
     Args:
@@ -54,17 +54,16 @@ def compare(model: GPT2Network, data: TokenData, *, dtype: torch.dtype) -> Compa
         data: The text of the byte models is read back from its tokens.
         dtype: Of the model's matrix products.
     """
+    perplexity = held_out_perplexity(model, data, dtype=dtype)
     train, val = np.concatenate(data.train), np.concatenate(data.val)
     train_text, val_text = (text_of(tokens, data.tokenizer) for tokens in (train, val))
-    # The first token, which opens the first document, is given and not predicted.
-    nats = token_nats(model, torch.from_numpy(val.astype(np.int64)), dtype=dtype)
     return Comparison(
-        tokens=len(nats),
-        bytes=len(val_text),
+        tokens=perplexity.tokens,
+        bytes=perplexity.bytes,
         uniform_bits=8.0,
         unigram_nats=unigram_nats(train, val[1:], data.tokenizer.n_vocab),
         xz_bits=8 * (_xz_bytes(train_text + val_text) - _xz_bytes(train_text)) / len(val_text),
-        model_nats=nats.mean().item(),
+        model_nats=perplexity.nats_per_token,
     )
 
 

@@ -33,7 +33,7 @@ from gpt2.files.run_directory import (
 from gpt2.files.tensors import WEIGHTS_FILE, write_tensors
 from gpt2.files.training_state import SavedState, TrainingState, read_saved_state
 from gpt2.model.sharding import full_tensor, shard_like
-from llm_tokenizer.text_files import sync
+from llm_tokenizer.atomic import sync
 
 CHECKPOINT_MANIFEST = "manifest.json"
 STATE_TENSORS = "training_state.safetensors"

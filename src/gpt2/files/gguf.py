@@ -3,7 +3,7 @@
 Source: the GGUF specification, docs/gguf.md in the ggml repository.
 """
 
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from gpt2.files.hugging_face import stored_name
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import ACTIVATIONS, gelu_tanh
 from llm_tokenizer import Tokenizer
-from llm_tokenizer.text_files import sync
+from llm_tokenizer.atomic import written_atomically
 from llm_tokenizer.vocabulary import show_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ASSUMED = {
 
 
 def write_gguf(model: GPT2, path: Path) -> None:
-    """Write a model as GGUF, whole or not at all.
+    """Write a model as GGUF, atomically.
 
     Args:
         model: With its tokenizer. Matrices keep their dtype; vectors and position embeddings are
@@ -46,26 +46,19 @@ def write_gguf(model: GPT2, path: Path) -> None:
     tokenizer = model.require_tokenizer()
     _check(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.GPT2])
-    _add_settings(writer, model)
-    _add_vocabulary(writer, tokenizer, model)
-    _add_tensors(writer, model)
     try:
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        sync(partial)
-        partial.replace(path)
-        sync(path.parent)
-    except OSError as error:  # of a full disk numpy reports the numbers it has written alone
+        with written_atomically(path) as partial:
+            writer = gguf.GGUFWriter(partial, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.GPT2])
+            _add_settings(writer, model)
+            _add_vocabulary(writer, tokenizer, model)
+            _add_tensors(writer, model)
+            with closing(writer):
+                writer.write_header_to_file()
+                writer.write_kv_data_to_file()
+                writer.write_tensors_to_file()
+    except OSError as error:  # on a full disk numpy's message holds only a count
         reason = error.strerror or f"{error}; is the disk full?"
         raise CheckpointError(f"could not write {path}: {reason}") from None
-    finally:
-        with suppress(OSError):
-            writer.close()
-        partial.unlink(missing_ok=True)
 
 
 def _add_tensors(writer: "gguf.GGUFWriter", model: GPT2) -> None:
@@ -76,13 +69,13 @@ def _add_tensors(writer: "gguf.GGUFWriter", model: GPT2) -> None:
         torch.float16: gguf.GGMLQuantizationType.F16,
     }
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, model.config.n_layer)
-    for ours, weight in model.state_dict().items():
-        name = names.get_name(stored_name(ours), try_suffixes=(".weight", ".bias"))
-        assert name is not None, ours
-        full = weight.ndim == 1 or ours == "wpe.weight"
+    for name, weight in model.state_dict().items():
+        gguf_name = names.get_name(stored_name(name), try_suffixes=(".weight", ".bias"))
+        assert gguf_name is not None, name
+        full = weight.ndim == 1 or name == "wpe.weight"
         kind = kinds.get(torch.float32 if full else weight.dtype, gguf.GGMLQuantizationType.F32)
         content = gguf.quantize(weight.to("cpu", torch.float32).numpy(), kind)
-        writer.add_tensor(name, content, raw_dtype=kind)
+        writer.add_tensor(gguf_name, content, raw_dtype=kind)
 
 
 def _check(model: GPT2) -> None:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gpt2.errors import CheckpointError
-from llm_tokenizer.text_files import sync, write_whole
+from llm_tokenizer.atomic import write_whole, written_atomically
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX = ".index.json"  # of a model whose weights lie in several files
@@ -59,20 +59,18 @@ def files_of(form: Path) -> list[Path]:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all.
+    """Write a safetensors file atomically.
 
     Raises:
         CheckpointError: It could not be written, as on a full disk.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
+        with written_atomically(path) as partial:
+            safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
+            # The library makes a file that nobody else may read.
+            partial.chmod(path.parent.stat().st_mode & 0o666)
     except SafetensorError as error:
-        partial.unlink(missing_ok=True)
         raise CheckpointError(f"could not write {path}: {error}") from None
-    partial.chmod(path.parent.stat().st_mode & 0o666)  # the library lets nobody else read it
-    sync(partial)
-    partial.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -97,7 +95,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, entries: dict[str, Any]) -> None:
-    """Write an object as a JSON file, whole or not at all."""
+    """Write an object as a JSON file, atomically."""
     write_whole(path, json.dumps(entries, indent=2).encode() + b"\n")
 
 

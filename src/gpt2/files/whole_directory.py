@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpt2.errors import CheckpointError
-from llm_tokenizer.text_files import sync
+from llm_tokenizer.atomic import sync
 
 PARTIAL = ".partial"
 

@@ -18,8 +18,8 @@ from gpt2.prepare.file_formats import batching
 from gpt2.prepare.shard_writer import STATE_FILE, WriterState
 from gpt2.prepare.sources import Source, SourceFile
 from llm_tokenizer import Tokenizer, TokenizerError
+from llm_tokenizer.atomic import write_whole
 from llm_tokenizer.files import TOKENIZER_FILES, VOCAB_FILE
-from llm_tokenizer.text_files import write_whole
 
 PLAN_FILE, LOCK_FILE = "plan.json", "lock"  # in the folder UNFINISHED
 

@@ -22,7 +22,7 @@ from gpt2.data.shards import HEADER_BYTES, SPLITS, Split, Tokens, header_of, rea
 from gpt2.errors import DataError
 from gpt2.from_json import from_json, read_regular
 from gpt2.prepare.part_reader import SourcePosition
-from llm_tokenizer.text_files import sync, write_whole
+from llm_tokenizer.atomic import sync, write_whole
 
 STATE_FILE = "state.json"  # in the folder UNFINISHED
 

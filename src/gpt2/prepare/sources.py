@@ -22,7 +22,7 @@ from gpt2.hub import HubFailure, meaning_of
 from gpt2.prepare.file_formats import is_text_file
 from gpt2.prepare.local_files import Found, each_once, find_files
 from gpt2.prepare.stdlib_docs import stdlib_docs
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.atomic import write_whole
 
 STDLIB_DOCS, TINYSHAKESPEARE, FINEWEB_EDU = "stdlib-docs", "tinyshakespeare", "fineweb-edu"
 BUNDLED = (STDLIB_DOCS, TINYSHAKESPEARE, FINEWEB_EDU)

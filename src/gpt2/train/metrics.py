@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from gpt2.errors import CheckpointError
 from gpt2.progress import log
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.atomic import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.train.metrics import Row, read_metrics
 from gpt2.visual.figures import draw_loss
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.atomic import write_whole
 
 REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
 

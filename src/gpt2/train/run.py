@@ -41,7 +41,7 @@ from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 from gpt2.train.tracking import tracking
 from gpt2.train.validation import Evaluation
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.atomic import write_whole
 
 LOCK_FILE = ".lock"
 

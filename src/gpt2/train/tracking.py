@@ -10,7 +10,7 @@ from typing import Any
 from gpt2.config import RunConfig
 from gpt2.errors import ConfigError
 from gpt2.train.metrics import Record, Row
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.atomic import write_whole
 
 WANDB_ID_FILE = "wandb_id.txt"
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gpt2.errors import InputError
-from llm_tokenizer.text_files import write_whole
+from llm_tokenizer.atomic import write_whole
 
 SHOWN_WEIGHTS = 300  # rows and columns of a weight matrix that are drawn
 SHOWN_CHANNELS = 4

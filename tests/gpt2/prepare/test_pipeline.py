@@ -385,7 +385,7 @@ def test_only_complete_shards_lie_in_the_folder_before_it_is(
     for name in shards:
         assert (interrupted / name).read_bytes() == whole[name]
     assert names - set(shards) == {"unfinished"}
-    with pytest.raises(DataError, match="is not complete: the gpt2 prepare that began it goes on"):
+    with pytest.raises(DataError, match="is not complete: start the same gpt2 prepare again"):
         open_shards(interrupted)
 
 

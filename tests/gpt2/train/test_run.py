@@ -820,7 +820,7 @@ def test_a_run_whose_last_held_out_loss_is_not_finite_is_saved_and_fails(
     with pytest.raises(NotFiniteError, match="the last held-out loss of .* is not finite"):
         start(config, tmp_path)
     assert step_of(newest_checkpoint(tmp_path)) == 6
-    assert "side by side | not finite |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "last evaluation | not finite |" in (tmp_path / "report.md").read_text(encoding="utf-8")
     with pytest.raises(NotFiniteError, match="the last held-out loss of .* is not finite"):
         resume(tmp_path)
 

@@ -14,8 +14,9 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
+from llm_tokenizer.atomic import write_whole
 from llm_tokenizer.errors import TokenizerError, shown
-from llm_tokenizer.text_files import read_text, write_whole
+from llm_tokenizer.text_files import read_text
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"

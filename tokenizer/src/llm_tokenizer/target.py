@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from llm_tokenizer.atomic import partial_of
 from llm_tokenizer.errors import TokenizerError
 from llm_tokenizer.files import TOKENIZER_FILES, file_suffix
-from llm_tokenizer.text_files import partial_of
 
 # What `gpt2 prepare` and others write: token shards, and what belongs to them.
 PREPARED_DATA = ("manifest.json", "unfinished/*", "*.bin", "*.npy")

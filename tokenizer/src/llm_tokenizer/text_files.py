@@ -1,7 +1,6 @@
-"""Text in files: read in parts, and written whole or not at all."""
+"""Text in files, read in parts."""
 
 import codecs
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -96,34 +95,3 @@ def parts_of(file: BinaryIO, name: str) -> Iterator[str]:
     except UnicodeDecodeError as error:
         place = done - waiting + error.start
         raise TokenizerError(f"{name} must be UTF-8 text: byte {place} is not") from None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under another name, synced to disk, then renamed."""
-    partial = partial_of(path)
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def partial_of(path: Path) -> Path:
-    """Return the other name under which `write_whole` writes a file."""
-    return path.with_name(path.name + ".partial")
-
-
-def sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, survive a crash of the machine."""
-    if os.name == "nt" and path.is_dir():  # cannot be opened there
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
