@@ -4,26 +4,6 @@ from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError
 from gpt2.files.hugging_face import config_from_entries, config_to_entries
 
-# No setting has its default.
-UNUSUAL = GPT2Config(
-    vocab_size=500,
-    n_positions=32,
-    n_embd=12,
-    n_layer=2,
-    n_head=3,
-    n_inner=20,
-    activation_function="relu",
-    layer_norm_epsilon=1e-6,
-    scale_attn_weights=False,
-    scale_attn_by_inverse_layer_idx=True,
-    reorder_and_upcast_attn=True,
-    tie_word_embeddings=False,
-    embd_pdrop=0.2,
-    attn_pdrop=0.3,
-    resid_pdrop=0.4,
-    initializer_range=0.03,
-)
-
 
 @pytest.mark.parametrize(
     ("key", "value"),
@@ -79,5 +59,5 @@ def test_a_value_of_the_wrong_type_is_told(key: str, value: object) -> None:
         config_from_entries({key: value})
 
 
-def test_config_json_and_back_is_the_same() -> None:
-    assert config_from_entries(config_to_entries(UNUSUAL)) == UNUSUAL
+def test_config_json_and_back_is_the_same(unusual_config: GPT2Config) -> None:
+    assert config_from_entries(config_to_entries(unusual_config)) == unusual_config

@@ -190,25 +190,10 @@ def test_an_older_pickle_is_read_whole_and_refused_in_part(tmp_path: Path, model
             GPT2.from_pretrained(tmp_path)
 
 
-def test_every_setting_of_a_model_survives_its_files(tmp_path: Path) -> None:
-    config = GPT2Config(
-        vocab_size=90,
-        n_positions=20,
-        n_embd=12,
-        n_layer=2,
-        n_head=3,
-        n_inner=7,
-        activation_function="relu",
-        layer_norm_epsilon=1e-3,
-        scale_attn_weights=False,
-        scale_attn_by_inverse_layer_idx=True,
-        reorder_and_upcast_attn=True,
-        tie_word_embeddings=False,
-        embd_pdrop=0.2,
-        attn_pdrop=0.3,
-        resid_pdrop=0.4,
-        initializer_range=0.5,
-    )
+def test_every_setting_of_a_model_survives_its_files(
+    tmp_path: Path, unusual_config: GPT2Config
+) -> None:
+    config = unusual_config
     defaults = dataclasses.asdict(GPT2Config())
     assert not [k for k, v in dataclasses.asdict(config).items() if v == defaults[k]]
     GPT2(config).save_pretrained(tmp_path)
