@@ -293,7 +293,7 @@ def has_fused_optimizers(device: torch.device) -> bool:
     return device.type in ("cpu", "cuda")
 
 
-def reads_for_free(device: torch.device) -> bool:
+def can_read_without_sync(device: torch.device) -> bool:
     """Return whether Python can look at a value there without waiting for work under way."""
     return device.type == "cpu"
 

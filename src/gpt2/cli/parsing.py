@@ -53,7 +53,7 @@ def parse_one_of(kinds: dict[str, Any], args: Sequence[str], *, verb: str) -> An
     if name in kinds:
         return parse(kinds[name], args[1:], verb=f"{verb} {name}")
     if name in ("-h", "--help"):
-        print(f"usage: gpt2 {verb} NAME [OPTIONS]   (gpt2 {verb} NAME --help tells more)\n")
+        print(f"usage: gpt2 {verb} NAME [OPTIONS]   (gpt2 {verb} NAME --help lists its options)\n")
         for known, kind in kinds.items():
             print(f"  {known:12}{kind.__doc__.splitlines()[0]}")
         raise SystemExit(0)

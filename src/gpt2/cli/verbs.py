@@ -35,7 +35,7 @@ NO_MEMORY = "there is not enough memory for this; ask for less at once"
 SPIN_COUNT = "10000"
 
 DISTRIBUTION, VERBOSE = "gpt2-from-scratch", "--verbose"
-USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help tells a verb's options)
+USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help lists a verb's options)
        gpt2 help [VERB]
        gpt2 --version"""
 

@@ -17,8 +17,8 @@ class PrepareConfig:
     hold_out: float = 0.1
     """Share of the documents that is held out for evaluation, while there are val_tokens."""
     val_tokens: int | None = None
-    """Held-out tokens at most, over all parts, but for the end of a document of megabytes;
-    shard_tokens if not set. The rest is trained on."""
+    """Held-out tokens at most, over all parts, save the end of a very long document; shard_tokens
+    if not set. The rest is trained on."""
     shard_tokens: int = 100_000_000
     """Tokens a shard."""
     seed: int = 0

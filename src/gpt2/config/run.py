@@ -33,7 +33,7 @@ class DataConfig:
     seed: int = 0
     """Seed of the order of the rows."""
     train_tokens: int | None = None
-    """Train on the first so many tokens only; as many as batch_tokens: on one batch, again and
+    """Train on the first tokens only, so many. As many as batch_tokens is one batch, again and
     again, which a sound model learns by heart."""
 
     def __post_init__(self) -> None:
@@ -115,8 +115,7 @@ class OptimizerConfig:
     learning_rate: float = 6e-4
     """Peak, reached at the end of the warm-up."""
     embedding_learning_rate: float | None = None
-    """Peak of the token and position embeddings, whose minimum is in the same ratio to
-    min_learning_rate; learning_rate if not set."""
+    """Peak of the token and position embeddings, on the same schedule; learning_rate if not set."""
     min_learning_rate: float | None = None
     """Approached towards the last step; a tenth of learning_rate if not set."""
     warmup_steps: int = 100

@@ -36,7 +36,7 @@ def options(kind: Any) -> tuple[Any, ...]:
 
 
 def toml_text(value: Any) -> str:
-    """Return a setting as TOML writes it: as JSON does, but for infinity."""
+    """Return a setting as TOML writes it: as JSON does, except infinity."""
     if isinstance(value, float):
         return repr(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -109,7 +109,7 @@ def fingerprint_of(checksums: Iterable[str]) -> str:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Write manifest.json, whole or not at all."""
+    """Write manifest.json, atomically."""
     write_whole(directory / MANIFEST_FILE, manifest.to_json().encode())
 
 

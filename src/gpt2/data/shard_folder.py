@@ -81,7 +81,9 @@ def open_shards(directory: Path) -> TokenData:
     manifest = read_manifest(directory)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
-        raise DataError(f"{directory}: the shards were made with another tokenizer than lies there")
+        raise DataError(
+            f"{directory}: the shards were made with another tokenizer than the one in that folder"
+        )
     check = sum(2 * shard.tokens for shard in manifest.shards) <= QUICKLY_CHECKED
 
     def open_listed(shard: Shard) -> Tokens:

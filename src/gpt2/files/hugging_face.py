@@ -1,7 +1,7 @@
 """Hugging Face's form of a GPT-2: the entries of config.json, and names and layout of the tensors.
 
-There each tensor has our name after "transformer.", the head of an untied model alone goes without,
-and the matrices of a block are (inputs, outputs), the transpose of what nn.Linear holds.
+Hugging Face puts "transformer." before every tensor name except that of the head, and stores the
+four matrices of a block as (inputs, outputs), the transpose of what nn.Linear holds.
 """
 
 import dataclasses
@@ -116,7 +116,7 @@ def read_tokenizer(directory: Path, config: GPT2Config) -> Tokenizer | None:
         except TokenizerError as error:
             raise CheckpointError(str(error)) from None
         largest = max(tokenizer.vocabulary.token_ids.values())
-        if largest >= config.vocab_size:  # special ones may lie beyond: text has none of them
+        if largest >= config.vocab_size:  # special ones may be beyond: ordinary text has none
             raise CheckpointError(
                 f"{directory} holds a tokenizer with the id {largest} and a model of "
                 f"{config.vocab_size} ids; wanted a model of at least {largest + 1}"
@@ -147,7 +147,7 @@ def read_weights(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> dict[str, Tensor]:
-    """Return the weights of a model directory by our names, at most one tensor twice in memory.
+    """Return the weights of a model directory by our names; at most one tensor is in memory twice.
 
     Args:
         directory: A Hugging Face model directory.

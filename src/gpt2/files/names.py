@@ -108,7 +108,7 @@ def _first_form(fetch: Callable[[str], str]) -> Path:
             return Path(fetch(form))
         except EntryNotFoundError as error:
             reason = error
-            # A failing network says nothing of what is there; offline, the cache is all there is.
+            # Without network the file may exist all the same; in offline mode the cache decides.
             if isinstance(error, LocalEntryNotFoundError) and not is_offline_mode():
                 raise
     raise reason

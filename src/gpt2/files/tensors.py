@@ -126,8 +126,8 @@ def _read_pickle(path: Path) -> Iterator[tuple[str, Tensor]]:
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle fails in any way there is
-        told = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} is damaged or no file of torch's: {told}") from None
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} is damaged or no file of torch's: {reason}") from None
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and _is_plain(tensor) for name, tensor in tensors.items()
     ):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gpt2.config import AttentionBackend, GPT2Config
-from gpt2.devices import reads_for_free
+from gpt2.devices import can_read_without_sync
 from gpt2.errors import ConfigError, InputError
 from gpt2.model.attention import Attention, causal_mask
 from gpt2.model.cache import BlockCache, Cache
@@ -241,7 +241,7 @@ class GPT2Network(nn.Module):
             )
         if ids.dtype not in (torch.int64, torch.int32):
             raise InputError(f"{name} must be of torch.int64 or torch.int32, got {ids.dtype}")
-        if not reads_for_free(ids.device) or torch.compiler.is_compiling():
+        if not can_read_without_sync(ids.device) or torch.compiler.is_compiling():
             return
         lowest, highest = int(ids.min()), int(ids.max())
         if lowest < 0 or highest >= self.config.vocab_size:

@@ -23,14 +23,14 @@ from gpt2.train.run import require_new, require_run
 from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 
 PASSES = 3
-ENOUGH_SECONDS = 20.0  # of measuring: then fewer passes do
-ROOM = 0.8  # of the memory, for weights, gradients and optimizer: activations need some, too
+ENOUGH_SECONDS = 20.0  # of measuring: no further pass after that
+MAX_FIXED_SHARE = 0.8  # of the memory for weights, gradients, optimizer; activations need some
 FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process takes."""
+    """What one rank takes."""
 
     micro_batch: float  # seconds, forward and backward
     last_micro_batch: float  # seconds, where the gradients are averaged, too
@@ -84,7 +84,9 @@ def plan(
         measured = None
         here = devices.memory(processes.device)
         needed = sum(memory.values())
-        if not processes.max(here is not None and needed > ROOM * here):  # in any of them
+        if not processes.max(
+            here is not None and needed > MAX_FIXED_SHARE * here
+        ):  # in any of them
             measured = _measure(config, processes)
         lines = [
             *_size(config, parameters, data, processes.world_size),

@@ -14,7 +14,7 @@ from gpt2.train.distributed import joined
 from gpt2.train.settings import resolve, with_shape_of_init_from
 
 WARM_UP, MEASURED = 2, 6  # steps
-ENOUGH_SECONDS = 8.0  # of steps after the first, which may compile: then no further one is taken
+ENOUGH_SECONDS = 8.0  # of steps after the first, which may compile: no further step after that
 
 
 @dataclass(frozen=True)

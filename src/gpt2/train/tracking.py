@@ -98,7 +98,7 @@ def _wandb(config: RunConfig, run: Path, last_step: int) -> Opened:
 
 
 def _numbers(row: Row) -> dict[str, Any]:
-    """Return the figures of a row, those of an evaluation under a name of their own."""
+    """Return the figures of a row, prefixed with evaluation/ or training/."""
     group = "evaluation" if "val_loss" in row else "training"
     return {
         f"{group}/{name}": value

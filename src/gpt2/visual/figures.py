@@ -144,7 +144,7 @@ def require_image(path: Path) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write an image, whole or not at all."""
+    """Write an image, atomically."""
     image = io.BytesIO()
     with warnings.catch_warnings():
         # A character that the font lacks is drawn as a box.
