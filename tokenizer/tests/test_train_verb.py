@@ -89,6 +89,30 @@ def test_prepared_data_is_left_alone(
     assert content_of(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["config.toml", "checkpoints/step_00000001", "config.json", "step_00000001"]
+)
+@pytest.mark.usefixtures("no_learning")
+def test_a_model_and_a_run_are_left_alone(
+    text: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / name).parent.mkdir(parents=True)
+    (tmp_path / "run" / name).write_bytes(b"{}")
+    before = content_of(tmp_path)
+    assert train(text, tmp_path / "run") == 1
+    assert f"holds a model or a training run ({name.partition('/')[0]}" in capsys.readouterr().err
+    assert content_of(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_learning")
+def test_half_of_a_vocabulary_is_not_written(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(text, tmp_path / "new" / "vocab.json") == 1
+    assert "would be half of a vocabulary; name its folder" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_force_replaces_a_vocabulary_and_nothing_else(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     Tokenizer.train(["xyxy"] * 2, 300, special_tokens=["<|a|>"]).save(out)

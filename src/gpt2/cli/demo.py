@@ -170,7 +170,8 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
     if (run / SETTINGS_FILE).exists():
         plan, config = _continued(config, run, minutes)
         log(f"Continuing the run in {run}")
-        resume(run, config)
+        with _mentioning_the_demo():
+            resume(run, config)
         return plan
     if list_checkpoints(run):
         raise ConfigError(
@@ -179,8 +180,21 @@ def _train(config: RunConfig, run: Path, minutes: float) -> Plan:
     plan = _measured_plan(config, minutes)
     write_whole(run / PLAN_FILE, json.dumps(dataclasses.asdict(plan)).encode())
     log(f"Training for {plan}; Ctrl-C saves, and the same command continues")
-    start(replace(config, training=replace(config.training, steps=plan.steps)), run)
+    with _mentioning_the_demo():
+        start(replace(config, training=replace(config.training, steps=plan.steps)), run)
     return plan
+
+
+@contextmanager
+def _mentioning_the_demo() -> Iterator[None]:
+    """If the run is interrupted, log how the demo continues: the error is about the run alone."""
+    from gpt2.train.interruption import InterruptedRunError
+
+    try:
+        yield
+    except InterruptedRunError:
+        log("The same gpt2 demo command continues the demo, its report and samples included")
+        raise
 
 
 def _measured_plan(config: RunConfig, minutes: float) -> Plan:

@@ -120,4 +120,5 @@ def _message(box: str) -> str:
     if lines and lines[0].startswith("---"):  # the ASCII box has a rule below the title
         del lines[0]
     rules = (i for i, line in enumerate(lines) if line.startswith(("─", "╰", "---")))
-    return " ".join(lines[: next(rules, len(lines))])
+    message = " ".join(lines[: next(rules, len(lines))])
+    return re.sub(r"^Error parsing [\w.]+: ", "", message)  # a class of this program

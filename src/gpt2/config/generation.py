@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from gpt2.config.checks import check, check_seed
+from gpt2.config.toml import check_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class GenerationConfig:
     """Seed of the draws; a new one each time if not set."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(self.max_new_tokens >= 1, "max_new_tokens must be at least 1", self.max_new_tokens)
         check(self.temperature >= 0, "temperature must be at least 0", self.temperature)
         check(self.temperature < math.inf, "temperature must be finite", self.temperature)

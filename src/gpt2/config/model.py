@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from gpt2.config.checks import check, check_choice, look_up
+from gpt2.config.toml import check_types
 from gpt2.errors import ConfigError
 
 AttentionBackend = Literal["manual", "flash"]
@@ -61,6 +62,7 @@ class GPT2Config:
     """Standard deviation of the initial weights."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
             size = getattr(self, name)
             most = {"n_layer": MOST_LAYERS, "n_positions": MOST_POSITIONS}.get(name, LARGEST_SIZE)

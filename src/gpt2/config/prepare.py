@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from gpt2.config.checks import check, check_seed
+from gpt2.config.toml import check_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class PrepareConfig:
     """3/16 takes the third of 16 disjoint parts, which together are the whole."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check(bool(self.text_column), "text_column must be a name", self.text_column)
         check(self.separator != "", "separator must be some text", self.separator)
         fits = self.hold_out == 0 or 1e-9 <= self.hold_out < 1

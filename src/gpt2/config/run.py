@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, cast
 
 from gpt2.config.checks import check, check_choice, check_seed, look_up
 from gpt2.config.model import AttentionBackend, GPT2Config
-from gpt2.config.toml import toml_text, typed
+from gpt2.config.toml import check_types, toml_text, typed
 from gpt2.errors import ConfigError
 
 SETTINGS_FILE = "config.toml"  # of a run directory
@@ -38,6 +38,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "directory", Path(self.directory))  # Python may give a string
+        check_types(self, "data.")
         check_seed("data.seed", self.seed)
         fits = self.train_tokens is None or self.train_tokens >= 1
         check(fits, "data.train_tokens must be at least 1", self.train_tokens)
@@ -84,6 +85,7 @@ class TrainingConfig:
     """Send the metrics to TensorBoard, into the run directory, or to Weights & Biases, too."""
 
     def __post_init__(self) -> None:
+        check_types(self, "training.")
         for name in ("steps", "batch_tokens", "micro_batch"):
             value = getattr(self, name)
             check(value >= 1, f"training.{name} must be at least 1", value)
@@ -132,6 +134,7 @@ class OptimizerConfig:
     """Largest global norm of the gradients."""
 
     def __post_init__(self) -> None:
+        check_types(self, "optimizer.")
         check_choice("optimizer.kind", self.kind, OptimizerKind)
         for name in ("learning_rate", "embedding_learning_rate"):
             rate = getattr(self, name)
@@ -177,6 +180,7 @@ class EvaluationConfig:
     """Model, such as gpt2, whose loss on the same tokens the report draws as a line."""
 
     def __post_init__(self) -> None:
+        check_types(self, "evaluation.")
         for name in ("every", "val_tokens", "sample_tokens"):
             value = getattr(self, name)
             check(value >= 1, f"evaluation.{name} must be at least 1", value)
@@ -197,6 +201,7 @@ class CheckpointConfig:
     """Save each evaluation with the lowest held-out loss so far, and keep the last of them."""
 
     def __post_init__(self) -> None:
+        check_types(self, "checkpoint.")
         check(self.every >= 1, "checkpoint.every must be at least 1", self.every)
         check(self.keep_last >= 1, "checkpoint.keep_last must be at least 1", self.keep_last)
 

@@ -1,8 +1,9 @@
-"""Settings as TOML holds them: text to typed values, and back."""
+"""Types of settings: those that TOML and Python give, checked, and their text in TOML."""
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from gpt2.config.checks import check
 
@@ -12,9 +13,9 @@ def typed(name: str, value: Any, kind: Any) -> Any:
     kinds = options(kind)
     if float in kinds and type(value) is int and abs(value) < 2**53:
         return float(value)
-    if Path in kinds and isinstance(value, str):
+    if Path in kinds and isinstance(value, str | Path):
         return Path(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         for entries in (kind for kind in kinds if get_origin(kind) is tuple):
             if set(map(type, value)) <= {get_args(entries)[0]}:
                 return tuple(value)
@@ -26,6 +27,18 @@ def typed(name: str, value: Any, kind: Any) -> Any:
     )
     check(type(value) in kinds or value in kinds, f"{name} must be {wanted}", value)
     return value
+
+
+def check_types(settings: Any, section: str = "") -> None:
+    """Raise ConfigError if a value is not of its field's type; choices have a check of their own.
+
+    Args:
+        settings: A dataclass.
+        section: What to put before the names of its fields, such as "training.".
+    """
+    for entry in dataclasses.fields(settings):
+        if get_origin(entry.type) is not Literal:
+            typed(section + entry.name, getattr(settings, entry.name), entry.type)
 
 
 def options(kind: Any) -> tuple[Any, ...]:

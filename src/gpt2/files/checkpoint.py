@@ -10,6 +10,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gpt2.checksums import sha256_of
@@ -24,6 +26,7 @@ from gpt2.errors import CheckpointError
 from gpt2.files.hugging_face import CONFIG_FILE
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import (
+    CHECKPOINT_MANIFEST,
     CHECKPOINTS,
     PARTIAL,
     STATE_FILE,
@@ -35,7 +38,6 @@ from gpt2.files.training_state import SavedState, TrainingState, read_saved_stat
 from gpt2.model.sharding import full_tensor, shard_like
 from llm_tokenizer.atomic import sync
 
-CHECKPOINT_MANIFEST = "manifest.json"
 STATE_TENSORS = "training_state.safetensors"
 
 Optimizers = Sequence[torch.optim.Optimizer]
@@ -114,6 +116,9 @@ def write_checkpoint(run: Path, snapshot: Snapshot) -> Path:
         sync(run)
     except (OSError, CheckpointError) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if not list_checkpoints(run):
+            with suppress(OSError):
+                partial.mkdir()  # it tells a later start that none was lost
         raise CheckpointError(f"could not save {final}: {error}") from None
     return final
 
@@ -150,11 +155,13 @@ def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> 
             f"{directory} was saved with the optimizers {saved}, whose state does not fit "
             f"{kinds}; to change them, start a run with --init-from {directory}"
         )
-    states: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in safetensors.torch.load_file(directory / STATE_TENSORS).items():
-        name, _, entry = key.rpartition(".")
-        states.setdefault(name, {})[entry] = tensor
+    states = _read_states(directory / STATE_TENSORS)
     names = {parameter: name for name, parameter in model.named_parameters()}
+    if states and (wrong := states.keys() ^ names.values()):
+        raise CheckpointError(
+            f"{directory / STATE_TENSORS} must hold the optimizers' state of every parameter, and "
+            f"of nothing else; not so {min(wrong)}"
+        )
     for optimizer in optimizers:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state = {
@@ -167,6 +174,19 @@ def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> 
         }
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _read_states(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the optimizers' tensors by the name of the parameter, and by their own."""
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, _, entry = key.rpartition(".")
+        states.setdefault(name, {})[entry] = tensor
+    return states
 
 
 def verify_checkpoint(directory: Path) -> None:

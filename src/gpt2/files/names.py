@@ -11,9 +11,16 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalE
 from gpt2.config import PRESETS, SETTINGS_FILE
 from gpt2.errors import CheckpointError
 from gpt2.files.hugging_face import CONFIG_FILE, GENERATION_FILE
-from gpt2.files.run_directory import CHECKPOINTS, best_checkpoint, newest_checkpoint
+from gpt2.files.run_directory import (
+    CHECKPOINTS,
+    best_checkpoint,
+    has_all_files,
+    list_checkpoints,
+    newest_checkpoint,
+)
 from gpt2.files.tensors import FORMS, INDEX, files_of
 from gpt2.hub import HubFailure, meaning_of
+from gpt2.progress import log
 from llm_tokenizer.files import TOKENIZER_FILES
 
 BEST = "best"  # after the name of a run
@@ -38,12 +45,24 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
     if name in PRESETS:
         return _from_hub(f"openai-community/{name}", revision, path)
     if _is_run(path):
-        return newest_checkpoint(path)
+        return _newest_complete(path)
     if path.is_dir():
         return path
     if path.name == BEST and _is_run(path.parent):
         return best_checkpoint(path.parent)
+    if path.exists():
+        raise CheckpointError(f"{path} is a file; wanted the directory of a model or of a run")
     return _from_hub(str(name), revision, path)
+
+
+def _newest_complete(run: Path) -> Path:
+    """Return the newest checkpoint of a run that has all its files; log which one is skipped."""
+    newest = newest_checkpoint(run)
+    complete = (path for path in reversed(list_checkpoints(run)) if has_all_files(path))
+    chosen = next(complete, newest)
+    if chosen != newest:
+        log(f"{newest} lacks files or parts of them; taking {chosen}")
+    return chosen
 
 
 def is_local(name: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gpt2.errors import CheckpointError
 
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
-STATE_FILE = "training_state.json"  # of a checkpoint
+CHECKPOINT_MANIFEST, STATE_FILE = "manifest.json", "training_state.json"  # of a checkpoint
 PARTIAL, DAMAGED = ".partial", ".damaged"  # after the name of a checkpoint
 
 
@@ -30,6 +30,15 @@ def list_checkpoints(run: Path) -> list[Path]:
     """Return the complete checkpoints of a run directory, oldest first."""
     found = (run / CHECKPOINTS).glob("step_" + 8 * "[0-9]")
     return sorted(path for path in found if path.is_dir())
+
+
+def has_all_files(checkpoint: Path) -> bool:
+    """Return whether every file that a checkpoint's manifest lists is there with its size."""
+    try:
+        listed = json.loads((checkpoint / CHECKPOINT_MANIFEST).read_text(encoding="utf-8"))
+        return all((checkpoint / name).stat().st_size == listed[name]["bytes"] for name in listed)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def newest_checkpoint(run: Path) -> Path:

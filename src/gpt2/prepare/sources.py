@@ -1,6 +1,7 @@
 """Where text comes from: what a user names, to a list of files and how to fetch each of them."""
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +95,11 @@ def find(
     known = {file.name: file for file in before.files} if before else {}
     found = [_find_files(word) for word in words]
     paths = each_once(path for one in found for path in one.files)
-    left_out = sorted({path for one in found for path in one.left_out}.difference(paths))
+    # realpath raises on no loop of links, but on a NUL, which `_local` reports.
+    taken = {os.path.realpath(path) for path in paths if "\0" not in str(path)}
+    left_out = sorted(
+        {p for one in found for p in one.left_out if os.path.realpath(p) not in taken}
+    )
     with ThreadPoolExecutor() as threads:
         files = threads.map(partial(_local, known=known), paths)
         return Source(

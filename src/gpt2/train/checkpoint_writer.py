@@ -8,7 +8,7 @@ from threading import Thread
 from gpt2.config import CheckpointConfig
 from gpt2.errors import CheckpointError
 from gpt2.files.checkpoint import Snapshot, begin_checkpoint, write_checkpoint
-from gpt2.files.run_directory import prune_checkpoints
+from gpt2.files.run_directory import list_checkpoints, prune_checkpoints
 from gpt2.progress import log
 
 
@@ -70,7 +70,8 @@ def checkpoint_writer(run: Path, config: CheckpointConfig) -> Iterator[Checkpoin
     finally:
         error = writer.wait()
     if error:
+        saved = list_checkpoints(run)
+        after = f"after {saved[-1].name}" if saved else "from step 1, as none was saved"
         raise CheckpointError(
-            f"{error}; make room, and go on after the checkpoint before it with: "
-            f"gpt2 train --resume {run}"
+            f"{error}; make room, and continue {after} with: gpt2 train --resume {run}"
         )

@@ -206,8 +206,9 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
         raise DivergedRunError(
             f"the last {trainer.state.skipped} steps, up to step {step}, had a loss or gradient "
             "norm that is not finite, and changed no weight; the run is saved and stopped. With a "
-            f"lower rate {go_on} --learning-rate ... --allow-changes optimizer.learning_rate; to "
-            "go back further, move the newest checkpoints away first"
+            f"lower rate {go_on} --learning-rate ... --allow-changes optimizer.learning_rate. If "
+            "that is not finite either, the weights are ruined: move the newest checkpoints away "
+            "to go back further, or start a new run"
         )
     if reason:
         why = "its hours are over" if reason == TIME_IS_UP else "stopped"

@@ -6,9 +6,10 @@ from pathlib import Path
 from gpt2 import devices
 from gpt2.config import RunConfig
 from gpt2.data.manifest import MANIFEST_FILE
-from gpt2.files.checkpoint import CHECKPOINT_MANIFEST, verify_checkpoint
+from gpt2.files.checkpoint import verify_checkpoint
 from gpt2.files.hugging_face import read_config
 from gpt2.files.names import is_local, locate
+from gpt2.files.run_directory import CHECKPOINT_MANIFEST
 from gpt2.progress import log
 from gpt2.train.distributed import Processes
 from llm_tokenizer import Tokenizer

@@ -37,6 +37,14 @@ def test_files_of_other_kinds_are_counted_with_an_example(
     assert told in capsys.readouterr().err
     assert prepare("texts/*.txt", "--out", "none") == 0
     assert "left out" not in capsys.readouterr().err
+    # A glob takes what it matches: a file that a folder beside it leaves out is not left out.
+    (here / "texts/up").symlink_to(here / "texts")
+    assert prepare("texts/**", "--out", "all") == 0
+    error = capsys.readouterr().err
+    taken = (here / "all/manifest.json").read_text()
+    for name in ("notes.md", "a.py", "b.py"):
+        assert name in taken
+        assert name not in error
 
 
 def test_a_folder_named_as_a_bundled_source_is_pointed_to(

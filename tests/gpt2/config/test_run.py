@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -244,3 +245,33 @@ def test_a_recipe_is_a_file_or_else_a_bundled_name(
 def test_an_unknown_recipe_is_told_with_those_that_there_are(name: str) -> None:
     with pytest.raises(ConfigError, match=f"no recipe '{name}'; give .* bundled recipe: demo, fin"):
         recipe_path(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        (GPT2Config, {"n_layer": "1"}, "n_layer must be int, got '1'"),
+        (GPT2Config, {"n_layer": 1.5}, "n_layer must be int, got 1.5"),
+        (GPT2Config, {"n_layer": True}, "n_layer must be int, got True"),
+        (GPT2Config, {"vocab_size": None}, "vocab_size must be int, got None"),
+        (GPT2Config, {"embd_pdrop": "x"}, "embd_pdrop must be float, got 'x'"),
+        (TrainingConfig, {"steps": "5"}, "training.steps must be int, got '5'"),
+        (TrainingConfig, {"attention_blocks": (0, "1")}, "training.attention_blocks must be"),
+        (OptimizerConfig, {"learning_rate": "1"}, "optimizer.learning_rate must be float"),
+        (GenerationConfig, {"max_new_tokens": "5"}, "max_new_tokens must be int, got '5'"),
+        (GenerationConfig, {"temperature": "1"}, "temperature must be float, got '1'"),
+        (GenerationConfig, {"seed": 1.5}, "seed must be int or NoneType, got 1.5"),
+    ],
+    ids=str,
+)
+def test_a_value_of_the_wrong_type_is_refused_from_python_too(
+    kind: Callable[..., object], settings: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        kind(**settings)
+
+
+def test_whole_numbers_are_rates_and_texts_are_paths() -> None:
+    assert GPT2Config(embd_pdrop=0).embd_pdrop == 0
+    assert DataConfig(directory="x").directory == Path("x")
+    assert TrainingConfig(attention_blocks=(0, 1)).attention_blocks == (0, 1)

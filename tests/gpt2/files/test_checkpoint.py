@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+from gpt2.checksums import sha256_of
 from gpt2.config import OptimizerConfig
 from gpt2.errors import CheckpointError
 from gpt2.files.checkpoint import (
@@ -212,3 +215,64 @@ def test_a_run_directory_stands_for_its_newest_checkpoint(saved: Path, tmp_path:
 def test_a_run_without_checkpoints_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         newest_checkpoint(tmp_path)
+
+
+def remade(checkpoint: Path, change: Callable[[Path], None]) -> None:
+    """Change the optimizers' file of a checkpoint, and make its manifest fit again."""
+    change(checkpoint / "training_state.safetensors")
+    files = [file for file in sorted(checkpoint.iterdir()) if file.name != "manifest.json"]
+    listed = {
+        file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files
+    }
+    (checkpoint / "manifest.json").write_text(json.dumps(listed, indent=1) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda path: path.write_bytes(b""), "is damaged or no safetensors file"),
+        (
+            lambda path: shutil.copy(path.with_name("model.safetensors"), path),
+            "must hold the optimizers' state of every parameter",
+        ),
+    ],
+    ids=["empty", "the weights"],
+)
+def test_an_optimizer_state_of_something_else_is_named(
+    saved: Path, model: GPT2, change: Callable[[Path], None], expected: str
+) -> None:
+    remade(saved, change)
+    verify_checkpoint(saved)
+    with pytest.raises(CheckpointError, match=f"training_state.safetensors {expected}"):
+        restore_optimizers(saved, model, make_optimizers(model, OptimizerConfig()))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_run_opens_by_its_newest_checkpoint_with_all_files(
+    saved: Path,
+    model: GPT2,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+) -> None:
+    later = save(tmp_path, model, trained(model, "adamw"), dataclasses.replace(STATE, step=8))
+    assert locate(tmp_path) == later
+    damage(later / "model.safetensors")
+    assert locate(tmp_path) == saved
+    assert "step_00000008 lacks files or parts of them; taking " in capsys.readouterr().err
+    damage(saved / "model.safetensors")
+    assert locate(tmp_path) == later  # which then is named as damaged
+
+
+def test_a_run_whose_first_checkpoint_could_not_be_written_keeps_a_trace(
+    model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gpt2.files.checkpoint.write_tensors", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        save(tmp_path, model, trained(model, "adamw"))
+    [trace] = (tmp_path / "checkpoints").iterdir()
+    assert trace.name == "step_00000007.partial"
+    assert not list(trace.iterdir())

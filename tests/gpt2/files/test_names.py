@@ -174,3 +174,9 @@ def test_an_unreachable_hub_is_named_together_with_the_folder(
     told = str(raised.value)
     assert told.startswith("the directory of that name here is ./gpt2, and")
     assert "'openai-community/gpt2' is not in the cache" in told
+
+
+def test_a_file_is_no_model_and_is_not_asked_for_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    with pytest.raises(CheckpointError, match="config.toml is a file; wanted the directory"):
+        locate(str(tmp_path / "config.toml"))

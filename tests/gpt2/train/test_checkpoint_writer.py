@@ -78,7 +78,7 @@ def test_a_failure_is_told_and_does_not_end_the_run_but_the_last_one_does(
 
     monkeypatch.setattr("gpt2.train.checkpoint_writer.write_checkpoint", sometimes)
     with (
-        pytest.raises(CheckpointError, match="No space left on device; make room, and go on"),
+        pytest.raises(CheckpointError, match="No space left on device; make room, and continue"),
         checkpoint_writer(tmp_path, CheckpointConfig(keep_last=2)) as saver,
     ):
         saver.save(snapshot(model, 1))

@@ -435,7 +435,7 @@ def test_a_full_disk_loses_neither_the_run_nor_the_last_checkpoint(
     )
     assert limited.returncode == 1
     assert limited.stderr.count("could not save") == 4  # the third and fourth are one
-    assert "go on after the checkpoint before it with: gpt2 train --resume" in limited.stderr
+    assert "continue after step_00000001 with: gpt2 train --resume" in limited.stderr
     assert names(tmp_path / "run") == ["step_00000001"]
     assert not list((tmp_path / "run/checkpoints").glob("*.partial"))
     resume(tmp_path / "run")

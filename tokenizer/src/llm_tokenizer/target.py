@@ -6,10 +6,13 @@ from pathlib import Path
 
 from llm_tokenizer.atomic import partial_of
 from llm_tokenizer.errors import TokenizerError
-from llm_tokenizer.files import TOKENIZER_FILES, file_suffix
+from llm_tokenizer.files import TOKENIZER_FILES, VOCAB_FILE, file_suffix
 
-# What `gpt2 prepare` and others write: token shards, and what belongs to them.
-PREPARED_DATA = ("manifest.json", "unfinished/*", "*.bin", "*.npy")
+# What a new vocabulary would make useless, and the files by which a folder is known to hold it.
+DEPENDENTS = {
+    "a model or a training run": ("config.json", "config.toml", "step_*", "checkpoints/*"),
+    "prepared data": ("manifest.json", "unfinished/*", "*.bin", "*.npy"),
+}
 
 
 def check_target(path: Path, *, replace: bool) -> None:
@@ -23,6 +26,11 @@ def check_target(path: Path, *, replace: bool) -> None:
     """
     try:
         is_file = bool(file_suffix(path))
+        if is_file and path.name == VOCAB_FILE:
+            raise TokenizerError(
+                f"{path} would be half of a vocabulary; name its folder, or a file such as "
+                "tokenizer.json"
+            )
         folder, names = (path.parent, (path.name,)) if is_file else (path, TOKENIZER_FILES)
         if not replace:
             _check_free(folder, names)
@@ -43,11 +51,11 @@ def _check_free(folder: Path, names: Sequence[str]) -> None:
         raise TokenizerError(f"{folder / present[0]} is there already; {ways_out}")
     if not set(names) & set(TOKENIZER_FILES):
         return
-    for pattern in PREPARED_DATA:
-        if found := next(folder.glob(pattern), None):
+    for what, patterns in DEPENDENTS.items():
+        if found := next((path for pattern in patterns for path in folder.glob(pattern)), None):
             raise TokenizerError(
-                f"{folder} holds prepared data ({found.relative_to(folder)}), which another "
-                f"vocabulary makes useless; {ways_out}"
+                f"{folder} holds {what} ({found.relative_to(folder)}), which another vocabulary "
+                f"makes useless; {ways_out}"
             )
 
 
