@@ -81,13 +81,10 @@ def plan(
         whole = memory_by_part(config, parameters)
         shares = processes.world_size if config.training.parallel == "fsdp" else 1
         memory = {part: size // shares for part, size in whole.items()}
-        measured = None
         here = devices.memory(processes.device)
-        needed = sum(memory.values())
-        if not processes.max(
-            here is not None and needed > MAX_FIXED_SHARE * here
-        ):  # in any of them
-            measured = _measure(config, processes)
+        fits = here is None or sum(memory.values()) <= MAX_FIXED_SHARE * here
+        all_fit = not processes.max(not fits)
+        measured = _measure(config, processes) if all_fit else None
         lines = [
             *_size(config, parameters, data, processes.world_size),
             *_memory(memory, whole["weights"] + whole["optimizer"], measured, here),
