@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,3 +122,11 @@ def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def default_hangup() -> Iterator[None]:
+    """Let SIGHUP do what it does by default, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
