@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -122,11 +121,3 @@ def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]
         finally:
             server.shutdown()
             thread.join()
-
-
-@pytest.fixture
-def default_hangup() -> Iterator[None]:
-    """Let SIGHUP do what it does by default, also where the tests run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)

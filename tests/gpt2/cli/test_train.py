@@ -166,7 +166,6 @@ def test_a_run_goes_on_when_its_terminal_goes_away(flags: list[str], tmp_path: P
     else [],
     ids=str,
 )
-@pytest.mark.usefixtures("default_hangup")
 def test_a_hangup_saves_the_run_however_many_come(
     flags: list[str], tmp_path: Path, numbers: list[int], code: int
 ) -> None:
@@ -181,7 +180,6 @@ def test_a_hangup_saves_the_run_however_many_come(
 
 
 @on_unix
-@pytest.mark.usefixtures("default_hangup")
 def test_a_closed_terminal_saves_the_run(flags: list[str], tmp_path: Path) -> None:
     import pty
 

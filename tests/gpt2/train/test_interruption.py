@@ -32,7 +32,6 @@ def test_the_end_of_the_hours_is_a_reason_and_no_failure() -> None:
     assert InterruptedRunError("", TIME_IS_UP).exit_code == 0
 
 
-@pytest.mark.usefixtures("default_hangup")
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
 def test_a_second_hangup_ends_nothing_and_sigterm_counts_beside_it() -> None:
     with noted_interruption() as interruption:
