@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,19 +125,3 @@ def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(Trainer, "take_step", take_step_then_signal)
 
     return arrange
-
-
-@pytest.fixture(autouse=True, scope="session")
-def signals_of_a_terminal() -> Iterator[None]:
-    """Let programs under test take Ctrl-C and hangups, also where the tests ignore them.
-
-    Tests that run in the background, or under nohup, are started with these signals ignored, and so
-    would be what they start. A handler is not handed down.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
-    ignored = [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, lambda *_: None)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)

@@ -39,7 +39,7 @@ class Export(ModelName):
 
     def _require_free_directory(self) -> None:
         from gpt2.files.run_directory import CHECKPOINTS, STATE_FILE
-        from gpt2.files.whole_directory import PARTIAL
+        from llm_tokenizer.atomic import PARTIAL
 
         if not self.out.is_dir():
             if self.out.exists() or self.out.is_symlink():

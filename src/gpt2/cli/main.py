@@ -1,4 +1,4 @@
-"""`gpt2`: the entry of the command line. It imports nothing slow, so a Ctrl-C is always caught."""
+"""`gpt2`: the entry of the command line. It imports little, so that Ctrl-C is caught early."""
 
 import sys
 

@@ -28,7 +28,6 @@ from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import (
     CHECKPOINT_MANIFEST,
     CHECKPOINTS,
-    PARTIAL,
     STATE_FILE,
     checkpoint_name,
     list_checkpoints,
@@ -36,7 +35,7 @@ from gpt2.files.run_directory import (
 from gpt2.files.tensors import WEIGHTS_FILE, write_tensors
 from gpt2.files.training_state import SavedState, TrainingState, read_saved_state
 from gpt2.model.sharding import full_tensor, shard_like
-from llm_tokenizer.atomic import sync
+from llm_tokenizer.atomic import PARTIAL, sync
 
 STATE_TENSORS = "training_state.safetensors"
 

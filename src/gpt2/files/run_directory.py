@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpt2.errors import CheckpointError
+from llm_tokenizer.atomic import PARTIAL
 
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
 CHECKPOINT_MANIFEST, STATE_FILE = "manifest.json", "training_state.json"  # of a checkpoint
-PARTIAL, DAMAGED = ".partial", ".damaged"  # after the name of a checkpoint
+DAMAGED = ".damaged"  # after the name of a checkpoint
 
 
 def checkpoint_name(step: int) -> str:

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpt2.errors import CheckpointError
-from llm_tokenizer.atomic import sync
-
-PARTIAL = ".partial"
+from llm_tokenizer.atomic import PARTIAL, sync
 
 
 @contextmanager

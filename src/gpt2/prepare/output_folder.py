@@ -18,7 +18,7 @@ from gpt2.prepare.file_formats import batching
 from gpt2.prepare.shard_writer import STATE_FILE, WriterState
 from gpt2.prepare.sources import Source, SourceFile
 from llm_tokenizer import Tokenizer, TokenizerError
-from llm_tokenizer.atomic import write_whole
+from llm_tokenizer.atomic import PARTIAL, write_whole
 from llm_tokenizer.files import TOKENIZER_FILES, VOCAB_FILE
 
 PLAN_FILE, LOCK_FILE = "plan.json", "lock"  # in the folder UNFINISHED
@@ -127,7 +127,7 @@ def check_unfinished(directory: Path, *, force: bool) -> None:
         raise DataError(f"{unfinished} is a file, not of a preparation; choose another --out")
     known = (LOCK_FILE, PLAN_FILE, STATE_FILE)
     for path in sorted(unfinished.iterdir()) if unfinished.is_dir() else []:
-        named = path.name.removesuffix(".partial") in known or SHARD_NAME.fullmatch(path.name)
+        named = path.name.removesuffix(PARTIAL) in known or SHARD_NAME.fullmatch(path.name)
         if not (named and path.is_file()):
             raise DataError(
                 f"{unfinished} holds {path.name}, which is not of a preparation; choose another "
