@@ -1,8 +1,6 @@
 """`python -m gpt2`: the command line."""
 
-import sys
-
-from gpt2.cli.main import main
+from gpt2.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -1,6 +1,26 @@
 """`gpt2`: the entry of the command line. It imports little, so that Ctrl-C is caught early."""
 
+import atexit
+import contextlib
+import os
 import sys
+from typing import NoReturn
+
+
+def program() -> NoReturn:
+    """Run the command line of this process, and end the process with its exit code.
+
+    One of several ranks ends without the interpreter's own teardown: a thread of gloo may still
+    wait for the GIL to release its last tensor, and up to Python 3.13 that aborts the process.
+    """
+    code = main()
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # none, broken, closed
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:

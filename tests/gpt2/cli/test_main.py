@@ -217,3 +217,30 @@ def test_help_is_a_verb_too(capsys: pytest.CaptureFixture[str]) -> None:
         assert printed == capsys.readouterr().out
     assert main(["help", "fly"]) == 2
     assert "unknown verb 'fly'" in capsys.readouterr().err
+
+
+ENDING = """
+import atexit
+from gpt2.cli import main
+
+class Torn:
+    def __del__(self):
+        print("torn down")
+
+torn = Torn()
+atexit.register(print, "at exit")
+main.main = lambda: print("done") or 3
+main.program()
+"""
+
+
+def test_one_of_several_ranks_ends_without_the_teardown_that_threads_of_gloo_abort() -> None:
+    def printed(world_size: str) -> list[str]:
+        environment = os.environ | {"WORLD_SIZE": world_size}
+        command = [sys.executable, "-c", ENDING]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 3, done.stderr
+        return done.stdout.splitlines()
+
+    assert printed("2") == ["done", "at exit"]
+    assert printed("1") == ["done", "at exit", "torn down"]
