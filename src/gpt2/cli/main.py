@@ -1,13 +1,10 @@
 """`gpt2`: the entry of the command line. It imports little, so that Ctrl-C is caught early."""
 
-import atexit
-import contextlib
 import os
 import sys
-from typing import NoReturn
 
 
-def program() -> NoReturn:
+def program() -> None:
     """Run the command line of this process, and end the process with its exit code.
 
     One of several ranks ends without the interpreter's own teardown: a thread of gloo may still
@@ -16,9 +13,12 @@ def program() -> NoReturn:
     code = main()
     if os.environ.get("WORLD_SIZE", "1") == "1":
         sys.exit(code)
+    import atexit
+    from contextlib import suppress
+
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # none, broken, closed
+        with suppress(AttributeError, OSError, ValueError):  # none, broken, closed
             stream.flush()
     os._exit(code)
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _write_files(directory: Path, snapshot: Snapshot) -> None:
     """Write all files of a checkpoint, and wait until they are on the disk."""
     snapshot.model.write_files(directory)
     write_tensors(directory / STATE_TENSORS, snapshot.optimizer_tensors)
-    versions = {name: version(name) for name in ("numpy", "gpt2-from-scratch")}
+    versions = {name: _version(name) for name in ("numpy", "gpt2-from-scratch")}
     versions |= {"python": platform.python_version(), "torch": str(torch.__version__)}
     saved = SavedState(
         **asdict(snapshot.state), optimizer_kinds=snapshot.optimizer_kinds, versions=versions
@@ -138,6 +138,13 @@ def _write_files(directory: Path, snapshot: Snapshot) -> None:
     (directory / CHECKPOINT_MANIFEST).write_text(_manifest(files), encoding="utf-8")
     for path in (*directory.iterdir(), directory):
         sync(path)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # its sources are on the path
+        return "not installed"
 
 
 def restore_optimizers(directory: Path, model: GPT2, optimizers: Optimizers) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable
@@ -276,3 +277,13 @@ def test_a_run_whose_first_checkpoint_could_not_be_written_keeps_a_trace(
     [trace] = (tmp_path / "checkpoints").iterdir()
     assert trace.name == "step_00000007.partial"
     assert not list(trace.iterdir())
+
+
+def test_a_checkpoint_is_saved_where_the_sources_are_on_the_path_and_not_installed(
+    model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata.Distribution, "discover", lambda **_: iter(()))
+    directory = save(tmp_path, model, trained(model, "adamw"))
+    verify_checkpoint(directory)
+    state = json.loads((directory / "training_state.json").read_text())
+    assert state["versions"]["gpt2-from-scratch"] == "not installed"
