@@ -1,7 +1,7 @@
 """Devices: which one runs, in which dtype, and how fast it could be.
 
-Everything that differs between CPU, CUDA and MPS is here. CUDA was tried on one H100; MPS is written
-by the documentation and untested on hardware.
+Everything that differs between CPU, CUDA and MPS is here. CUDA was tried on one H100; MPS is
+written by the documentation and untested on hardware.
 """
 
 import ctypes
