@@ -1,0 +1,549 @@
+"""One forward pass of GPT-2, for tokens of any number of texts, compiled by Numba for the CPU.
+
+All threads run `forward` at once. It goes through the model phase by phase, and each phase falls
+into units of work that any thread may take: rows to normalize, panels of a weight matrix to multiply
+with, heads to attend with. Between phases the threads wait for each other.
+
+A row of activations is one token. Rows of a text follow each other, texts follow each other. Weights
+lie in panels of LANES outputs, (inputs, LANES); so do the keys of a head, (channels, LANES tokens),
+and its values, (tokens, LANES channels): thus all products are `multiply_into`'s.
+
+Addresses are plain integers, sizes are in entries and strides in bytes. What this computes is what
+`gpt2.model` says; each number depends on its own text alone.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from gpt2.generation.cpu.instructions import (
+    BFLOAT16,
+    FLOAT32,
+    GROUP,
+    INT4,
+    INT8,
+    LANES,
+    MOST_ROWS,
+    as_float32,
+    fetch_and_add,
+    floats,
+    give_way,
+    largest,
+    load_shared,
+    longs,
+    multiply_bfloat16,
+    multiply_float32,
+    multiply_int4,
+    multiply_int8,
+    shorts,
+    total,
+    total_of_squares,
+)
+from llm_tokenizer.compiled import kept_njit
+
+F = np.float32
+BLOCK = 128  # a row's width in memory is a multiple of it: of LANES, and of every group
+CHUNK = 4096  # logits that a thread looks through at once
+SPINS = 2000  # looks at a barrier before a thread gives way
+LINE = 64  # bytes of a cache line
+NONE, GELU_TANH, GELU, RELU, SILU = range(5)
+GROUP_INT8, GROUP_INT4 = GROUP[INT8], GROUP[INT4]
+LARGEST_SHORT = F(32767)
+
+
+class Matrix(NamedTuple):
+    """A weight matrix in panels, and its bias."""
+
+    kind: int  # FLOAT32, BFLOAT16, INT8 or INT4
+    panels: int  # address; a panel after the other
+    panel_bytes: int
+    depth: int  # inputs, or groups of them, as `multiply_into` counts
+    outputs: int
+    bias: int  # address of `outputs` float32, 0 if there is none
+
+
+class Norm(NamedTuple):
+    """A layer normalization: addresses of its weight and bias, float32."""
+
+    weight: int
+    bias: int
+
+
+class Block(NamedTuple):
+    """The weights of a block."""
+
+    ln_1: Norm
+    c_attn: Matrix
+    attn_c_proj: Matrix
+    ln_2: Norm
+    c_fc: Matrix
+    mlp_c_proj: Matrix
+
+
+class Model(NamedTuple):
+    """Sizes, and where the weights are."""
+
+    blocks: int
+    channels: int
+    heads: int
+    activation: int  # GELU_TANH, GELU, RELU or SILU
+    epsilon: float
+    table: int  # address of the numbers of each Block in turn, then of ln_f and head; int64
+    scales: int  # address of each block's factor of the attention scores; float32
+    unused: int  # address of ids that no token has; int64
+    unused_count: int
+
+
+class Rows(NamedTuple):
+    """The rows of one pass, and the memory that they are computed in; buffers are (rows, width)."""
+
+    count: int
+    texts: int
+    starts: int  # address: first row of each text, and the end of the last; int64
+    pasts: int  # address: tokens of each text that are cached already
+    caches: int  # address: address of each text's cache
+    capacities: int  # address: tokens that each cache holds, a multiple of LANES
+    x: int  # the residual stream; float32
+    h: int  # what a matrix of C inputs reads; float32
+    inner: int  # what the MLP's second matrix reads; float32
+    y: int  # what the other matrices write; float32
+    short: int  # what a matrix of integers reads: a row of h or inner; int16
+    short_scales: int  # a row of h or inner is its int16 row times this; float32
+    width: int  # entries from one row of x and h to the next
+    inner_width: int  # of inner and short
+    y_width: int  # of y
+    wanted: int  # rows whose logits are wanted, that is of `outputs`
+    outputs: int  # address: numbers of these rows
+    logits: int  # (wanted, logits_width)
+    logits_width: int
+    chunks: int  # per wanted row and CHUNK of logits: largest, its id, sum of exponentials; float32
+    scratch: int  # scores and mixed values of each thread
+    scratch_bytes: int  # of one thread
+
+
+class Team(NamedTuple):
+    """The threads of one pass."""
+
+    threads: int
+    arrived: int  # address of the barrier's counter
+    work: int  # address of a counter a phase, a cache line each
+
+
+@njit
+def _barrier(team):
+    arrived = fetch_and_add(team.arrived, 1) + 1
+    awaited = (arrived + team.threads - 1) // team.threads * team.threads
+    spins = 0
+    while load_shared(team.arrived) < awaited:
+        spins += 1
+        if spins > SPINS:
+            give_way()
+
+
+@njit
+def _take(team, phase, unit):
+    """Return the first of the next `unit` pieces of a phase's work."""
+    return fetch_and_add(team.work + phase * LINE, unit)
+
+
+@njit
+def _ceil(count, of):
+    return (count + of - 1) // of * of
+
+
+@njit
+def _exp(x):
+    """Return e**x in float32, to one unit in the last place; x from -87 to 88.
+
+    Source: the range reduction of Cody and Waite 1980, and the series of e**r on |r| <= ln(2) / 2.
+    """
+    n = np.floor(x * F(1.4426950408889634) + F(0.5))
+    r = x - n * F(0.693359375) + n * F(2.1219444005469057e-4)
+    series = F(1.9841270e-4)
+    series = series * r + F(1.3888889e-3)
+    series = series * r + F(8.3333333e-3)
+    series = series * r + F(4.1666667e-2)
+    series = series * r + F(1.6666667e-1)
+    series = series * r + F(0.5)
+    series = series * r * r + r + F(1)
+    return series * as_float32(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
+
+
+@njit
+def _clamped(x, low, high):
+    return min(max(x, low), high)
+
+
+@njit
+def _sigmoid(x):
+    return F(1) / (F(1) + _exp(_clamped(-x, F(-87), F(87))))
+
+
+@njit
+def _activate(y, activation):
+    """Apply the nonlinearity of the MLP in place; none if it is NONE."""
+    if activation == GELU_TANH:
+        for i in range(len(y)):
+            v = y[i]
+            u = F(1.5957691216057308) * (v + F(0.044715) * v * v * v)  # 2 * sqrt(2 / pi)
+            y[i] = v * _sigmoid(u)
+    elif activation == GELU:
+        for i in range(len(y)):
+            y[i] = F(0.5) * y[i] * (F(1) + F(math.erf(y[i] * F(0.7071067811865476))))
+    elif activation == RELU:
+        for i in range(len(y)):
+            y[i] = max(y[i], F(0))
+    elif activation == SILU:
+        for i in range(len(y)):
+            y[i] = y[i] * _sigmoid(y[i])
+
+
+@njit
+def _normalize(x, h, channels, norm, epsilon):
+    """Write the layer normalization of the row x to h."""
+    wide = _ceil(channels, LANES)  # the entries beyond are 0
+    mean = total(x, wide) / F(channels)
+    source, out = floats(x, channels), floats(h, channels)
+    for i in range(channels):
+        out[i] = source[i] - mean
+    deviation = F(1) / np.sqrt(total_of_squares(h, wide) / F(channels) + F(epsilon))
+    weight, bias = floats(norm.weight, channels), floats(norm.bias, channels)
+    for i in range(channels):
+        out[i] = out[i] * deviation * weight[i] + bias[i]
+
+
+@njit
+def _shorten(source, short, scales, row):
+    """Write a row as 16-bit integers times a scale."""
+    out = shorts(short, len(source))
+    most = F(0)
+    for i in range(len(source)):
+        most = max(most, abs(source[i]))
+    floats(scales, row + 1)[row] = most / LARGEST_SHORT
+    inverse = LARGEST_SHORT / most if most > F(0) else F(0)
+    for i in range(len(source)):
+        out[i] = np.int16(np.floor(source[i] * inverse + F(0.5)))
+
+
+@njit
+def _shorten_row(matrix, source, width, rows, row):
+    """Make a row ready for a matrix of integers."""
+    inputs = matrix.depth * (GROUP_INT8 if matrix.kind == INT8 else GROUP_INT4)
+    short = rows.short + 2 * row * rows.inner_width
+    _shorten(floats(source + 4 * row * width, inputs), short, rows.short_scales, row)
+
+
+@njit
+def _shorten_all(team, phase, matrix, source, width, rows):
+    while True:
+        row = _take(team, phase, 1)
+        if row >= rows.count:
+            return
+        _shorten_row(matrix, source, width, rows, row)
+
+
+@njit
+def _multiply(matrix, panel, source, width, rows, count, out, step):
+    """Add the products of `count` rows with one panel to out, (count, LANES)."""
+    weights, depth = matrix.panels + panel * matrix.panel_bytes, matrix.depth
+    if matrix.kind == FLOAT32:
+        multiply_float32(count, source, 4 * width, weights, depth, out, step)
+    elif matrix.kind == BFLOAT16:
+        multiply_bfloat16(count, source, 4 * width, weights, depth, out, step)
+    elif matrix.kind == INT8:
+        multiply_int8(count, rows.short, 2 * rows.inner_width, weights, depth, out, step)
+    else:
+        multiply_int4(count, rows.short, 2 * rows.inner_width, weights, depth, out, step)
+
+
+@njit
+def _finish(matrix, panel, rows, row, out, activation):
+    """Scale a row's products with a panel, add the bias, and apply the nonlinearity if any."""
+    y = floats(out, min(LANES, matrix.outputs - panel * LANES))
+    if matrix.kind >= INT8:
+        scale = floats(rows.short_scales, row + 1)[row]
+        for i in range(len(y)):
+            y[i] *= scale
+    if matrix.bias != 0:
+        bias = floats(matrix.bias + 4 * panel * LANES, len(y))
+        for i in range(len(y)):
+            y[i] += bias[i]
+    _activate(y, activation)
+
+
+@njit
+def _multiply_all(team, phase, matrix, source, width, rows, count, y, y_width, activation):
+    """Write the products of `count` rows of a buffer with a matrix to y; panels by any thread."""
+    panels = (matrix.outputs + LANES - 1) // LANES
+    unit = min(max(panels // (4 * team.threads), 1), 16)
+    while True:
+        first = _take(team, phase, unit)
+        if first >= panels:
+            return
+        for panel in range(first, min(first + unit, panels)):
+            out = y + 4 * panel * LANES
+            for row in range(count):
+                floats(out + 4 * row * y_width, LANES)[:] = F(0)
+            _multiply(matrix, panel, source, width, rows, count, out, 4 * y_width)
+            for row in range(count):
+                _finish(matrix, panel, rows, row, out + 4 * row * y_width, activation)
+
+
+@njit
+def _remember(rows, model, cache, capacity, past, first, count, head):
+    """Write keys and values of a text's new tokens for one head to its cache."""
+    size = model.channels // model.heads
+    wide = _ceil(size, LANES)
+    keys = floats(cache, capacity * size)
+    values = floats(cache + 4 * capacity * size, capacity * wide)
+    for row in range(count):
+        token = past + row
+        qkv = floats(rows.y + 4 * (first + row) * rows.y_width, 3 * model.channels)
+        k, v = model.channels + head * size, 2 * model.channels + head * size
+        page = token // LANES * size * LANES + token % LANES
+        for i in range(size):
+            keys[page + i * LANES] = qkv[k + i]
+            values[(i // LANES * capacity + token) * LANES + i % LANES] = qkv[v + i]
+
+
+@njit
+def _softmax(scores, seen, wide, scale):
+    """Turn scores of `seen` tokens into weights that sum to the returned number; the rest is 0."""
+    values = floats(scores, wide)
+    for i in range(seen):
+        values[i] *= scale
+    for i in range(seen, wide):
+        values[i] = F(-np.inf)
+    most = largest(scores, wide)
+    for i in range(seen):
+        values[i] = _exp(max(values[i] - most, F(-87)))
+    for i in range(seen, wide):
+        values[i] = F(0)
+    return total(scores, wide)
+
+
+@njit
+def _attend(rows, model, cache, capacity, past, first, count, head, scale, scores):
+    """Write what one head of `count` rows of a text reads from its cache to h."""
+    size = model.channels // model.heads
+    wide = _ceil(size, LANES)
+    keys, values = cache, cache + 4 * capacity * size
+    mixed = scores + 4 * MOST_ROWS * capacity
+    for row in range(0, count, MOST_ROWS):
+        together = min(MOST_ROWS, count - row)
+        seen = past + row + together  # tokens, by the last of these rows
+        pages = _ceil(seen, LANES)
+        floats(scores, MOST_ROWS * capacity)[: together * capacity] = F(0)
+        floats(mixed, MOST_ROWS * wide)[:] = F(0)
+        q = rows.y + 4 * ((first + row) * rows.y_width + head * size)
+        for token in range(0, pages, LANES):
+            multiply_float32(
+                together, q, 4 * rows.y_width, keys + 4 * token * size, size,
+                scores + 4 * token, 4 * capacity,
+            )
+        sums = np.empty(MOST_ROWS, np.float32)
+        for i in range(together):
+            sums[i] = _softmax(scores + 4 * i * capacity, past + row + i + 1, pages, scale)
+        for channel in range(0, wide, LANES):
+            multiply_float32(
+                together, scores, 4 * capacity, values + 4 * channel * capacity, seen,
+                mixed + 4 * channel, 4 * wide,
+            )
+        for i in range(together):
+            out = floats(rows.h + 4 * ((first + row + i) * rows.width + head * size), size)
+            read = floats(mixed + 4 * i * wide, size)
+            inverse = F(1) / sums[i]
+            for channel in range(size):
+                out[channel] = read[channel] * inverse
+
+
+@njit
+def _attend_all(team, phase, rows, model, block, scratch):
+    """Attend with every head of every text; a head of a text by any thread."""
+    starts, pasts = longs(rows.starts, rows.texts + 1), longs(rows.pasts, rows.texts)
+    caches, capacities = longs(rows.caches, rows.texts), longs(rows.capacities, rows.texts)
+    size = model.channels // model.heads
+    entries = size + _ceil(size, LANES)
+    scale = floats(model.scales, model.blocks)[block]
+    while True:
+        unit = _take(team, phase, 1)
+        if unit >= rows.texts * model.heads:
+            return
+        text, head = unit // model.heads, unit % model.heads
+        capacity, first = capacities[text], starts[text]
+        count = starts[text + 1] - first
+        cache = caches[text] + 4 * (block * model.heads + head) * capacity * entries
+        _remember(rows, model, cache, capacity, pasts[text], first, count, head)
+        _attend(rows, model, cache, capacity, pasts[text], first, count, head, scale, scratch)
+
+
+@njit
+def _normalize_row(rows, model, row, out, norm, matrix, add):
+    """Add y to a row of the residual stream if `add`, and write its normalization for a matrix."""
+    channels = model.channels
+    x = rows.x + 4 * row * rows.width
+    if add:
+        stream, y = floats(x, channels), floats(rows.y + 4 * row * rows.y_width, channels)
+        for i in range(channels):
+            stream[i] += y[i]
+    h = rows.h + 4 * out * rows.width
+    _normalize(x, h, channels, norm, model.epsilon)
+    if matrix.kind >= INT8:
+        _shorten_row(matrix, rows.h, rows.width, rows, out)
+
+
+@njit
+def _normalize_all(team, phase, rows, model, norm, matrix, add):
+    while True:
+        row = _take(team, phase, 1)
+        if row >= rows.count:
+            return
+        _normalize_row(rows, model, row, row, norm, matrix, add)
+
+
+@njit
+def _normalize_wanted(team, phase, rows, model, norm, matrix):
+    wanted = longs(rows.outputs, rows.wanted)
+    while True:
+        out = _take(team, phase, 1)
+        if out >= rows.wanted:
+            return
+        _normalize_row(rows, model, wanted[out], out, norm, matrix, True)
+
+
+@njit
+def _look_through(team, phase, rows, model, vocabulary):
+    """Find the largest logit, its id and the sum of exponentials of each chunk of a row."""
+    in_row = (vocabulary + CHUNK - 1) // CHUNK
+    chunks = floats(rows.chunks, rows.wanted * in_row * 3)
+    unused = longs(model.unused, model.unused_count)
+    while True:
+        unit = _take(team, phase, 1)
+        if unit >= rows.wanted * in_row:
+            return
+        row, first = unit // in_row, unit % in_row * CHUNK
+        last = min(first + CHUNK, vocabulary)
+        logits = floats(rows.logits + 4 * row * rows.logits_width, vocabulary)
+        for i in range(len(unused)):
+            if first <= unused[i] < last:
+                logits[unused[i]] = F(-np.inf)
+        start, wide = rows.logits + 4 * (row * rows.logits_width + first), _ceil(last - first, LANES)
+        floats(start, wide)[last - first :] = F(-np.inf)
+        most = largest(start, wide)
+        best = first
+        while best < last - 1 and logits[best] != most:
+            best += 1
+        chunks[3 * unit] = most
+        chunks[3 * unit + 1] = best
+        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most)
+
+
+@njit
+def _sum_of_exponentials(logits, most):
+    """Return the sum of exp(logits - most)."""
+    terms = np.zeros(CHUNK, np.float32)
+    for i in range(len(logits)):
+        terms[i] = _exp(max(logits[i] - most, F(-87)))
+    return total(terms.ctypes.data, CHUNK)
+
+
+@njit
+def _norm(fields, at):
+    return Norm(fields[at], fields[at + 1])
+
+
+@njit
+def _matrix(fields, at):
+    return Matrix(
+        fields[at], fields[at + 1], fields[at + 2], fields[at + 3], fields[at + 4], fields[at + 5]
+    )
+
+
+BLOCK_FIELDS = 2 * 2 + 4 * 6
+
+
+@njit
+def _block(model, index):
+    fields = longs(model.table + 8 * index * BLOCK_FIELDS, BLOCK_FIELDS)
+    return Block(
+        _norm(fields, 0),
+        _matrix(fields, 2),
+        _matrix(fields, 8),
+        _norm(fields, 14),
+        _matrix(fields, 16),
+        _matrix(fields, 22),
+    )
+
+
+@njit
+def _run_block(team, phase, rows, model, index, scratch):
+    """Compute one block; return the next phase."""
+    block = _block(model, index)
+    n = rows.count
+    _normalize_all(team, phase, rows, model, block.ln_1, block.c_attn, index > 0)
+    _barrier(team)
+    _multiply_all(
+        team, phase + 1, block.c_attn, rows.h, rows.width, rows, n, rows.y, rows.y_width, NONE
+    )
+    _barrier(team)
+    _attend_all(team, phase + 2, rows, model, index, scratch)
+    _barrier(team)
+    if block.attn_c_proj.kind >= INT8:
+        _shorten_all(team, phase + 3, block.attn_c_proj, rows.h, rows.width, rows)
+        _barrier(team)
+    _multiply_all(
+        team, phase + 4, block.attn_c_proj, rows.h, rows.width, rows, n, rows.y, rows.y_width, NONE
+    )
+    _barrier(team)
+    _normalize_all(team, phase + 5, rows, model, block.ln_2, block.c_fc, True)
+    _barrier(team)
+    _multiply_all(
+        team, phase + 6, block.c_fc, rows.h, rows.width, rows, n,
+        rows.inner, rows.inner_width, model.activation,
+    )
+    _barrier(team)
+    if block.mlp_c_proj.kind >= INT8:
+        _shorten_all(team, phase + 7, block.mlp_c_proj, rows.inner, rows.inner_width, rows)
+        _barrier(team)
+    _multiply_all(
+        team, phase + 8, block.mlp_c_proj, rows.inner, rows.inner_width, rows, n,
+        rows.y, rows.y_width, NONE,
+    )
+    _barrier(team)
+    return phase + 9
+
+
+@kept_njit
+def forward(thread, team, rows, model):
+    """Compute one pass, together with the other threads of the team.
+
+    Args:
+        thread: Number of this thread, from 0 on.
+        team: The threads; counters are 0 at the beginning.
+        rows: The tokens: x holds their embeddings. The logits of wanted rows are the result.
+        model: The weights.
+    """
+    scratch = rows.scratch + thread * rows.scratch_bytes
+    phase = 0
+    for index in range(model.blocks):
+        phase = _run_block(team, phase, rows, model, index, scratch)
+    if rows.wanted == 0:
+        return
+    fields = longs(model.table + 8 * model.blocks * BLOCK_FIELDS, 8)
+    ln_f, head = _norm(fields, 0), _matrix(fields, 2)
+    _normalize_wanted(team, phase, rows, model, ln_f, head)
+    _barrier(team)
+    _multiply_all(
+        team, phase + 1, head, rows.h, rows.width, rows, rows.wanted,
+        rows.logits, rows.logits_width, NONE,
+    )
+    _barrier(team)
+    _look_through(team, phase + 2, rows, model, head.outputs)
+    _barrier(team)
+
+
+def phases(blocks):
+    """Return how many counters of work a pass needs."""
+    return 9 * blocks + 3
