@@ -74,7 +74,7 @@ class GenerationConfig:
             check(-2 <= penalty <= 2, f"{name} must be -2 to 2", penalty)
         for token, bias in self.logit_bias.items():
             check(token >= 0, "logit_bias must name token ids, which are at least 0", token)
-            check(-100 <= bias <= 100, f"logit_bias of token {token} must be -100 to 100", bias)
+            check(-100 <= bias <= 100, f"logit_bias[{token}] must be -100 to 100", bias)
 
     def _check_ends(self) -> None:
         check("" not in self.stop, "stop must not hold an empty string", self.stop)

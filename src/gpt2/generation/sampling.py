@@ -5,6 +5,7 @@ top-p, min-p. A token that a filter removes has a logit of -inf. A filter that k
 all those of an equal logit, too, so that no order among equals matters.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:  # (B, V) -> (B, V)
     Source: Nguyen et al. 2024, arXiv:2407.01082.
     """
     largest = logits.amax(dim=-1, keepdim=True)
-    return _keep_from(logits, largest + np.log(p)) if p > 0 else logits.clone()
+    return _keep_from(logits, largest + math.log(p)) if p > 0 else logits.clone()
 
 
 def _keep_from(logits: Tensor, smallest: Tensor) -> Tensor:
@@ -99,9 +100,7 @@ def token_bias(biases: Mapping[int, float], banned: Sequence[int], vocab_size: i
     return bias
 
 
-def penalize_repetition(
-    logits: Tensor, seen: Tensor, penalty: float
-) -> Tensor:  # (B, V) -> (B, V)
+def penalize_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:  # (B, V) -> (B, V)
     """Divide the positive logits of the tokens seen by `penalty`, and multiply their negative ones.
 
     Args:
