@@ -60,8 +60,8 @@ def _largest(logits: Tensor, count: int) -> Tensor:  # (B, V) -> (B, count), des
     if logits.device.type != "cpu":
         return logits.topk(count).values
     # Where NumPy has vector instructions for it, this takes a tenth of torch's time.
-    others = logits.size(-1) - count
-    largest = np.partition(logits.numpy(), others)[:, others:] if others else logits.numpy()
+    values, others = logits.detach().numpy(), logits.size(-1) - count
+    largest = np.partition(values, others)[:, others:] if others else values
     return torch.from_numpy(np.sort(largest)).flip(-1)
 
 
@@ -181,6 +181,7 @@ class Sampler:
         repeats_freely = config.repetition_penalty == 1 and not penalizes
         return config.temperature == 0 and repeats_freely and not config.logit_bias
 
+    @torch.inference_mode()
     def next(self, logits: Tensor) -> int:
         """Draw the next token and record it.
 
@@ -195,6 +196,7 @@ class Sampler:
         self.record(token)
         return token
 
+    @torch.inference_mode()
     def record(self, token: int) -> None:
         """Count a token that the caller chose, as where `takes_argmax`."""
         self._seen[0, token] = True
@@ -237,7 +239,9 @@ class Sampler:
 
 def _without_removed(ids: Tensor | None, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return the ids and the logits, (1, kept), that are above -inf; ids None is 0, 1, 2, ..."""
-    kept = torch.from_numpy(np.flatnonzero(logits[0].numpy() > -INF))  # 6 times as fast as torch's
+    kept = torch.from_numpy(
+        np.flatnonzero(logits[0].detach().numpy() > -INF)
+    )  # 6 times as fast as torch's
     return kept if ids is None else ids[kept], logits[:, kept]
 
 

@@ -317,6 +317,18 @@ def test_sampling_leaves_logits_and_global_generators_as_they_are() -> None:
     assert (np.random.get_state()[1] == of_numpy).all()
 
 
+@pytest.mark.parametrize("how", [{"temperature": 0}, {"top_k": 9}, {"top_p": 0.9}], ids=str)
+def test_gradients_and_inference_mode_change_no_draw(how: dict[str, float]) -> None:
+    logits = random_logits()[0]
+    expected = sampler(1000, presence_penalty=0.5, **how)
+    with torch.inference_mode():
+        drawn = sampler(1000, presence_penalty=0.5, **how)
+        tokens = [drawn.next(logits)]
+    tokens += [drawn.next(logits.clone().requires_grad_()) for _ in range(3)]
+    assert tokens == [expected.next(logits) for _ in range(4)]
+    assert likeliest(logits.clone().requires_grad_(), 3) == likeliest(logits, 3)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1e-3, 1e-40, 1e-300])
 def test_no_or_hardly_any_temperature_takes_the_largest(temperature: float) -> None:
     draws = sampler(3, temperature=temperature)
