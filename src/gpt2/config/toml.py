@@ -19,12 +19,13 @@ def typed(name: str, value: Any, kind: Any) -> Any:
         for entries in (kind for kind in kinds if get_origin(kind) is tuple):
             if set(map(type, value)) <= {get_args(entries)[0]}:
                 return tuple(value)
-    wanted = " or ".join(
-        f"a list of {get_args(one)[0].__name__}"
-        if get_origin(one) is tuple
-        else getattr(one, "__name__", str(one))
-        for one in kinds
-    )
+    if isinstance(value, dict):
+        for keys, entries in (get_args(kind) for kind in kinds if get_origin(kind) is dict):
+            return {
+                typed(f"each key of {name}", key, keys): typed(f"{name}[{key!r}]", entry, entries)
+                for key, entry in value.items()
+            }
+    wanted = " or ".join(map(_described, kinds))
     check(type(value) in kinds or value in kinds, f"{name} must be {wanted}", value)
     return value
 
@@ -43,7 +44,7 @@ def check_types(settings: Any, section: str = "") -> None:
 
 def options(kind: Any) -> tuple[Any, ...]:
     """Return the types of a union and the values of a Literal; of another type itself."""
-    if get_origin(kind) is tuple or not get_args(kind):
+    if get_origin(kind) in (tuple, dict) or not get_args(kind):
         return (kind,)
     return tuple(option for part in get_args(kind) for option in options(part))
 
@@ -53,3 +54,12 @@ def toml_text(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _described(kind: Any) -> str:
+    names = [getattr(part, "__name__", str(part)) for part in get_args(kind) or (kind,)]
+    if get_origin(kind) is tuple:
+        return f"a list of {names[0]}"
+    if get_origin(kind) is dict:
+        return f"a table of {names[0]} to {names[1]}"
+    return names[0]

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from gpt2.cli.generate import Generate
 from gpt2.cli.main import main
 from gpt2.cli.model_flags import ModelFlags
 from gpt2.cli.parsing import parse
 from gpt2.cli.train import Train
+from gpt2.config import GenerationConfig
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,28 @@ def test_lists_are_written_with_spaces_or_commas(blocks: list[str]) -> None:
         command = parse(kind, [*start, *rest], verb="test")
         found = command if kind is ModelFlags else command.config.training
         assert found.attention_blocks == (0, 2)
+
+
+def test_biases_and_stops_are_flags_of_several_values() -> None:
+    args = [
+        "--stop",
+        "\n\n",
+        "a, b",
+        "--logit-bias",
+        "5",
+        "-100",
+        "6",
+        "1.5",
+        "--stop-ids",
+        "3",
+        "4",
+    ]
+    for order in (["a prompt", *args], [*args, "--", "a prompt"]):
+        found = parse(Generate, order, verb="generate")
+        assert found.prompt == "a prompt"
+        assert found.sampling == GenerationConfig(
+            stop=("\n\n", "a, b"), logit_bias={5: -100.0, 6: 1.5}, stop_ids=(3, 4)
+        )
 
 
 def test_commas_elsewhere_stay(capsys: pytest.CaptureFixture[str]) -> None:

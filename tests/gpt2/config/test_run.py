@@ -178,6 +178,18 @@ def test_a_missing_recipe_is_told() -> None:
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"seed": 2**63}, r"seed must be at least 0 and below 2\*\*63"),
         ({"num_samples": 0}, "num_samples must be at least 1, got 0"),
+        ({"top_p": 1.1}, "top_p must be 0 to 1, got 1.1"),
+        ({"top_p": -0.1}, "top_p must be 0 to 1, got -0.1"),
+        ({"min_p": 2.0}, "min_p must be 0 to 1, got 2.0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0 and finite, got 0.0"),
+        ({"presence_penalty": 2.1}, "presence_penalty must be -2 to 2, got 2.1"),
+        ({"frequency_penalty": -3}, "frequency_penalty must be -2 to 2, got -3"),
+        ({"logit_bias": {-1: 2.0}}, "logit_bias must name token ids, .* at least 0, got -1"),
+        ({"logit_bias": {7: 101.0}}, r"logit_bias\[7\] must be -100 to 100, got 101.0"),
+        ({"logit_bias": {7: float("nan")}}, r"logit_bias\[7\] must be -100 to 100, got nan"),
+        ({"stop": ("a", "")}, r"stop must not hold an empty string, got \('a', ''\)"),
+        ({"stop_ids": (3, -1)}, r"stop_ids must be at least 0, got \(3, -1\)"),
+        ({"top_log_probabilities": -1}, "top_log_probabilities must be at least 0, got -1"),
     ],
 )
 def test_a_setting_out_of_range_is_told(settings: dict[str, float], told: str) -> None:
@@ -201,6 +213,11 @@ def test_a_setting_out_of_range_is_told(settings: dict[str, float], told: str) -
         (GPT2Config, "layer_norm_epsilon"),
         (GPT2Config, "attn_pdrop"),
         (GenerationConfig, "temperature"),
+        (GenerationConfig, "top_p"),
+        (GenerationConfig, "min_p"),
+        (GenerationConfig, "repetition_penalty"),
+        (GenerationConfig, "presence_penalty"),
+        (GenerationConfig, "frequency_penalty"),
     ],
 )
 def test_a_number_that_is_not_finite_is_refused(section: type, name: str, value: float) -> None:
@@ -261,6 +278,11 @@ def test_an_unknown_recipe_is_told_with_those_that_there_are(name: str) -> None:
         (GenerationConfig, {"max_new_tokens": "5"}, "max_new_tokens must be int, got '5'"),
         (GenerationConfig, {"temperature": "1"}, "temperature must be float, got '1'"),
         (GenerationConfig, {"seed": 1.5}, "seed must be int or NoneType, got 1.5"),
+        (GenerationConfig, {"stop": "a"}, "stop must be a list of str, got 'a'"),
+        (GenerationConfig, {"stop_ids": (1, "a")}, "stop_ids must be a list of int, got"),
+        (GenerationConfig, {"logit_bias": [1]}, "logit_bias must be a table of int to float, got"),
+        (GenerationConfig, {"logit_bias": {"1": 1.0}}, "each key of logit_bias must be int, got"),
+        (GenerationConfig, {"logit_bias": {1: "2"}}, r"logit_bias\[1\] must be float, got '2'"),
     ],
     ids=str,
 )
@@ -269,6 +291,13 @@ def test_a_value_of_the_wrong_type_is_refused_from_python_too(
 ) -> None:
     with pytest.raises(ConfigError, match=expected):
         kind(**settings)
+
+
+def test_a_bias_is_a_whole_number_or_not_and_configs_of_generation_are_hashable() -> None:
+    config = GenerationConfig(logit_bias={5: 1, 6: -2.5}, stop=("a",), top_p=1)
+    assert config == GenerationConfig(logit_bias={5: 1.0, 6: -2.5}, stop=("a",), top_p=1.0)
+    assert config != GenerationConfig(logit_bias={5: 1.0}, stop=("a",), top_p=1.0)
+    assert hash(config) == hash(replace(config))
 
 
 def test_whole_numbers_are_rates_and_texts_are_paths() -> None:
