@@ -1,144 +1,235 @@
-"""Continue prompts: tokens are drawn one at a time, for all samples of a prompt at once."""
+"""The engine: continues several texts at once; requests join, leave and are cancelled between steps.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Integral
-from typing import Any, Literal
+A step is one pass of the network, in which each text that is being written gets one token or more,
+and those that have just joined are read, some tokens at a time. What a text becomes depends on its
+prompt and its settings alone, not on what else runs.
+"""
 
-import numpy as np
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 
 from gpt2.config import GenerationConfig
 from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.sampling import next_token
-from gpt2.model.gpt import evaluating
+from gpt2.generation.continuation import Continuation
+from gpt2.generation.runner import Logits, Piece, Runner
+from gpt2.generation.runners import Precision, make_runner
+
+WORTH_SHARING = 16  # tokens of a common beginning from which on it is copied, not read again
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A continuation of a prompt."""
+class Engine:
+    """Continues texts.
 
-    prompt_ids: list[int]
-    ids: list[int]  # the new ones, without an end of text
-    text: str  # of the new ids
-    finish_reason: Literal["length", "end_of_text"]
-    log_probabilities: list[float]  # of the new ids, in nats, before temperature and filters
-
-
-@torch.inference_mode()
-def generate(
-    model: GPT2, prompts: Sequence[str | Sequence[int]], config: GenerationConfig
-) -> list[Sample]:
-    """Continue each prompt `config.num_samples` times.
+    `submit` and `Continuation.cancelled` may be used by other threads than that which calls `step`.
 
     Args:
-        model: The newest n_positions tokens are its context.
-        prompts: Texts, in which <|endoftext|> is that token, or lists of token ids.
-        config: How to draw, and how much.
-    Returns:
-        The samples of the first prompt, then those of the second, and so on; their text is empty
-        where the model has no tokenizer.
-    Raises:
-        InputError: What came is no list of prompts; or a prompt is empty, has an id that the model
-            has not, or is a text and the model has no tokenizer.
-        NotFiniteError: The logits are not finite.
+        model: What it computes with; on the CPU its weights are copied.
+        precision: Of the weights on a CPU, see `make_runner`.
+        memory: Bytes that all caches together may take; enough for `most_texts` texts of
+            n_positions tokens if None.
+        most_texts: Texts that are written at the same time; others wait.
+        threads: Of a CPU; as many as torch uses if None.
     """
-    prompts_ids = [_prompt_ids(model, prompt) for prompt in _listed(prompts)]
-    generator = torch.Generator()
-    if config.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(config.seed)
-    with evaluating(model):
-        return [
-            sample
-            for prompt_ids in prompts_ids
-            for sample in _continue(model, prompt_ids, config, generator)
-        ]
 
+    def __init__(
+        self,
+        model: GPT2,
+        *,
+        precision: Precision = "auto",
+        memory: int | None = None,
+        most_texts: int = 16,
+        threads: int | None = None,
+    ) -> None:
+        self._model = model
+        self.runner: Runner = make_runner(model, precision, most_texts, threads)
+        self._most_texts = most_texts
+        whole = self.runner.bytes_of(model.config.n_positions)
+        self._memory = most_texts * whole if memory is None else memory
+        self._waiting: deque[Continuation] = deque()
+        self._running: list[Continuation] = []
+        self._finished: deque[Continuation] = deque()  # their caches serve texts that begin alike
+        self._pace = _Pace()
 
-def _listed(prompts: Any) -> list[Any]:
-    """Return the prompts as a list; a single prompt would be read as one prompt an entry."""
-    listed = _as_list(prompts)
-    if isinstance(prompts, str):
-        got = "one text; put it into a list"
-    elif listed is None:
-        got = type(prompts).__name__
-    elif not listed:
-        got = "an empty one"
-    elif isinstance(listed[0], Integral):
-        got = "one list of ids; put it into a list"
-    else:
-        return listed
-    raise InputError(f"prompts must be a list of prompts, got {got}")
+    @property
+    def busy(self) -> bool:
+        """Whether a text is being written, or waits for it."""
+        return bool(self._running or self._waiting)
 
+    def submit(
+        self, prompt_ids: Sequence[int], config: GenerationConfig, sample: int = 0
+    ) -> Continuation:
+        """Ask for a text; it is written by `step`.
 
-def _prompt_ids(model: GPT2, prompt: Any) -> list[int]:
-    is_text = isinstance(prompt, str)
-    ids = _as_list(
-        model.require_tokenizer().encode(prompt, allowed_special="all") if is_text else prompt
-    )
-    if ids is None:
-        got = type(prompt).__name__
-        raise InputError(f"a prompt must be a text or a list of token ids, got {got}")
-    if not ids:
-        raise InputError("the prompt must have at least one token, got none")
-    known = range(model.config.vocab_size)
-    for i in ids:
-        if not isinstance(i, Integral) or isinstance(i, bool) or i not in known:
+        Args:
+            prompt_ids: Tokens to continue, at least one.
+            config: How to draw, and how much; num_samples does not count.
+            sample: 0-based number of the sample, which has a stream of random numbers of its own.
+        Raises:
+            InputError: It cannot fit into the memory.
+        """
+        text = Continuation(self._model, list(prompt_ids), config, sample)
+        needed = self.runner.bytes_of(text.capacity)
+        if needed > self._memory:
             raise InputError(
-                f"token ids must be whole numbers from 0 to {known[-1]}, got {i!r:.40}"
+                f"a text of {text.capacity} tokens needs {needed / 1e6:.1f} MB for its keys and "
+                f"values, the engine has {self._memory / 1e6:.1f} MB; ask for fewer tokens, or "
+                "give it more memory"
             )
-    return [int(i) for i in ids]
+        self._waiting.append(text)
+        return text
+
+    def step(self) -> list[Continuation]:
+        """Compute one pass; return the texts that have got tokens or come to their end.
+
+        Raises:
+            NotFiniteError: The logits are not finite.
+        """
+        changed = self._drop_cancelled()
+        self._admit()
+        if not self._running:
+            return changed
+        extra = self._pace.extra if self._may_guess() else None
+        read = self._choose_pieces(extra)
+        pieces = [piece for _, piece in read]
+        started = time.perf_counter()
+        logits = self.runner.run(pieces)
+        self._pace.record(pieces, time.perf_counter() - started)
+        _check_finite(logits)
+        return changed + self._draw(read, logits, extra)
+
+    def _may_guess(self) -> bool:
+        """Guesses must be checked exactly; and beside other texts a pass is not free."""
+        return self.runner.is_invariant and len(self._running) == 1
+
+    def _drop_cancelled(self) -> list[Continuation]:
+        dropped = [text for text in (*self._running, *self._waiting) if text.cancelled]
+        for text in dropped:
+            text.finish("cancelled")
+            if text.cache is not None:
+                self._leave(text)
+            else:
+                self._waiting.remove(text)
+        return dropped
+
+    def _admit(self) -> None:
+        """Let waiting texts join, in their order, as long as there is room."""
+        while self._waiting and len(self._running) < self._most_texts:
+            text = self._waiting[0]
+            donor, common = self._best_donor(text)
+            if donor in self._running and donor.cache.length < common:
+                return  # it is being read: wait for it
+            if donor in self._finished:
+                self._finished.remove(donor)
+                self._finished.append(donor)  # the last to give way
+            if not self._make_room(self.runner.bytes_of(text.capacity)):
+                return
+            self._waiting.popleft()
+            text.cache = self.runner.new_cache(text.capacity)
+            if donor and donor.cache:
+                text.cache.copy_from(donor.cache, common)
+            self._running.append(text)
+
+    def _best_donor(self, text: Continuation) -> tuple[Continuation | None, int]:
+        """Return the text whose cache has most of this one's beginning, and how many tokens."""
+        best, common = None, WORTH_SHARING - 1
+        for other in (*self._running, *self._finished):
+            length = _common_length(other.context, text.context)
+            length = min(length, len(text.context) - 1)  # the last is read, for its logits
+            if other.finish_reason:
+                length = min(length, other.cache.length)
+            if length > common:
+                best, common = other, length
+        return best, common
+
+    def _make_room(self, needed: int) -> bool:
+        """Return whether so many bytes are free, if need be after finished texts gave way."""
+        while self._used() + needed > self._memory and self._finished:
+            self._finished.popleft().cache = None
+        return self._used() + needed <= self._memory
+
+    def _used(self) -> int:
+        texts = (*self._running, *self._finished)
+        return sum(self.runner.bytes_of(text.capacity) for text in texts)
+
+    def _choose_pieces(self, extra: float | None) -> list[tuple[Continuation, Piece]]:
+        """Return what each text reads in this pass: first those that need one token alone."""
+        left = self.runner.most_tokens
+        read = []
+        for text in sorted(self._running, key=Continuation.unread):
+            if left:
+                piece = text.next_piece(left, extra)
+                left -= len(piece.ids)
+                read.append((text, piece))
+        return read
+
+    def _draw(
+        self, read: list[tuple[Continuation, Piece]], logits: Logits, extra: float | None
+    ) -> list[Continuation]:
+        changed, row = [], 0
+        with _one_thread():
+            for text, piece in read:
+                if piece.wanted:
+                    text.draw(logits, row, extra)
+                    row += piece.wanted
+                    changed.append(text)
+                    if text.finish_reason:
+                        self._leave(text)
+        return changed
+
+    def _leave(self, text: Continuation) -> None:
+        self._running.remove(text)
+        self._finished.append(text)
 
 
-def _as_list(values: Any) -> list[Any] | None:
-    """Return the entries of a list, a tuple, an array or a tensor; None of anything else."""
-    if isinstance(values, np.ndarray | torch.Tensor) and values.ndim:
-        return list(values.tolist())
-    return list(values) if isinstance(values, list | tuple | range) else None
+class _Pace:
+    """How long passes take: what another token in a pass costs, in units of one for one token."""
+
+    def __init__(self) -> None:
+        self.extra = 0.1
+        self._plain: float | None = None  # seconds
+
+    def record(self, pieces: Sequence[Piece], seconds: float) -> None:
+        """Note a pass."""
+        tokens = len(pieces[0].ids)
+        if len(pieces) > 1 or pieces[0].wanted != tokens:
+            return
+        if tokens == 1:
+            self._plain = seconds if self._plain is None else _nearer(self._plain, seconds)
+        elif self._plain is not None:
+            extra = max(seconds / self._plain - 1, 0) / (tokens - 1)
+            self.extra = _nearer(self.extra, extra)
 
 
-def _continue(
-    model: GPT2, prompt_ids: list[int], config: GenerationConfig, generator: torch.Generator
-) -> list[Sample]:
-    ids = torch.tensor([prompt_ids] * config.num_samples, device=model.device)  # (B, T)
-    log_probabilities = torch.empty(config.num_samples, 0, device=model.device)
-    unused = torch.tensor(model.unused_ids, dtype=torch.long, device=model.device)
-    ends = torch.tensor(sorted(model.end_ids), dtype=torch.long, device=model.device)
-    ended = torch.zeros(config.num_samples, dtype=torch.bool, device=model.device)
-    for _ in range(config.max_new_tokens):
-        context = ids[:, -model.config.n_positions :]
-        logits = model(context)[:, -1].float()  # (B, V)
-        if not logits.isfinite().all():
-            raise NotFiniteError(
-                "the model's logits must be finite to draw from, got others: its weights have "
-                "diverged; take those of an earlier checkpoint"
-            )
-        logits[:, unused] = float("-inf")
-        drawn = next_token(logits, config.temperature, config.top_k, generator)
-        chosen = logits.log_softmax(dim=-1).gather(1, drawn[:, None])
-        ids = torch.cat([ids, drawn[:, None]], dim=1)
-        log_probabilities = torch.cat([log_probabilities, chosen], dim=1)
-        ended |= torch.isin(drawn, ends)
-        if ended.all():
-            break
-    new = ids[:, len(prompt_ids) :].tolist()
-    return [
-        _sample(model, prompt_ids, row, log_row)
-        for row, log_row in zip(new, log_probabilities.tolist(), strict=True)
-    ]
+def _nearer(average: float, value: float) -> float:
+    """Return a moving average's next value; a single slow moment counts little."""
+    return average + 0.2 * (min(value, 3 * average) - average)
 
 
-def _sample(
-    model: GPT2, prompt_ids: list[int], new: list[int], log_probabilities: list[float]
-) -> Sample:
-    length = next((i for i, token in enumerate(new) if token in model.end_ids), len(new))
-    return Sample(
-        prompt_ids=prompt_ids,
-        ids=new[:length],
-        text=model.tokenizer.decode(new[:length]) if model.tokenizer else "",
-        finish_reason="end_of_text" if length < len(new) else "length",
-        log_probabilities=log_probabilities[:length],
-    )
+def _common_length(ids: Sequence[int], others: Sequence[int]) -> int:
+    pairs = zip(ids, others, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ids), len(others)))
+
+
+def _check_finite(logits: Logits) -> None:
+    if not all(map(math.isfinite, logits.log_normalizers)):
+        raise NotFiniteError(
+            "the model's logits must be finite to draw from, got others: its weights have "
+            "diverged; take those of an earlier checkpoint"
+        )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: others of its would spin for a while, where the next pass runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,4 +1,8 @@
-"""What the engine asks of whatever computes logits; `cpu` and `gpu`... """
+"""What the engine needs of a runner, which computes logits and keeps keys and values.
+
+There are two: `cpu.runner` runs a pass compiled for the CPU, `torch_runner` the network itself, on
+any device.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +14,6 @@ from torch import Tensor
 class TextCache(Protocol):
     """The keys and values of one text."""
 
-    capacity: int  # tokens that it can hold
     length: int  # tokens that it holds; may be set lower, to forget the last ones
 
     def copy_from(self, other: "TextCache", length: int) -> None:
@@ -23,23 +26,24 @@ class Piece:
 
     cache: TextCache
     ids: list[int]
-    wants_all: bool = False  # the logits after each of the tokens; after the last alone otherwise
+    wanted: int = 1  # so many of the last are followed by logits that are wanted
 
 
 @dataclass(frozen=True)
 class Logits:
-    """What a pass computed, for the wanted tokens of its pieces in order. Ids without a token have none."""
+    """The logits after the wanted tokens of some pieces, in order; -inf for ids without a token."""
 
+    values: Tensor  # (wanted, V), float32, on the CPU; valid until the next pass
     likeliest: list[int]  # id of the largest logit, the lowest among equals
-    largest: list[float]  # its value
-    log_normalizers: list[float]  # log of the sum of exponentials: a logit minus it is a log-probability
-    values: Tensor  # (wanted, V), float32; valid until the next pass
+    largest: list[float]
+    log_normalizers: list[float]  # a logit minus it is a log-probability
 
 
 class Runner(Protocol):
     """Computes logits, and keeps keys and values."""
 
-    is_invariant: bool  # a text's logits are the same to the bit, whatever is computed with them
+    most_tokens: int  # of one pass
+    is_invariant: bool  # a text's logits are the same to the bit, whatever else a pass computes
 
     def bytes_of(self, capacity: int) -> int:
         """Return the memory of a cache that holds so many tokens."""

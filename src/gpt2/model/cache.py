@@ -1,6 +1,6 @@
 """The interface of a KV cache, with which the network reads new tokens alone.
 
-Dimension key: B rows, T new tokens a row, S tokens with the cached ones, H heads, D channels a
+Dimension key: B rows, T new tokens a row, S tokens that they may attend to, H heads, D channels a
 head.
 """
 
@@ -17,15 +17,17 @@ class BlockCache(Protocol):
 
 
 class Cache(Protocol):
-    """The keys and values of all blocks, and the padding of each row."""
+    """The keys and values of all blocks, of several rows, each of its own length."""
 
     @property
-    def length(self) -> int:
-        """Cached tokens a row, padding included."""
+    def longest(self) -> int:
+        """Cached tokens of the longest row."""
 
-    @property
-    def padding(self) -> Tensor | None:
-        """Padding tokens at the beginning of each row, (B,); None if no row has any."""
+    def positions(self, new: int) -> Tensor:  # (B, T)
+        """Return the positions of so many new tokens: those of a row follow its cached ones."""
+
+    def mask(self, positions: Tensor) -> Tensor:  # (B, T) -> (B, 1, T, S)
+        """Return which cached and new tokens (S) the new tokens may attend to."""
 
     def block(self, index: int) -> BlockCache:
         """Return the cache of one block by its 0-based index."""

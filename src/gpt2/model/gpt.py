@@ -140,13 +140,14 @@ class GPT2Network(nn.Module):
             ids: The tokens; with a cache, the new tokens alone.
             cache: Keys and values of the tokens before; those of `ids` are appended to it.
         """
-        past = 0 if cache is None else cache.length
-        self._check("ids", ids, past)
-        total = past + ids.size(1)  # S
-        positions = torch.arange(past, total, device=ids.device)
-        mask = self.mask[:, :, past:total, :total]
-        if cache is not None and cache.padding is not None:
-            positions, mask = _after_padding(positions, mask, cache.padding)
+        self._check("ids", ids, 0 if cache is None else cache.longest)
+        length = ids.size(1)
+        if cache is None:
+            positions = torch.arange(length, device=ids.device)
+            mask = self.mask[:, :, :length, :length]
+        else:
+            positions = cache.positions(length)
+            mask = cache.mask(positions)
         x = self.drop(self.wte(ids) + self.wpe(positions))
         for index, block in enumerate(self.h):
             inputs = x, mask, None if cache is None else cache.block(index)
@@ -249,17 +250,6 @@ class GPT2Network(nn.Module):
                 f"{name} must be 0 to {self.config.vocab_size - 1}, the vocabulary of this model, "
                 f"got {lowest} to {highest}"
             )
-
-
-def _after_padding(
-    positions: Tensor, mask: Tensor, padding: Tensor
-) -> tuple[Tensor, Tensor]:  # (T,), (1, 1, T, S), (B,) -> (B, T), (B, 1, T, S)
-    """Return positions that count from each row's first token, and a mask without its padding."""
-    columns = torch.arange(mask.size(-1), device=mask.device)  # (S,)
-    is_text = columns >= padding[:, None]  # (B, S)
-    # A padding token attends to itself. Its output is not used, but softmax over nothing is nan.
-    is_itself = positions[:, None] == columns  # (T, S)
-    return (positions - padding[:, None]).clamp(min=0), mask & is_text[:, None, None] | is_itself
 
 
 @contextmanager

@@ -142,8 +142,8 @@ class CpuRunner:
         )
         wanted = np.concatenate(
             [
-                np.arange(first, last) if piece.wants_all else [last - 1]
-                for piece, first, last in zip(pieces, starts[:-1], starts[1:], strict=True)
+                np.arange(end - piece.wanted, end)
+                for piece, end in zip(pieces, starts[1:], strict=True)
             ]
         ).astype(np.int64)
         caches = np.array([piece.cache.address for piece in pieces])

@@ -1,0 +1,166 @@
+"""One text that the engine continues: what the model reads of it next, and what came of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gpt2.config import GenerationConfig
+from gpt2.files.pretrained import GPT2
+from gpt2.generation.drafting import Lookup, Thrift
+from gpt2.generation.runner import Logits, Piece, TextCache
+from gpt2.generation.sampling import Sampler, likeliest
+from gpt2.generation.text import TextStream
+
+FinishReason = Literal["length", "end_of_text", "stop", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that was drawn."""
+
+    id: int
+    log_probability: float  # in nats, before penalties, temperature and filters
+    likeliest: tuple[tuple[int, float], ...] = ()  # ids and log-probabilities, if asked for
+
+
+class Continuation:
+    """A text that is being written.
+
+    The model reads the latest n_positions tokens. When there are more, the text goes on from its
+    latest three quarters of n_positions, which are read again: see `restarts`.
+
+    Attributes:
+        prompt_ids: The tokens that it continues.
+        tokens: The new ones, without one that ended the text.
+        pieces: Their text in whole characters, and the number of the token that completed each; up
+            to where a stop string may begin.
+        finish_reason: None while the text is being written.
+        restarts: How often its beginning had to be forgotten.
+        cancelled: Set it to end the text.
+    """
+
+    def __init__(self, model: GPT2, prompt_ids: list[int], config: GenerationConfig, sample: int):
+        self.prompt_ids = prompt_ids
+        self.config = config
+        self.tokens: list[Token] = []
+        self.pieces: list[tuple[str, int]] = []
+        self.finish_reason: FinishReason | None = None
+        self.restarts = 0
+        self.cancelled = False
+        self.cache: TextCache | None = None
+        self.context = list(prompt_ids)  # what the model reads, or has read
+        vocab_size = model.config.vocab_size
+        self._sampler = Sampler(config, prompt_ids, sample=sample, vocab_size=vocab_size)
+        self._stream = TextStream(model.tokenizer, config.stop) if model.tokenizer else None
+        self._stop_ids = frozenset(config.stop_ids)
+        self._end_ids = frozenset() if config.ignore_end else model.end_ids
+        self._n_positions = model.config.n_positions
+        self._lookup = Lookup(prompt_ids) if config.draft else None
+        self._thrift = Thrift()
+        self._guesses: list[int] = []
+        self._forget_beginning()
+
+    @property
+    def ids(self) -> list[int]:
+        """The new tokens."""
+        return [token.id for token in self.tokens]
+
+    @property
+    def text(self) -> str:
+        """The new text, as far as `pieces` has it."""
+        return "".join(piece for piece, _ in self.pieces)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that its cache must hold."""
+        return min(len(self.prompt_ids) + self.config.max_new_tokens, self._n_positions)
+
+    def unread(self) -> int:
+        """Return how many tokens of the context are not cached."""
+        return len(self.context) - (self.cache.length if self.cache else 0)
+
+    def next_piece(self, most: int, extra: float | None) -> Piece:
+        """Return what the model shall read next: one token, a part of the prompt, or guesses.
+
+        Args:
+            most: Tokens to read at the most, at least 1.
+            extra: What a guess costs, see `Thrift.most`; None if there shall be no guesses.
+        """
+        assert self.cache is not None
+        self._forget_beginning()
+        unread = self.context[self.cache.length :]
+        self._guesses = []
+        if len(unread) > most:
+            return Piece(self.cache, unread[:most], wanted=0)
+        if len(unread) > 1 or extra is None or self._lookup is None:
+            return Piece(self.cache, unread)
+        self._guesses = self._lookup.guess(min(self._most_guesses(extra), most - 1))
+        return Piece(self.cache, unread + self._guesses, wanted=1 + len(self._guesses))
+
+    def draw(self, logits: Logits, row: int, extra: float | None) -> None:
+        """Draw what the logits allow: one token, and one more for each guess that was right.
+
+        Args:
+            logits: Those that the piece wanted are at `row` and after it.
+        """
+        assert self.cache is not None
+        before = len(self.tokens)
+        for number, guess in enumerate([*self._guesses, None]):
+            token = self._draw_one(logits, row + number)
+            if self.finish_reason or token != guess:
+                break
+        drawn = len(self.tokens) - before
+        self.cache.length = min(self.cache.length, len(self.context) - 1)
+        if extra is not None:
+            self._thrift.record(len(self._guesses), max(drawn - 1, 0), extra)
+
+    def finish(self, reason: FinishReason) -> None:
+        """End the text."""
+        self.finish_reason = reason
+        if self._stream and reason != "stop":
+            self.pieces += self._stream.finish()
+            if self._stream.stopped:
+                self.finish_reason = "stop"
+
+    def _draw_one(self, logits: Logits, row: int) -> int:
+        if self._sampler.takes_argmax:
+            token, logit = logits.likeliest[row], logits.largest[row]
+            self._sampler.record(token)
+        else:
+            values = logits.values[row].cpu()
+            token = self._sampler.next(values)
+            logit = float(values[token])
+        if token in self._stop_ids:
+            self.finish("stop")
+        elif token in self._end_ids:
+            self.finish("end_of_text")
+        else:
+            count = self.config.top_log_probabilities
+            top = likeliest(logits.values[row].cpu(), count) if count else []
+            self._append(Token(token, logit - logits.log_normalizers[row], tuple(top)))
+        return token
+
+    def _append(self, token: Token) -> None:
+        self.tokens.append(token)
+        self.context.append(token.id)
+        if self._lookup:
+            self._lookup.add([token.id])
+        if self._stream:
+            self.pieces += self._stream.add(token.id)
+            if self._stream.stopped:
+                self.finish("stop")
+                return
+        if len(self.tokens) == self.config.max_new_tokens:
+            self.finish("length")
+
+    def _most_guesses(self, extra: float) -> int:
+        left = self.config.max_new_tokens - len(self.tokens) - 1
+        return max(min(self._thrift.most(extra), left, self._n_positions - len(self.context)), 0)
+
+    def _forget_beginning(self) -> None:
+        if len(self.context) <= self._n_positions:
+            return
+        keep = self._n_positions - max(self._n_positions // 4, 1)
+        self.context = self.context[-max(keep, 1) :]
+        self.restarts += 1
+        if self.cache:
+            self.cache.length = 0
