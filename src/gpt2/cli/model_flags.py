@@ -44,7 +44,7 @@ class ModelName:
         from gpt2.progress import log
 
         model = self.open(dtype, device)
-        loaded = model.wte.weight.dtype
+        loaded = model.wpe.weight.dtype  # of a quantized model's other weights: float32
         if dtype == "auto":
             model.to(devices.stored_dtype_here(loaded, model.device))
         elif warning := devices.slow_dtype_warning(loaded, model.device):

@@ -35,7 +35,8 @@ def write_gguf(model: GPT2, path: Path) -> None:
             written in float32, as llama.cpp wants them.
         path: File to write.
     Raises:
-        ConfigError: llama.cpp has no such GPT-2, or the package gguf is not installed.
+        ConfigError: llama.cpp has no such GPT-2, the model is quantized, or the package gguf is
+            not installed.
         CheckpointError: It cannot be written, as on a full disk.
         InputError: The model has no tokenizer.
     """
@@ -80,6 +81,11 @@ def _add_tensors(writer: "gguf.GGUFWriter", model: GPT2) -> None:
 
 def _check(model: GPT2) -> None:
     config = model.config
+    if model.quantization:
+        raise ConfigError(
+            f"GGUF is written from float weights, and this model is quantized to "
+            f"{model.quantization}; take the model that it was made from"
+        )
     for name, assumed in ASSUMED.items():
         if (value := getattr(config, name)) != assumed:
             raise ConfigError(f"llama.cpp's GPT-2 has {name} = {assumed}, this model has {value}")

@@ -2,11 +2,15 @@
 
 Hugging Face puts "transformer." before every tensor name except that of the head, and stores the
 four matrices of a block as (inputs, outputs), the transpose of what nn.Linear holds.
+
+A quantized model has "codes" and "scales" in the place of each such "weight", and of that of the
+token embeddings: a form of our own, in our layout, (outputs, inputs); see `model.quantized`.
 """
 
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from gpt2.config.toml import typed
 from gpt2.errors import CheckpointError, ConfigError
 from gpt2.files.tensors import read_json, read_tensors
 from gpt2.model.gpt import GPT2Network
+from gpt2.model.quantized import GROUP_SIZE, NetworkBits, quantize_network
 from llm_tokenizer import Tokenizer, TokenizerError
 from llm_tokenizer.files import TOKENIZER_FILES
 
@@ -29,8 +34,9 @@ FIXED: dict[str, Any] = {
     "model_type": "gpt2",
     "add_cross_attention": False,
 }
-# Entries that do so unless they are empty: compressed weights, removed heads, custom code.
-UNSUPPORTED = ("quantization_config", "pruned_heads", "auto_map")
+# Entries that do so unless they are empty: removed heads, custom code.
+UNSUPPORTED = ("pruned_heads", "auto_map")
+QUANTIZATION = "quantization_config"  # another one that does; there are others' and ours
 # Names of other models that transformers takes for GPT-2's.
 ALIASES = {
     "hidden_size": "n_embd",
@@ -41,8 +47,10 @@ ALIASES = {
 
 PREFIX = "transformer."  # the oldest files lack it
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+QUANTIZED = (".codes", ".scales")  # which keep their layout and their dtype
 SKIPPED = (".attn.bias", ".attn.masked_bias")  # causal masks that old files carry
 EMBEDDINGS, HEAD = "wte.weight", "lm_head.weight"  # equal where the head is tied
+HEAD_PREFIX = "lm_head."
 POSITIONS, FIRST_BLOCK = "wpe.weight", "h.0."
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # that a model can run in
 MOST_FAULTS = 10  # that an error lists
@@ -63,10 +71,8 @@ def config_from_entries(entries: Mapping[str, Any]) -> GPT2Config:
             )
     for key in UNSUPPORTED:
         if entries.get(key):
-            raise ConfigError(
-                f"config.json: {key} changes the model in a way that is not implemented here; "
-                f"wanted none, got {json.dumps(entries[key]):.80}"
-            )
+            raise _unsupported(key, entries[key])
+    bits_from_entries(entries)  # raises an error if they are others' quantized weights
     types = {entry.name: entry.type for entry in dataclasses.fields(GPT2Config)}
     values: dict[str, Any] = {}
     for key, value in entries.items():
@@ -82,19 +88,64 @@ def config_from_entries(entries: Mapping[str, Any]) -> GPT2Config:
         raise ConfigError(f"config.json: {error}") from None
 
 
+def bits_from_entries(entries: Mapping[str, Any]) -> NetworkBits | None:
+    """Read from the entries of a config.json how the model is quantized, None if it is not.
+
+    Raises:
+        ConfigError: It is quantized in another way than ours.
+    """
+    entry = entries.get(QUANTIZATION)
+    if not entry:
+        return None
+    for bits in (NetworkBits(blocks, embeddings) for blocks in (8, 4) for embeddings in (8, 4)):
+        if {QUANTIZATION: entry} == bits_to_entries(bits):
+            return bits
+    raise _unsupported(QUANTIZATION, entry)
+
+
+def bits_to_entries(bits: NetworkBits | None) -> dict[str, Any]:
+    """Return the entries of config.json about a model's quantization."""
+    if bits is None:
+        return {}
+    # Without "quant_method", so that transformers refuses it: of one that it does not know it
+    # warns, and then draws random weights.
+    entry = {
+        "format": "gpt2-from-scratch",
+        "bits": bits.blocks,
+        "group_size": GROUP_SIZE[bits.blocks],
+        "embedding_bits": bits.embeddings,
+        "embedding_group_size": GROUP_SIZE[bits.embeddings],
+    }
+    return {QUANTIZATION: entry}
+
+
+def _unsupported(key: str, value: Any) -> ConfigError:
+    return ConfigError(
+        f"config.json: {key} changes the model in a way that is not implemented here; "
+        f"wanted none, got {json.dumps(value):.80}"
+    )
+
+
 def config_to_entries(config: GPT2Config) -> dict[str, Any]:
     """Return the entries of a config.json."""
     return {"architectures": ["GPT2LMHeadModel"], **FIXED, **dataclasses.asdict(config)}
 
 
 def read_config(directory: Path) -> GPT2Config:
-    """Return the shape of the model in a directory.
+    """Return the shape of the model in a directory, to train it from there.
 
     Raises:
         CheckpointError: It has no config.json, or a damaged one.
-        ConfigError: As in `config_from_entries`.
+        ConfigError: As in `config_from_entries`, or the model is quantized.
     """
-    return config_from_entries(read_json(directory / CONFIG_FILE))
+    entries = read_json(directory / CONFIG_FILE)
+    config = config_from_entries(entries)
+    if bits := bits_from_entries(entries):
+        raise ConfigError(
+            f"{directory} is quantized to {bits.blocks} bits, and only float weights are trained; "
+            "take the model that it was made from"
+        )
+    return config
 
 
 def named_dtype(entries: Mapping[str, Any]) -> torch.dtype | None:
@@ -132,7 +183,7 @@ def stored_name(name: str) -> str:
     >>> stored_name("h.0.attn.c_attn.weight")
     'transformer.h.0.attn.c_attn.weight'
     """
-    return name if name == HEAD else PREFIX + name
+    return name if name.startswith(HEAD_PREFIX) else PREFIX + name
 
 
 def stored_tensors(model: GPT2Network) -> Iterator[tuple[str, Tensor]]:
@@ -146,20 +197,24 @@ def read_weights(
     config: GPT2Config,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    bits: NetworkBits | None = None,
 ) -> dict[str, Tensor]:
     """Return the weights of a model directory by our names; at most one tensor is in memory twice.
 
     Args:
         directory: A Hugging Face model directory.
         config: The shape of its model.
-        dtype: Of all weights; that of the first in the file if None.
+        dtype: Of all float weights; that of the first in the file if None.
         device: Where to put them; the CPU if None.
+        bits: Of a quantized model.
     Raises:
         CheckpointError: A file is damaged, or tensors are missing, unexpected or misshapen, which
             are all listed.
     """
-    wanted = _stored_shapes(config)
-    known = wanted | {HEAD: wanted[EMBEDDINGS]} if config.tie_word_embeddings else wanted
+    wanted = _stored_forms(config, bits)
+    known = wanted
+    if config.tie_word_embeddings and EMBEDDINGS in wanted:
+        known = wanted | {HEAD: wanted[EMBEDDINGS]}
     weights: dict[str, Tensor] = {}
     wrong = []
     for stored, tensor in read_tensors(directory):
@@ -171,18 +226,21 @@ def read_weights(
             wrong.append(f"unexpected {stored} {got}")
         elif name in weights:
             wrong.append(f"{stored} twice")
-        elif tensor.shape != known[name] or not tensor.is_floating_point():
-            wrong.append(f"{stored} must be {known[name]} of floating point, got {got}")
+        elif not known[name].fits(tensor):
+            wrong.append(f"{stored} must be {known[name]}, got {got}")
             weights[name] = tensor  # so that it does not count as missing, too
         else:
-            dtype = dtype or (tensor.dtype if tensor.dtype in DTYPES else torch.float32)
+            if (kept := known[name].dtype) is None:
+                kept = dtype = dtype or (tensor.dtype if tensor.dtype in DTYPES else torch.float32)
             # A copy, so that the weights outlive the file, laid out and placed as they will stay.
             source = _transposed(name, tensor)
-            weights[name] = torch.empty(source.shape, dtype=dtype, device=device).copy_(source)
+            weights[name] = torch.empty(source.shape, dtype=kept, device=device).copy_(source)
     if config.tie_word_embeddings:
         wrong += _untied(weights)
     missing = [
-        f"missing {stored_name(name)} {wanted[name]}" for name in wanted if name not in weights
+        f"missing {stored_name(name)} {wanted[name].shape}"
+        for name in wanted
+        if name not in weights
     ]
     if wrong := missing + wrong:
         wrong[MOST_FAULTS:] = [f"and {len(wrong) - MOST_FAULTS} more"] * (len(wrong) > MOST_FAULTS)
@@ -190,19 +248,38 @@ def read_weights(
     return weights
 
 
-def _stored_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor in a file, by our names.
+@dataclass(frozen=True)
+class _Form:
+    """The shape of a tensor in a file, and its dtype unless any of floating point will do."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None
+
+    def fits(self, tensor: Tensor) -> bool:
+        if self.dtype is None:
+            return tensor.shape == self.shape and tensor.is_floating_point()
+        return tensor.shape == self.shape and tensor.dtype == self.dtype
+
+    def __str__(self) -> str:
+        return f"{self.shape} of {self.dtype or 'floating point'}"
+
+
+def _stored_forms(config: GPT2Config, bits: NetworkBits | None) -> dict[str, _Form]:
+    """Return the form of each tensor in a file, by our names.
 
     From a network of one block and one position: a damaged config.json may ask for thousands.
     """
     with torch.device("meta"):  # shapes alone
         network = GPT2Network(dataclasses.replace(config, n_layer=1, n_positions=1))
-    shapes: dict[str, tuple[int, ...]] = {}
+        if bits:
+            quantize_network(network, *bits)
+    forms: dict[str, _Form] = {}
     for name, weight in network.state_dict().items():
         copies = range(config.n_layer if name.startswith(FIRST_BLOCK) else 1)
-        shape = tuple(_transposed(name, weight).shape)
-        shapes |= {name.replace(FIRST_BLOCK, f"h.{number}."): shape for number in copies}
-    return shapes | {POSITIONS: (config.n_positions, config.n_embd)}
+        dtype = weight.dtype if name.endswith(QUANTIZED) else None
+        form = _Form(tuple(_transposed(name, weight).shape), dtype)
+        forms |= {name.replace(FIRST_BLOCK, f"h.{number}."): form for number in copies}
+    return forms | {POSITIONS: _Form((config.n_positions, config.n_embd), None)}
 
 
 def _untied(weights: dict[str, Tensor]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 
@@ -11,6 +11,8 @@ from gpt2.errors import ConfigError, InputError
 from gpt2.files.hugging_face import (
     CONFIG_FILE,
     GENERATION_FILE,
+    bits_from_entries,
+    bits_to_entries,
     config_from_entries,
     config_to_entries,
     named_dtype,
@@ -22,6 +24,7 @@ from gpt2.files.names import locate
 from gpt2.files.tensors import WEIGHTS_FILE, read_json, write_json, write_tensors
 from gpt2.files.whole_directory import written_whole
 from gpt2.model.gpt import GPT2Network
+from gpt2.model.quantized import NetworkBits, network_bits, quantize_network
 from llm_tokenizer import END_OF_TEXT, Tokenizer
 from llm_tokenizer.files import TOKENIZER_FILES
 
@@ -73,19 +76,25 @@ class GPT2(GPT2Network):
                 directory, of which the newest checkpoint is taken; a Hugging Face model directory;
                 or a name on the hub. See `names.locate`.
             revision: Branch, tag or commit on the hub.
-            dtype: Of the weights; that of config.json if not given, or else of the file.
+            dtype: Of the weights; that of config.json if not given, or else of the file. Of a
+                quantized model's other weights, which are in float32 alone.
             device: Where to put them; the CPU if not given.
         Raises:
             CheckpointError: There is no such model, or it is damaged or no GPT-2.
-            ConfigError: It needs mathematics that is not implemented here.
+            ConfigError: It needs mathematics that is not implemented here, or it is quantized and
+                another dtype than float32 is asked for.
         """
         directory = locate(name, revision)
         entries = read_json(directory / CONFIG_FILE)
         config = config_from_entries(entries)
+        if bits := bits_from_entries(entries):
+            dtype = _dtype_beside(bits, directory, dtype)
         # Before the model is made: a damaged config.json may ask for one that takes long.
-        weights = read_weights(directory, config, dtype or named_dtype(entries), device)
+        weights = read_weights(directory, config, dtype or named_dtype(entries), device, bits)
         with torch.device("meta"):  # shapes alone: the weights are those of the file
             model = cls(config)
+            if bits:
+                quantize_network(model, *bits)
         model.load_state_dict(weights, assign=True)
         if (directory / GENERATION_FILE).exists():  # it wins over config.json
             entries |= read_json(directory / GENERATION_FILE)
@@ -95,7 +104,7 @@ class GPT2(GPT2Network):
         return model.to(model.device).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write a directory that `from_pretrained` and transformers open.
+        """Write a directory that `from_pretrained` opens, and transformers unless it is quantized.
 
         A new directory appears when all its files are on the disk. In one that exists each file is
         replaced, after all have been written, and other files stay.
@@ -113,11 +122,20 @@ class GPT2(GPT2Network):
         """Write the files of a model directory into an empty one, not synced to the disk."""
         if self.tokenizer:
             self.tokenizer.save(directory)
-        dtype = str(self.wte.weight.dtype).removeprefix("torch.")
+        dtype = str(self.wpe.weight.dtype).removeprefix("torch.")
         entries = config_to_entries(self.config) | {"dtype": dtype}
+        entries |= bits_to_entries(network_bits(self))
         write_json(directory / CONFIG_FILE, entries | self.special_ids)
         write_json(directory / GENERATION_FILE, {"_from_model_config": True} | self.special_ids)
         write_tensors(directory / WEIGHTS_FILE, dict(stored_tensors(self)))
+
+    @property
+    def quantization(self) -> Literal["int8", "int4"] | None:
+        """What `quantize_network` has made of the matrices of the blocks, None if nothing."""
+        bits = network_bits(self)
+        if bits is None:
+            return None
+        return "int8" if bits.blocks == 8 else "int4"
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -147,6 +165,17 @@ class GPT2(GPT2Network):
                 "the model has no tokenizer; put vocab.json and merges.txt into its directory"
             )
         return self.tokenizer
+
+
+def _dtype_beside(bits: NetworkBits, directory: Path, dtype: torch.dtype | None) -> torch.dtype:
+    """Return the dtype of what is not quantized: float32, as asked for or not."""
+    if dtype not in (None, torch.float32):
+        name = str(dtype).removeprefix("torch.")
+        raise ConfigError(
+            f"{directory} is quantized to {bits.blocks} bits and runs in float32 alone, got the "
+            f"dtype {name}; leave it out, or take the model that it was made from"
+        )
+    return torch.float32
 
 
 def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:

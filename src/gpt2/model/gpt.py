@@ -21,6 +21,7 @@ from gpt2.model.attention import Attention, causal_mask
 from gpt2.model.cache import BlockCache, Cache
 from gpt2.model.initialization import ResidualLinear, initialize
 from gpt2.model.loss import IGNORED, linear_cross_entropy
+from gpt2.model.quantized import QuantizedEmbedding, QuantizedLinear, QuantizedMatrix
 
 gelu_tanh = partial(F.gelu, approximate="tanh")  # Hendrycks and Gimpel 2016, arXiv:1606.08415
 
@@ -69,7 +70,7 @@ class Block(nn.Module):
 class TiedHead(nn.Module):
     """A head whose weight is that of the token embeddings."""
 
-    def __init__(self, embeddings: nn.Embedding) -> None:
+    def __init__(self, embeddings: nn.Embedding | QuantizedEmbedding) -> None:
         super().__init__()
         self._embeddings = (embeddings,)  # in a tuple, so that torch does not count them twice
 
@@ -105,16 +106,16 @@ class GPT2Network(nn.Module):
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False  # recompute each block in backward: less memory
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wte: nn.Embedding | QuantizedEmbedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(Block(config, index) for index in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.lm_head: TiedHead | nn.Linear = (
-            TiedHead(self.wte)
-            if config.tie_word_embeddings
-            else nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        )
+        self.lm_head: TiedHead | nn.Linear | QuantizedLinear
+        if config.tie_word_embeddings:
+            self.tie_head()
+        else:
+            self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         # On the CPU even under torch.device("meta"): no file holds it, so nothing would fill it.
         self.register_buffer("mask", causal_mask(config.n_positions), persistent=False)
         initialize(self, deviation=config.initializer_range, n_layer=config.n_layer, seed=seed)
@@ -177,6 +178,10 @@ class GPT2Network(nn.Module):
         weight = self.lm_head.weight
         return linear_cross_entropy(hidden, weight, targets.flatten().long(), ignore_index)
 
+    def tie_head(self) -> None:
+        """Make the head read the token embeddings that the network has now."""
+        self.lm_head = TiedHead(self.wte)
+
     def set_attention(self, backend: AttentionBackend, blocks: Iterable[int] | None = None) -> None:
         """Choose the attention backend of all blocks, or of those listed; the others keep theirs.
 
@@ -209,11 +214,14 @@ class GPT2Network(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.wte.weight.device
+        return self.wpe.weight.device
 
     def num_parameters(self) -> int:
-        """Return the number of weights; a tied head is counted once."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        """Return the number of weights; a tied head is counted once, quantized ones as others."""
+        quantized = (m for m in self.modules() if isinstance(m, QuantizedMatrix))
+        return sum(p.numel() for p in self.parameters()) + sum(
+            matrix.rows * matrix.columns for matrix in quantized
+        )
 
     def flops_per_token(self, length: int | None = None) -> int:
         """Return the floating-point operations of one training step, per token of it.
@@ -226,7 +234,7 @@ class GPT2Network(nn.Module):
         config = self.config
         embedding_weights = self.wpe.weight.numel()
         if not config.tie_word_embeddings:
-            embedding_weights += self.wte.weight.numel()
+            embedding_weights += config.vocab_size * config.n_embd
         matmul_weights = self.num_parameters() - embedding_weights
         return 6 * matmul_weights + 12 * config.n_layer * config.n_embd * (
             length or config.n_positions
