@@ -11,7 +11,7 @@ from gpt2.generation.cpu.instructions import LANES, MOST_ROWS
 from gpt2.generation.cpu.threads import Threads
 from gpt2.generation.cpu.weights import Panels
 from gpt2.generation.runner import Logits, Piece
-from gpt2.model.gpt import GPT2Network
+from gpt2.files.pretrained import GPT2
 
 MOST_ROWS_OF_PASS = 128  # their activations fit a processor's own cache
 
@@ -71,13 +71,14 @@ class CpuRunner:
 
     Args:
         model: Its weights are copied.
-        dtype: "float32", "bfloat16", "int8" or "int4".
+        precision: "float32", "bfloat16", "int8" or "int4".
         threads: As many as torch uses if None.
     """
 
     is_invariant = True
+    most_tokens = MOST_ROWS_OF_PASS
 
-    def __init__(self, model: GPT2Network, dtype: str, threads: int | None = None) -> None:
+    def __init__(self, model: GPT2, precision: str, threads: int | None = None) -> None:
         config = model.config
         self._model = model
         self._heads, self._size = config.n_head, config.n_embd // config.n_head
@@ -85,16 +86,15 @@ class CpuRunner:
         self._vocabulary = config.vocab_size
         self._panels = Panels()
         self._threads = Threads(threads or torch.get_num_threads())
-        self._table = self._panels.table(model, dtype)
-        scales = torch.tensor([block.attn.scale for block in model.h])
-        unused = torch.tensor(getattr(model, "unused_ids", []), dtype=torch.int64)
+        scales = torch.tensor([model.block(i).attn.scale for i in range(config.n_layer)])
+        unused = torch.tensor(model.unused_ids, dtype=torch.int64)
         self._compiled = step.Model(
             blocks=config.n_layer,
             channels=config.n_embd,
             heads=config.n_head,
             activation=ACTIVATIONS[config.activation_function],
             epsilon=config.layer_norm_epsilon,
-            table=self._panels.keep(self._table),
+            table=self._panels.table(model, precision),
             scales=self._panels.vector(scales),
             unused=self._panels.keep(unused),
             unused_count=len(unused),
