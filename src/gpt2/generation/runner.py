@@ -6,7 +6,7 @@ any device.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -16,18 +16,15 @@ class TextCache(Protocol):
 
     length: int  # tokens that it holds; may be set lower, to forget the last ones
 
-    def copy_from(self, other: Self, length: int) -> None:
+    def copy_from(self, other: Any, length: int) -> None:
         """Take over the first `length` tokens of another text, and forget all others."""
 
 
-CacheT = TypeVar("CacheT", bound=TextCache)
-
-
 @dataclass(frozen=True)
-class Piece(Generic[CacheT]):
+class Piece:
     """New tokens of one text, at least one."""
 
-    cache: CacheT
+    cache: Any  # a TextCache of the runner's own
     ids: list[int]
     wanted: int = 1  # so many of the last are followed by logits that are wanted
 
@@ -42,7 +39,7 @@ class Logits:
     log_normalizers: list[float]  # a logit minus it is a log-probability
 
 
-class Runner(Protocol[CacheT]):
+class Runner(Protocol):
     """Computes logits, and keeps keys and values."""
 
     most_tokens: int  # of one pass
@@ -51,8 +48,8 @@ class Runner(Protocol[CacheT]):
     def bytes_of(self, capacity: int) -> int:
         """Return the memory of a cache that holds so many tokens."""
 
-    def new_cache(self, capacity: int) -> CacheT:
+    def new_cache(self, capacity: int) -> TextCache:
         """Return an empty cache for a text of up to so many tokens."""
 
-    def run(self, pieces: Sequence[Piece[CacheT]]) -> Logits:
+    def run(self, pieces: Sequence[Piece]) -> Logits:
         """Read new tokens of several texts, and append them to their caches."""

@@ -49,7 +49,7 @@ class CpuCache:
         self.length = length
 
     def _parts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return views of the keys (heads, 1, capacity, ...) and values (heads, panels, capacity, ...)."""
+        """Return views of keys and values, each (heads, panels, capacity, entries of a token)."""
         keys, values = np.split(self._memory, [self.capacity * self._size], axis=1)
         heads = len(self._memory)
         # A page of LANES tokens takes LANES * size entries: so much a token, though not in order.
@@ -104,7 +104,7 @@ class CpuRunner:
         """Return an empty cache for a text of up to so many tokens."""
         return CpuCache(self._heads, self._size, capacity)
 
-    def run(self, pieces: Sequence[Piece[CpuCache]]) -> Logits:
+    def run(self, pieces: Sequence[Piece]) -> Logits:
         """Read new tokens of several texts, and append them to their caches."""
         rows = self._buffers.prepare(pieces, self._embed(pieces))
         self._work.fill(0)
@@ -129,7 +129,7 @@ class CpuRunner:
         )
 
     @torch.inference_mode()
-    def _embed(self, pieces: Sequence[Piece[CpuCache]]) -> Tensor:  # -> (tokens, C)
+    def _embed(self, pieces: Sequence[Piece]) -> Tensor:  # -> (tokens, C)
         ids = torch.tensor([i for piece in pieces for i in piece.ids])
         positions = torch.tensor(
             [piece.cache.length + i for piece in pieces for i in range(len(piece.ids))]
@@ -181,7 +181,7 @@ class _Buffers:
             scratch_bytes=scratches.strides[0],
         )
 
-    def prepare(self, pieces: Sequence[Piece[CpuCache]], embedded: Tensor) -> step.Rows:
+    def prepare(self, pieces: Sequence[Piece], embedded: Tensor) -> step.Rows:
         """Put down what a pass shall read; embedded: (tokens, C)."""
         self._x[: len(embedded), : embedded.size(1)] = embedded.numpy()
         end = wanted = 0

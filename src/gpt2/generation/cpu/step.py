@@ -1,12 +1,12 @@
 """One forward pass of GPT-2, for tokens of any number of texts, compiled by Numba for the CPU.
 
 All threads run `forward` at once. It goes through the model phase by phase, and each phase falls
-into units of work that any thread may take: rows to normalize, panels of a weight matrix to multiply
-with, heads to attend with. Between phases the threads wait for each other.
+into units of work that any thread may take: rows to normalize, panels of a weight matrix to
+multiply with, heads to attend with. Between phases the threads wait for each other.
 
-A row of activations is one token. Rows of a text follow each other, texts follow each other. Weights
-lie in panels of LANES outputs, (inputs, LANES); so do the keys of a head, (channels, LANES tokens),
-and its values, (tokens, LANES channels): thus all products are `multiply_into`'s.
+A row of activations is one token. Rows of a text follow each other, and so do texts. Weights lie in
+panels of LANES outputs, (inputs, LANES); so do the keys of a head, (channels, LANES tokens), and
+its values, (tokens, LANES channels): thus one instruction computes all products.
 
 Addresses are plain integers, sizes are in entries and strides in bytes. What this computes is what
 `gpt2.model` says; each number depends on its own text alone.
@@ -31,6 +31,7 @@ from gpt2.generation.cpu.instructions import (
     floats,
     give_way,
     largest,
+    largest_magnitude,
     load_shared,
     longs,
     multiply_bfloat16,
@@ -44,7 +45,7 @@ from gpt2.generation.cpu.instructions import (
 from llm_tokenizer.compiled import kept_njit
 
 F = np.float32
-inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 BLOCK = 128  # a row's width in memory is a multiple of it: of LANES, and of every group
 CHUNK = 4096  # logits that a thread looks through at once
 SPINS = 2000  # looks at a barrier before a thread gives way
@@ -60,9 +61,9 @@ class Matrix(NamedTuple):
     kind: int  # FLOAT32, BFLOAT16, INT8 or INT4
     panels: int  # address; a panel after the other
     panel_bytes: int
-    depth: int  # inputs, or groups of them, as `multiply_into` counts
+    depth: int  # inputs, or groups of them, as a tile counts
     outputs: int
-    bias: int  # address of `outputs` float32, 0 if there is none
+    bias: int  # address of float32, a panel's zeros at the end; 0 if there is none
 
 
 class Norm(NamedTuple):
@@ -186,20 +187,20 @@ def _sigmoid(x):
 
 @inner
 def _activate(y, activation):
-    """Apply the nonlinearity of the MLP in place; none if it is NONE."""
+    """Apply the nonlinearity of the MLP to LANES entries in place; none if it is NONE."""
     if activation == GELU_TANH:
-        for i in range(len(y)):
+        for i in range(LANES):
             v = y[i]
             u = F(1.5957691216057308) * (v + F(0.044715) * v * v * v)  # 2 * sqrt(2 / pi)
             y[i] = v * _sigmoid(u)
     elif activation == GELU:
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] = F(0.5) * y[i] * (F(1) + F(math.erf(y[i] * F(0.7071067811865476))))
     elif activation == RELU:
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] = max(y[i], F(0))
     elif activation == SILU:
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] = y[i] * _sigmoid(y[i])
 
 
@@ -218,15 +219,13 @@ def _normalize(x, h, channels, norm, epsilon):
 
 
 @inner
-def _shorten(source, short, scales, row):
+def _shorten(address, count, short, scales, row):
     """Write a row as 16-bit integers times a scale."""
-    out = shorts(short, len(source))
-    most = F(0)
-    for i in range(len(source)):
-        most = max(most, abs(source[i]))
+    source, out = floats(address, count), shorts(short, count)
+    most = largest_magnitude(address, count)
     floats(scales, row + 1)[row] = most / LARGEST_SHORT
     inverse = LARGEST_SHORT / most if most > F(0) else F(0)
-    for i in range(len(source)):
+    for i in range(count):
         out[i] = np.int16(np.floor(source[i] * inverse + F(0.5)))
 
 
@@ -235,7 +234,7 @@ def _shorten_row(matrix, source, width, rows, row):
     """Make a row ready for a matrix of integers."""
     inputs = matrix.depth * (GROUP_INT8 if matrix.kind == INT8 else GROUP_INT4)
     short = rows.short + 2 * row * rows.short_width
-    _shorten(floats(source + 4 * row * width, inputs), short, rows.short_scales, row)
+    _shorten(source + 4 * row * width, inputs, short, rows.short_scales, row)
 
 
 @inner
@@ -264,14 +263,14 @@ def _multiply(matrix, panel, source, width, rows, count, out, step):
 @inner
 def _finish(matrix, panel, rows, row, out, activation):
     """Scale a row's products with a panel, add the bias, and apply the nonlinearity if any."""
-    y = floats(out, min(LANES, matrix.outputs - panel * LANES))
+    y = floats(out, LANES)
     if matrix.kind >= INT8:
         scale = floats(rows.short_scales, row + 1)[row]
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] *= scale
     if matrix.bias != 0:
-        bias = floats(matrix.bias + 4 * panel * LANES, len(y))
-        for i in range(len(y)):
+        bias = floats(matrix.bias + 4 * panel * LANES, LANES)
+        for i in range(LANES):
             y[i] += bias[i]
     _activate(y, activation)
 
@@ -585,6 +584,6 @@ def forward(thread, team, rows, model):
     _barrier(team)
 
 
-def phases(blocks):
+def phases(blocks: int) -> int:
     """Return how many counters of work a pass needs."""
     return 9 * blocks + 3
