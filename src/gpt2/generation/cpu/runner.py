@@ -143,7 +143,8 @@ class _Buffers:
 
     def __init__(self, config: GPT2Config, rows: int, threads: int) -> None:
         self._vocab_size = config.vocab_size
-        scratch = MOST_ROWS * (_up(config.n_positions, LANES) + _up(config.n_embd, LANES))
+        scores = MOST_ROWS * (_up(config.n_positions, LANES) + _up(config.n_embd, LANES) + 1)
+        scratch = max(scores, step.CHUNK)
         # Entries that no row uses stay 0: matrices of integers read whole groups.
         self._x = _matrix(rows, config.n_embd)
         self._texts = np.zeros((4, rows + 1), np.int64)  # starts, pasts, caches, capacities

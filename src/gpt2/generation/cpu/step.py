@@ -350,7 +350,7 @@ def _attend(rows, model, cache, capacity, past, first, count, head, scale, score
                 scores + 4 * token,
                 4 * capacity,
             )
-        sums = np.empty(MOST_ROWS, np.float32)
+        sums = floats(mixed + 4 * MOST_ROWS * wide, MOST_ROWS)
         for i in range(together):
             sums[i] = _softmax(scores + 4 * i * capacity, past + row + i + 1, pages, scale)
         for channel in range(0, wide, LANES):
@@ -426,7 +426,7 @@ def _normalize_wanted(team, phase, rows, model, norm, matrix):
 
 
 @inner
-def _look_through(team, phase, rows, model, vocabulary):
+def _look_through(team, phase, rows, model, vocabulary, scratch):
     """Find the largest logit, its id and the sum of exponentials of each chunk of a row."""
     in_row = (vocabulary + CHUNK - 1) // CHUNK
     chunks = floats(rows.chunks, rows.wanted * in_row * 3)
@@ -452,17 +452,18 @@ def _look_through(team, phase, rows, model, vocabulary):
             best += 1
         chunks[3 * unit] = most
         chunks[3 * unit + 1] = best
-        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most)
+        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most, scratch)
 
 
 @inner
-def _sum_of_exponentials(logits, most):
+def _sum_of_exponentials(logits, most, scratch):
     """Return the sum of exp(logits - most), and nan if a logit is nan or inf."""
     shift = most if most > F(-np.inf) else F(0)
-    terms = np.zeros(CHUNK, np.float32)
+    terms = floats(scratch, CHUNK)
+    terms[len(logits) :] = F(0)
     for i in range(len(logits)):
         terms[i] = _exp_of(logits[i] - shift)
-    return total(terms.ctypes.data, CHUNK)
+    return total(scratch, CHUNK)
 
 
 @inner
@@ -580,7 +581,7 @@ def forward(thread, team, rows, model):
         NONE,
     )
     _barrier(team)
-    _look_through(team, phase + 2, rows, model, head.outputs)
+    _look_through(team, phase + 2, rows, model, head.outputs, scratch)
     _barrier(team)
 
 
