@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpt2.config import GenerationConfig
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.engine import generate
+from gpt2.generation.generate import generate
 
 # The dimensions of no two are alike; heads, layers, inner channels and vocabularies are odd.
 BASE = {"vocab_size": 301, "n_positions": 40, "n_embd": 35, "n_layer": 3, "n_head": 5}
