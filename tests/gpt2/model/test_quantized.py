@@ -278,6 +278,7 @@ def test_a_network_in_half_precision_keeps_float32_beside_the_codes(model: GPT2)
     quantize_network(expected, 8)
     quantize_network(model.bfloat16(), 8)
     for name, tensor in model.state_dict().items():
+        assert tensor.dtype == expected.state_dict()[name].dtype, name
         assert torch.equal(tensor, expected.state_dict()[name]), name
 
 
