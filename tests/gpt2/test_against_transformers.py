@@ -131,7 +131,8 @@ def test_greedy_texts_of_twenty_prompts_are_equal_for_200_tokens(tmp_path: Path)
     longest = max(map(len, prompts))
     padded = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    expected = theirs.generate(
+    # In float64: its float32, which adds up a padded batch in another order, differs at near ties.
+    expected = theirs.double().generate(
         padded, attention_mask=mask, max_new_tokens=200, do_sample=False, pad_token_id=0
     )
 
