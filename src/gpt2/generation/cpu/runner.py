@@ -86,7 +86,8 @@ class CpuRunner:
         self._threads = Threads(threads or torch.get_num_threads())
         self._buffers = _Buffers(config, self.most_tokens, self._threads.count)
         self._arrived = np.zeros(1, np.int64)
-        self._work = np.zeros((step.phases(config.n_layer), step.LINE // 8), np.int64)
+        phases = config.n_layer * step.BLOCK_PHASES + step.HEAD_PHASES
+        self._work = np.zeros((phases, step.LINE // 8), np.int64)
         self._team = step.Team(
             self._threads.count, self._arrived.ctypes.data, self._work.ctypes.data
         )
@@ -151,10 +152,10 @@ class _Buffers:
         self._outputs = np.zeros(rows, np.int64)
         h, inner, y = (_matrix(rows, n) for n in (config.n_embd, config.inner, 3 * config.n_embd))
         short = _matrix(rows, max(config.n_embd, config.inner), np.int16)
-        short_scales, scratches = np.zeros(rows, np.float32), _matrix(threads, scratch)
+        scales, scratches = np.zeros(rows, np.float32), _matrix(threads, scratch)
         self._logits = _matrix(0, config.vocab_size)
         self._chunks = np.zeros((0, -(-config.vocab_size // step.CHUNK), 3), np.float32)
-        self._kept = h, inner, y, short, short_scales, scratches  # rows has their addresses alone
+        self._kept = h, inner, y, short, scales, scratches  # for _rows, which has addresses alone
         starts, pasts, caches, capacities = (row.ctypes.data for row in self._texts)
         self._rows = step.Rows(
             count=0,
@@ -163,23 +164,17 @@ class _Buffers:
             pasts=pasts,
             caches=caches,
             capacities=capacities,
-            x=self._x.ctypes.data,
-            h=h.ctypes.data,
-            inner=inner.ctypes.data,
-            y=y.ctypes.data,
-            short=short.ctypes.data,
-            short_scales=short_scales.ctypes.data,
-            width=h.shape[1],
-            inner_width=inner.shape[1],
-            short_width=short.shape[1],
-            y_width=y.shape[1],
+            x=_buffer(self._x),
+            h=_buffer(h),
+            inner=_buffer(inner),
+            y=_buffer(y),
+            short=_buffer(short),
+            scales=scales.ctypes.data,
             wanted=0,
             outputs=self._outputs.ctypes.data,
-            logits=0,
-            logits_width=self._logits.shape[1],
+            logits=_buffer(self._logits),
             chunks=0,
-            scratch=scratches.ctypes.data,
-            scratch_bytes=scratches.strides[0],
+            scratch=_buffer(scratches),
         )
 
     def prepare(self, pieces: Sequence[Piece], embedded: Tensor) -> step.Rows:
@@ -196,8 +191,9 @@ class _Buffers:
         if wanted > len(self._logits):
             self._logits = _matrix(wanted, self._vocab_size)
             self._chunks = np.zeros((wanted, *self._chunks.shape[1:]), np.float32)
-            logits, chunks = self._logits.ctypes.data, self._chunks.ctypes.data
-            self._rows = self._rows._replace(logits=logits, chunks=chunks)
+            self._rows = self._rows._replace(
+                logits=_buffer(self._logits), chunks=self._chunks.ctypes.data
+            )
         return self._rows._replace(count=end, texts=len(pieces), wanted=wanted)
 
     def logits(self, wanted: int) -> Logits:
@@ -213,6 +209,10 @@ class _Buffers:
             largest=largest.tolist(),
             log_normalizers=(largest + np.log(total)).tolist(),
         )
+
+
+def _buffer(matrix: NDArray[Any]) -> step.Buffer:
+    return step.Buffer(matrix.ctypes.data, matrix.shape[1])
 
 
 def _matrix(rows: int, entries: int, dtype: type = np.float32) -> NDArray[Any]:

@@ -50,7 +50,9 @@ BLOCK = 128  # a row's width in memory is a multiple of it: of LANES, and of eve
 CHUNK = 4096  # logits that a thread looks through at once
 SPINS = 2000  # looks at a barrier before a thread gives way
 LINE = 64  # bytes of a cache line
-NONE, GELU_TANH, GELU, RELU, SILU = range(5)
+BLOCK_PHASES, HEAD_PHASES = 9, 3  # at the most
+BLOCK_FIELDS, HEAD_FIELDS = 2 * 2 + 4 * 6, 2 + 6  # numbers of a block and of the head in the table
+GELU_TANH, GELU, RELU, SILU = range(4)
 GROUP_INT8, GROUP_INT4 = GROUP[INT8], GROUP[INT4]
 LARGEST_SHORT = F(32767)
 
@@ -98,8 +100,15 @@ class Model(NamedTuple):
     unused_count: int
 
 
+class Buffer(NamedTuple):
+    """Rows of numbers."""
+
+    address: int
+    width: int  # entries from one row to the next
+
+
 class Rows(NamedTuple):
-    """The rows of one pass, and the memory that they are computed in; buffers are (rows, width)."""
+    """The rows of one pass, and the memory that they are computed in."""
 
     count: int
     texts: int
@@ -107,23 +116,17 @@ class Rows(NamedTuple):
     pasts: int  # address: tokens of each text that are cached already
     caches: int  # address: address of each text's cache
     capacities: int  # address: tokens that each cache holds, a multiple of LANES
-    x: int  # the residual stream; float32
-    h: int  # what a matrix of C inputs reads; float32
-    inner: int  # what the MLP's second matrix reads; float32
-    y: int  # what the other matrices write; float32
-    short: int  # what a matrix of integers reads: a row of h or inner; int16
-    short_scales: int  # a row of h or inner is its int16 row times this; float32
-    width: int  # entries from one row of x and h to the next
-    inner_width: int  # of inner
-    short_width: int  # of short
-    y_width: int  # of y
+    x: Buffer  # the residual stream; float32
+    h: Buffer  # what a matrix of C inputs reads; float32
+    inner: Buffer  # what the MLP's second matrix reads; float32
+    y: Buffer  # what the other matrices write; float32
+    short: Buffer  # what a matrix of integers reads: a row of h or inner; int16
+    scales: int  # address: a row of h or inner is its int16 row times this; float32
     wanted: int  # rows whose logits are wanted, that is of `outputs`
-    outputs: int  # address: numbers of these rows
-    logits: int  # (wanted, logits_width)
-    logits_width: int
-    chunks: int  # per wanted row and CHUNK of logits: largest, its id, sum of exponentials; float32
-    scratch: int  # scores and mixed values of each thread
-    scratch_bytes: int  # of one thread
+    outputs: int  # address: numbers of these rows; int64
+    logits: Buffer  # of the wanted rows; float32
+    chunks: int  # address: of each wanted row and CHUNK of logits what `_look_through` found
+    scratch: Buffer  # of each thread; float32
 
 
 class Team(NamedTuple):
@@ -187,21 +190,27 @@ def _sigmoid(x):
 
 @inner
 def _activate(y, activation):
-    """Apply the nonlinearity of the MLP to LANES entries in place; none if it is NONE."""
+    """Apply the nonlinearity of the MLP in place."""
     if activation == GELU_TANH:
-        for i in range(LANES):
+        for i in range(len(y)):
             v = y[i]
             u = F(1.5957691216057308) * (v + F(0.044715) * v * v * v)  # 2 * sqrt(2 / pi)
             y[i] = v * _sigmoid(u)
     elif activation == GELU:
-        for i in range(LANES):
+        for i in range(len(y)):
             y[i] = F(0.5) * y[i] * (F(1) + F(math.erf(y[i] * F(0.7071067811865476))))
     elif activation == RELU:
-        for i in range(LANES):
+        for i in range(len(y)):
             y[i] = max(y[i], F(0))
-    elif activation == SILU:
-        for i in range(LANES):
+    else:
+        for i in range(len(y)):
             y[i] = y[i] * _sigmoid(y[i])
+
+
+@inner
+def _row(buffer, row):
+    """Return the address of a row of float32."""
+    return buffer.address + 4 * row * buffer.width
 
 
 @inner
@@ -219,191 +228,55 @@ def _normalize(x, h, channels, norm, epsilon):
 
 
 @inner
-def _shorten(address, count, short, scales, row):
-    """Write a row as 16-bit integers times a scale."""
-    source, out = floats(address, count), shorts(short, count)
+def _shorten(matrix, source, rows, row):
+    """Make a row ready for a matrix of integers: as 16-bit integers times a scale."""
+    count = matrix.depth * (GROUP_INT8 if matrix.kind == INT8 else GROUP_INT4)
+    address = _row(source, row)
     most = largest_magnitude(address, count)
-    floats(scales, row + 1)[row] = most / LARGEST_SHORT
+    floats(rows.scales, row + 1)[row] = most / LARGEST_SHORT
     inverse = LARGEST_SHORT / most if most > F(0) else F(0)
+    values = floats(address, count)
+    out = shorts(rows.short.address + 2 * row * rows.short.width, count)
     for i in range(count):
-        out[i] = np.int16(np.floor(source[i] * inverse + F(0.5)))
+        out[i] = np.int16(np.floor(values[i] * inverse + F(0.5)))
 
 
 @inner
-def _shorten_row(matrix, source, width, rows, row):
-    """Make a row ready for a matrix of integers."""
-    inputs = matrix.depth * (GROUP_INT8 if matrix.kind == INT8 else GROUP_INT4)
-    short = rows.short + 2 * row * rows.short_width
-    _shorten(source + 4 * row * width, inputs, short, rows.short_scales, row)
-
-
-@inner
-def _shorten_all(team, phase, matrix, source, width, rows):
+def _shorten_all(team, phase, matrix, rows):
+    """Make the rows of h ready for a matrix of integers."""
     while True:
         row = _take(team, phase, 1)
         if row >= rows.count:
             return
-        _shorten_row(matrix, source, width, rows, row)
+        _shorten(matrix, rows.h, rows, row)
 
 
 @inner
-def _multiply(matrix, panel, source, width, rows, count, out, step):
-    """Add the products of `count` rows with one panel to out, (count, LANES)."""
-    weights, depth = matrix.panels + panel * matrix.panel_bytes, matrix.depth
-    if matrix.kind == FLOAT32:
-        multiply_float32(count, source, 4 * width, weights, depth, out, step)
-    elif matrix.kind == BFLOAT16:
-        multiply_bfloat16(count, source, 4 * width, weights, depth, out, step)
-    elif matrix.kind == INT8:
-        multiply_int8(count, rows.short, 2 * rows.short_width, weights, depth, out, step)
-    else:
-        multiply_int4(count, rows.short, 2 * rows.short_width, weights, depth, out, step)
-
-
-@inner
-def _finish(matrix, panel, rows, row, out, activation):
-    """Scale a row's products with a panel, add the bias, and apply the nonlinearity if any."""
-    y = floats(out, LANES)
-    if matrix.kind >= INT8:
-        scale = floats(rows.short_scales, row + 1)[row]
-        for i in range(LANES):
-            y[i] *= scale
-    if matrix.bias != 0:
-        bias = floats(matrix.bias + 4 * panel * LANES, LANES)
-        for i in range(LANES):
-            y[i] += bias[i]
-    _activate(y, activation)
-
-
-@inner
-def _multiply_all(team, phase, matrix, source, width, rows, count, y, y_width, activation):
-    """Write the products of `count` rows of a buffer with a matrix to y; panels by any thread."""
-    panels = (matrix.outputs + LANES - 1) // LANES
-    unit = min(max(panels // (4 * team.threads), 1), 16)
+def _activate_all(team, phase, matrix, rows, model, inner_size):
+    """Apply the nonlinearity of the MLP, and make the rows ready for its second matrix."""
     while True:
-        first = _take(team, phase, unit)
-        if first >= panels:
+        row = _take(team, phase, 1)
+        if row >= rows.count:
             return
-        for panel in range(first, min(first + unit, panels)):
-            out = y + 4 * panel * LANES
-            for row in range(count):
-                floats(out + 4 * row * y_width, LANES)[:] = F(0)
-            _multiply(matrix, panel, source, width, rows, count, out, 4 * y_width)
-            for row in range(count):
-                _finish(matrix, panel, rows, row, out + 4 * row * y_width, activation)
-
-
-@inner
-def _remember(rows, model, cache, capacity, past, first, count, head):
-    """Write keys and values of a text's new tokens for one head to its cache."""
-    size = model.channels // model.heads
-    wide = _ceil(size, LANES)
-    keys = floats(cache, capacity * size)
-    values = floats(cache + 4 * capacity * size, capacity * wide)
-    for row in range(count):
-        token = past + row
-        qkv = floats(rows.y + 4 * (first + row) * rows.y_width, 3 * model.channels)
-        k, v = model.channels + head * size, 2 * model.channels + head * size
-        page = token // LANES * size * LANES + token % LANES
-        for i in range(size):
-            keys[page + i * LANES] = qkv[k + i]
-            values[(i // LANES * capacity + token) * LANES + i % LANES] = qkv[v + i]
-
-
-@inner
-def _softmax(scores, seen, wide, scale):
-    """Turn scores of `seen` tokens into weights that sum to the returned number; the rest is 0."""
-    values = floats(scores, wide)
-    for i in range(seen):
-        values[i] *= scale
-    for i in range(seen, wide):
-        values[i] = F(-np.inf)
-    most = largest(scores, wide)
-    for i in range(seen):
-        values[i] = _exp_of(values[i] - most)
-    for i in range(seen, wide):
-        values[i] = F(0)
-    return total(scores, wide)
-
-
-@inner
-def _attend(rows, model, cache, capacity, past, first, count, head, scale, scores):
-    """Write what one head of `count` rows of a text reads from its cache to h."""
-    size = model.channels // model.heads
-    wide = _ceil(size, LANES)
-    keys, values = cache, cache + 4 * capacity * size
-    mixed = scores + 4 * MOST_ROWS * capacity
-    for row in range(0, count, MOST_ROWS):
-        together = min(MOST_ROWS, count - row)
-        seen = past + row + together  # tokens, by the last of these rows
-        pages = _ceil(seen, LANES)
-        floats(scores, MOST_ROWS * capacity)[: together * capacity] = F(0)
-        floats(mixed, MOST_ROWS * wide)[:] = F(0)
-        q = rows.y + 4 * ((first + row) * rows.y_width + head * size)
-        for token in range(0, pages, LANES):
-            multiply_float32(
-                together,
-                q,
-                4 * rows.y_width,
-                keys + 4 * token * size,
-                size,
-                scores + 4 * token,
-                4 * capacity,
-            )
-        sums = floats(mixed + 4 * MOST_ROWS * wide, MOST_ROWS)
-        for i in range(together):
-            sums[i] = _softmax(scores + 4 * i * capacity, past + row + i + 1, pages, scale)
-        for channel in range(0, wide, LANES):
-            multiply_float32(
-                together,
-                scores,
-                4 * capacity,
-                values + 4 * channel * capacity,
-                seen,
-                mixed + 4 * channel,
-                4 * wide,
-            )
-        for i in range(together):
-            out = floats(rows.h + 4 * ((first + row + i) * rows.width + head * size), size)
-            read = floats(mixed + 4 * i * wide, size)
-            inverse = F(1) / sums[i]
-            for channel in range(size):
-                out[channel] = read[channel] * inverse
-
-
-@inner
-def _attend_all(team, phase, rows, model, block, scratch):
-    """Attend with every head of every text; a head of a text by any thread."""
-    starts, pasts = longs(rows.starts, rows.texts + 1), longs(rows.pasts, rows.texts)
-    caches, capacities = longs(rows.caches, rows.texts), longs(rows.capacities, rows.texts)
-    size = model.channels // model.heads
-    entries = size + _ceil(size, LANES)
-    scale = floats(model.scales, model.blocks)[block]
-    while True:
-        unit = _take(team, phase, 1)
-        if unit >= rows.texts * model.heads:
-            return
-        text, head = unit // model.heads, unit % model.heads
-        capacity, first = capacities[text], starts[text]
-        count = starts[text + 1] - first
-        cache = caches[text] + 4 * (block * model.heads + head) * capacity * entries
-        _remember(rows, model, cache, capacity, pasts[text], first, count, head)
-        _attend(rows, model, cache, capacity, pasts[text], first, count, head, scale, scratch)
+        _activate(floats(_row(rows.inner, row), inner_size), model.activation)
+        if matrix.kind >= INT8:
+            _shorten(matrix, rows.inner, rows, row)
 
 
 @inner
 def _normalize_row(rows, model, row, out, norm, matrix, add):
-    """Add y to a row of the residual stream if `add`, and write its normalization for a matrix."""
-    channels = model.channels
-    x = rows.x + 4 * row * rows.width
+    """Write the normalization of a row of the residual stream to row `out` of h, for a matrix.
+
+    If `add`, what the last matrix wrote is added to the stream first.
+    """
+    x, channels = _row(rows.x, row), model.channels
     if add:
-        stream, y = floats(x, channels), floats(rows.y + 4 * row * rows.y_width, channels)
+        stream, y = floats(x, channels), floats(_row(rows.y, row), channels)
         for i in range(channels):
             stream[i] += y[i]
-    h = rows.h + 4 * out * rows.width
-    _normalize(x, h, channels, norm, model.epsilon)
+    _normalize(x, _row(rows.h, out), channels, norm, model.epsilon)
     if matrix.kind >= INT8:
-        _shorten_row(matrix, rows.h, rows.width, rows, out)
+        _shorten(matrix, rows.h, rows, out)
 
 
 @inner
@@ -417,6 +290,7 @@ def _normalize_all(team, phase, rows, model, norm, matrix, add):
 
 @inner
 def _normalize_wanted(team, phase, rows, model, norm, matrix):
+    """Normalize the wanted rows alone, into the first rows of h."""
     wanted = longs(rows.outputs, rows.wanted)
     while True:
         out = _take(team, phase, 1)
@@ -426,33 +300,132 @@ def _normalize_wanted(team, phase, rows, model, norm, matrix):
 
 
 @inner
-def _look_through(team, phase, rows, model, vocabulary, scratch):
-    """Find the largest logit, its id and the sum of exponentials of each chunk of a row."""
-    in_row = (vocabulary + CHUNK - 1) // CHUNK
-    chunks = floats(rows.chunks, rows.wanted * in_row * 3)
-    unused = longs(model.unused, model.unused_count)
+def _multiply(matrix, panel, source, rows, count, out, step):
+    """Add the products of `count` rows with one panel to out, (count, LANES)."""
+    weights, depth = matrix.panels + panel * matrix.panel_bytes, matrix.depth
+    x, stride = source.address, 4 * source.width
+    short, short_stride = rows.short.address, 2 * rows.short.width
+    if matrix.kind == FLOAT32:
+        multiply_float32(count, x, stride, weights, depth, out, step)
+    elif matrix.kind == BFLOAT16:
+        multiply_bfloat16(count, x, stride, weights, depth, out, step)
+    elif matrix.kind == INT8:
+        multiply_int8(count, short, short_stride, weights, depth, out, step)
+    else:
+        multiply_int4(count, short, short_stride, weights, depth, out, step)
+
+
+@inner
+def _finish(matrix, panel, rows, row, out):
+    """Scale a row's products with a panel, and add the bias."""
+    y = floats(out, LANES)
+    if matrix.kind >= INT8:
+        scale = floats(rows.scales, row + 1)[row]
+        for i in range(LANES):
+            y[i] *= scale
+    if matrix.bias != 0:
+        bias = floats(matrix.bias + 4 * panel * LANES, LANES)
+        for i in range(LANES):
+            y[i] += bias[i]
+
+
+@inner
+def _multiply_all(team, phase, matrix, source, rows, count, to):
+    """Write the products of `count` rows of a buffer with a matrix to another one."""
+    panels = (matrix.outputs + LANES - 1) // LANES
+    unit = min(max(panels // (4 * team.threads), 1), 16)
+    while True:
+        first = _take(team, phase, unit)
+        if first >= panels:
+            return
+        for panel in range(first, min(first + unit, panels)):
+            out = to.address + 4 * panel * LANES
+            for row in range(count):
+                floats(out + 4 * row * to.width, LANES)[:] = F(0)
+            _multiply(matrix, panel, source, rows, count, out, 4 * to.width)
+            for row in range(count):
+                _finish(matrix, panel, rows, row, out + 4 * row * to.width)
+
+
+@inner
+def _remember(rows, model, cache, capacity, past, first, count, head):
+    """Write keys and values of a text's new tokens for one head to its cache."""
+    size = model.channels // model.heads
+    keys = floats(cache, capacity * size)
+    values = floats(cache + 4 * capacity * size, capacity * _ceil(size, LANES))
+    for row in range(count):
+        token = past + row
+        qkv = floats(_row(rows.y, first + row), 3 * model.channels)
+        k, v = model.channels + head * size, 2 * model.channels + head * size
+        page = token // LANES * size * LANES + token % LANES
+        for i in range(size):
+            keys[page + i * LANES] = qkv[k + i]
+            values[(i // LANES * capacity + token) * LANES + i % LANES] = qkv[v + i]
+
+
+@inner
+def _softmax(scores, seen, wide, scale):
+    """Turn scores of `seen` tokens into weights that sum to the returned number; the rest is 0."""
+    values = floats(scores, wide)
+    for i in range(seen):
+        values[i] *= scale
+    values[seen:] = F(-np.inf)
+    most = largest(scores, wide)
+    for i in range(seen):
+        values[i] = _exp_of(values[i] - most)
+    values[seen:] = F(0)
+    return total(scores, wide)
+
+
+@inner
+def _attend(rows, model, cache, capacity, past, first, count, head, scale, scores):
+    """Write what one head of `count` rows of a text reads from its cache to h."""
+    size = model.channels // model.heads
+    wide = _ceil(size, LANES)
+    keys, values = cache, cache + 4 * capacity * size
+    mixed = scores + 4 * MOST_ROWS * capacity
+    sums = floats(mixed + 4 * MOST_ROWS * wide, MOST_ROWS)
+    for row in range(0, count, MOST_ROWS):
+        together = min(MOST_ROWS, count - row)
+        seen = past + row + together  # tokens, by the last of these rows
+        pages = _ceil(seen, LANES)
+        floats(scores, together * capacity)[:] = F(0)
+        floats(mixed, together * wide)[:] = F(0)
+        q = _row(rows.y, first + row) + 4 * head * size
+        for token in range(0, pages, LANES):
+            page, to = keys + 4 * token * size, scores + 4 * token
+            multiply_float32(together, q, 4 * rows.y.width, page, size, to, 4 * capacity)
+        for i in range(together):
+            sums[i] = _softmax(scores + 4 * i * capacity, past + row + i + 1, pages, scale)
+        for channel in range(0, wide, LANES):
+            panel, to = values + 4 * channel * capacity, mixed + 4 * channel
+            multiply_float32(together, scores, 4 * capacity, panel, seen, to, 4 * wide)
+        for i in range(together):
+            out = floats(_row(rows.h, first + row + i) + 4 * head * size, size)
+            read = floats(mixed + 4 * i * wide, size)
+            inverse = F(1) / sums[i]
+            for channel in range(size):
+                out[channel] = read[channel] * inverse
+
+
+@inner
+def _attend_all(team, phase, rows, model, block, scratch):
+    """Attend with every head of every text."""
+    starts, pasts = longs(rows.starts, rows.texts + 1), longs(rows.pasts, rows.texts)
+    caches, capacities = longs(rows.caches, rows.texts), longs(rows.capacities, rows.texts)
+    size = model.channels // model.heads
+    entries = size + _ceil(size, LANES)  # of a token's key and value
+    scale = floats(model.scales, model.blocks)[block]
     while True:
         unit = _take(team, phase, 1)
-        if unit >= rows.wanted * in_row:
+        if unit >= rows.texts * model.heads:
             return
-        row, first = unit // in_row, unit % in_row * CHUNK
-        last = min(first + CHUNK, vocabulary)
-        logits = floats(rows.logits + 4 * row * rows.logits_width, vocabulary)
-        for i in range(len(unused)):
-            if first <= unused[i] < last:
-                logits[unused[i]] = F(-np.inf)
-        start, wide = (
-            rows.logits + 4 * (row * rows.logits_width + first),
-            _ceil(last - first, LANES),
-        )
-        floats(start, wide)[last - first :] = F(-np.inf)
-        most = largest(start, wide)
-        best = first
-        while best < last - 1 and logits[best] != most:
-            best += 1
-        chunks[3 * unit] = most
-        chunks[3 * unit + 1] = best
-        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most, scratch)
+        text, head = unit // model.heads, unit % model.heads
+        capacity, past, first = capacities[text], pasts[text], starts[text]
+        count = starts[text + 1] - first
+        cache = caches[text] + 4 * (block * model.heads + head) * capacity * entries
+        _remember(rows, model, cache, capacity, past, first, count, head)
+        _attend(rows, model, cache, capacity, past, first, count, head, scale, scratch)
 
 
 @inner
@@ -467,6 +440,33 @@ def _sum_of_exponentials(logits, most, scratch):
 
 
 @inner
+def _look_through(team, phase, rows, model, vocabulary, scratch):
+    """Find the largest logit, its id and the sum of exponentials of each chunk of a row."""
+    in_row = (vocabulary + CHUNK - 1) // CHUNK
+    chunks = floats(rows.chunks, rows.wanted * in_row * 3)
+    unused = longs(model.unused, model.unused_count)
+    while True:
+        unit = _take(team, phase, 1)
+        if unit >= rows.wanted * in_row:
+            return
+        row, first = unit // in_row, unit % in_row * CHUNK
+        last = min(first + CHUNK, vocabulary)
+        logits = floats(_row(rows.logits, row), vocabulary)
+        for i in range(len(unused)):
+            if first <= unused[i] < last:
+                logits[unused[i]] = F(-np.inf)
+        start, wide = _row(rows.logits, row) + 4 * first, _ceil(last - first, LANES)
+        floats(start, wide)[last - first :] = F(-np.inf)
+        most = largest(start, wide)
+        best = first
+        while best < last - 1 and logits[best] != most:
+            best += 1
+        chunks[3 * unit] = most
+        chunks[3 * unit + 1] = best
+        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most, scratch)
+
+
+@inner
 def _norm(fields, at):
     return Norm(fields[at], fields[at + 1])
 
@@ -476,9 +476,6 @@ def _matrix(fields, at):
     return Matrix(
         fields[at], fields[at + 1], fields[at + 2], fields[at + 3], fields[at + 4], fields[at + 5]
     )
-
-
-BLOCK_FIELDS = 2 * 2 + 4 * 6
 
 
 @inner
@@ -496,56 +493,40 @@ def _block(model, index):
 
 @inner
 def _run_block(team, phase, rows, model, index, scratch):
-    """Compute one block; return the next phase."""
+    """Compute a block. What its MLP adds to the residual stream is left in y for the next one."""
     block = _block(model, index)
-    n = rows.count
     _normalize_all(team, phase, rows, model, block.ln_1, block.c_attn, index > 0)
     _barrier(team)
-    _multiply_all(
-        team, phase + 1, block.c_attn, rows.h, rows.width, rows, n, rows.y, rows.y_width, NONE
-    )
+    _multiply_all(team, phase + 1, block.c_attn, rows.h, rows, rows.count, rows.y)
     _barrier(team)
     _attend_all(team, phase + 2, rows, model, index, scratch)
     _barrier(team)
     if block.attn_c_proj.kind >= INT8:
-        _shorten_all(team, phase + 3, block.attn_c_proj, rows.h, rows.width, rows)
+        _shorten_all(team, phase + 3, block.attn_c_proj, rows)
         _barrier(team)
-    _multiply_all(
-        team, phase + 4, block.attn_c_proj, rows.h, rows.width, rows, n, rows.y, rows.y_width, NONE
-    )
+    _multiply_all(team, phase + 4, block.attn_c_proj, rows.h, rows, rows.count, rows.y)
     _barrier(team)
     _normalize_all(team, phase + 5, rows, model, block.ln_2, block.c_fc, True)
     _barrier(team)
-    _multiply_all(
-        team,
-        phase + 6,
-        block.c_fc,
-        rows.h,
-        rows.width,
-        rows,
-        n,
-        rows.inner,
-        rows.inner_width,
-        model.activation,
-    )
+    _multiply_all(team, phase + 6, block.c_fc, rows.h, rows, rows.count, rows.inner)
     _barrier(team)
-    if block.mlp_c_proj.kind >= INT8:
-        _shorten_all(team, phase + 7, block.mlp_c_proj, rows.inner, rows.inner_width, rows)
-        _barrier(team)
-    _multiply_all(
-        team,
-        phase + 8,
-        block.mlp_c_proj,
-        rows.inner,
-        rows.inner_width,
-        rows,
-        n,
-        rows.y,
-        rows.y_width,
-        NONE,
-    )
+    _activate_all(team, phase + 7, block.mlp_c_proj, rows, model, block.c_fc.outputs)
     _barrier(team)
-    return phase + 9
+    _multiply_all(team, phase + 8, block.mlp_c_proj, rows.inner, rows, rows.count, rows.y)
+    _barrier(team)
+
+
+@inner
+def _run_head(team, phase, rows, model, scratch):
+    """Compute the logits of the wanted rows."""
+    fields = longs(model.table + 8 * model.blocks * BLOCK_FIELDS, HEAD_FIELDS)
+    ln_f, head = _norm(fields, 0), _matrix(fields, 2)
+    _normalize_wanted(team, phase, rows, model, ln_f, head)
+    _barrier(team)
+    _multiply_all(team, phase + 1, head, rows.h, rows, rows.wanted, rows.logits)
+    _barrier(team)
+    _look_through(team, phase + 2, rows, model, head.outputs, scratch)
+    _barrier(team)
 
 
 @kept_njit
@@ -554,37 +535,12 @@ def forward(thread, team, rows, model):
 
     Args:
         thread: Number of this thread, from 0 on.
-        team: The threads; counters are 0 at the beginning.
+        team: The threads; the counters of work are 0 at the beginning.
         rows: The tokens: x holds their embeddings. The logits of wanted rows are the result.
         model: The weights.
     """
-    scratch = rows.scratch + thread * rows.scratch_bytes
-    phase = 0
+    scratch = _row(rows.scratch, thread)
     for index in range(model.blocks):
-        phase = _run_block(team, phase, rows, model, index, scratch)
-    if rows.wanted == 0:
-        return
-    fields = longs(model.table + 8 * model.blocks * BLOCK_FIELDS, 8)
-    ln_f, head = _norm(fields, 0), _matrix(fields, 2)
-    _normalize_wanted(team, phase, rows, model, ln_f, head)
-    _barrier(team)
-    _multiply_all(
-        team,
-        phase + 1,
-        head,
-        rows.h,
-        rows.width,
-        rows,
-        rows.wanted,
-        rows.logits,
-        rows.logits_width,
-        NONE,
-    )
-    _barrier(team)
-    _look_through(team, phase + 2, rows, model, head.outputs, scratch)
-    _barrier(team)
-
-
-def phases(blocks: int) -> int:
-    """Return how many counters of work a pass needs."""
-    return 9 * blocks + 3
+        _run_block(team, index * BLOCK_PHASES, rows, model, index, scratch)
+    if rows.wanted:
+        _run_head(team, model.blocks * BLOCK_PHASES, rows, model, scratch)
