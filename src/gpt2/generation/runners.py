@@ -8,6 +8,7 @@ from gpt2.errors import ConfigError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.runner import Runner
 from gpt2.generation.torch_runner import TorchRunner
+from gpt2.progress import log
 
 Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 
@@ -34,9 +35,19 @@ def make_runner(model: GPT2, precision: Precision, slots: int, threads: int | No
         if precision in ("auto", exact):
             return TorchRunner(model, slots)
         raise ConfigError(f"{precision} weights are for {reason}")
-    from gpt2.generation.cpu.runner import CpuRunner  # takes a while: it loads a compiler
+    try:
+        # Imported here: it loads Numba, which not every processor or installation has.
+        from gpt2.generation.cpu.runner import CpuRunner
 
-    return CpuRunner(model, exact if precision == "auto" else precision, threads)
+        return CpuRunner(model, exact if precision == "auto" else precision, threads)
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        if precision not in ("auto", exact):
+            raise ConfigError(
+                f"{precision} needs a pass that Numba compiles, which fails here: {reason}"
+            ) from None
+        log(f"Numba cannot compile the pass here, so torch computes it, more slowly: {reason}")
+        return TorchRunner(model, slots)
 
 
 def _reason_for_network(model: GPT2) -> str | None:

@@ -1,5 +1,7 @@
 """Both runners compute the network's logits, whatever the pieces, the precision and the model."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -269,3 +271,30 @@ def _few_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(threads)
+
+
+def test_without_a_compiler_the_network_computes_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "gpt2.generation.cpu.runner", None)
+    assert isinstance(make_runner(make(), "auto", 2, None), TorchRunner)
+    assert "torch computes it, more slowly" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="int8 needs a pass that Numba compiles"):
+        make_runner(make(), "int8", 2, None)
+
+
+def test_without_a_writable_folder_the_pass_is_compiled_and_it_is_said() -> None:
+    code = (
+        "import numba.core.caching as caching\n"
+        "def refuse(*_): raise OSError\n"
+        "for locator in caching.CacheImpl._locator_classes: locator.ensure_cache_path = refuse\n"
+        "import gpt2.generation.cpu.runner as runner\n"
+        "from gpt2.generation.generate import generate\n"
+        "from gpt2 import GPT2, GPT2Config, GenerationConfig\n"
+        "config = GPT2Config(vocab_size=50, n_positions=8, n_embd=8, n_layer=1, n_head=2)\n"
+        "how = GenerationConfig(max_new_tokens=3)\n"
+        "print(len(generate(GPT2(config), [[1]], how)[0].ids))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "3\n"
+    assert "for this process alone, as no folder for it is writable" in ran.stderr

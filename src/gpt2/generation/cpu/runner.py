@@ -1,10 +1,13 @@
 """Runs the compiled pass: owns its memory and its threads."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numba import typeof, types
+from numba.core.caching import NullCache
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +18,9 @@ from gpt2.generation.cpu.instructions import LANES, MOST_ROWS
 from gpt2.generation.cpu.threads import Threads
 from gpt2.generation.cpu.weights import Panels
 from gpt2.generation.runner import Logits, Piece
+from gpt2.progress import log
+
+SECONDS_TO_LOAD = 1.0  # takes at the most what was compiled before
 
 ACTIVATIONS = {
     "gelu_new": step.GELU_TANH,
@@ -91,6 +97,7 @@ class CpuRunner:
         self._team = step.Team(
             self._threads.count, self._arrived.ctypes.data, self._work.ctypes.data
         )
+        _compile(self._team, self._buffers.rows, self._model)
 
     @property
     def weight_bytes(self) -> int:
@@ -155,9 +162,9 @@ class _Buffers:
         scales, scratches = np.zeros(rows, np.float32), _matrix(threads, scratch)
         self._logits = _matrix(0, config.vocab_size)
         self._chunks = np.zeros((0, -(-config.vocab_size // step.CHUNK), 3), np.float32)
-        self._kept = h, inner, y, short, scales, scratches  # for _rows, which has addresses alone
+        self._kept = h, inner, y, short, scales, scratches  # for rows, which has addresses alone
         starts, pasts, caches, capacities = (row.ctypes.data for row in self._texts)
-        self._rows = step.Rows(
+        self.rows = step.Rows(
             count=0,
             texts=0,
             starts=starts,
@@ -191,10 +198,10 @@ class _Buffers:
         if wanted > len(self._logits):
             self._logits = _matrix(wanted, self._vocab_size)
             self._chunks = np.zeros((wanted, *self._chunks.shape[1:]), np.float32)
-            self._rows = self._rows._replace(
+            self.rows = self.rows._replace(
                 logits=_buffer(self._logits), chunks=self._chunks.ctypes.data
             )
-        return self._rows._replace(count=end, texts=len(pieces), wanted=wanted)
+        return self.rows._replace(count=end, texts=len(pieces), wanted=wanted)
 
     def logits(self, wanted: int) -> Logits:
         """Return what a pass has written."""
@@ -209,6 +216,23 @@ class _Buffers:
             largest=largest.tolist(),
             log_normalizers=(largest + np.log(total)).tolist(),
         )
+
+
+def _compile(*args: Any) -> None:
+    """Compile the pass, or load what was compiled before; what takes a while is announced."""
+    kept = (
+        "for this process alone, as no folder for it is writable; NUMBA_CACHE_DIR may name one"
+        if isinstance(step.forward._cache, NullCache)
+        else "once; it is kept on disk"
+    )
+    line = f"Compiling the pass for this processor, which takes some 10 s ({kept})"
+    announcement = threading.Timer(SECONDS_TO_LOAD, log, [line])
+    announcement.daemon = True
+    announcement.start()
+    try:
+        step.forward.compile((types.int64, *map(typeof, args)))
+    finally:
+        announcement.cancel()
 
 
 def _buffer(matrix: NDArray[Any]) -> step.Buffer:
