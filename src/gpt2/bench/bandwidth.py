@@ -36,7 +36,7 @@ def _seconds(pool: ThreadPoolExecutor, parts: "list[NDArray[np.float32]]") -> fl
     return time.perf_counter() - started
 
 
-@njit(nogil=True, fastmath=True)  # type: ignore[untyped-decorator]  # additions in any order
+@njit(nogil=True, fastmath=True)  # additions in any order
 def _sum(values: Any) -> Any:
     sums = np.zeros(SUMS, np.float32)
     for i in range(0, len(values) - SUMS + 1, SUMS):

@@ -194,11 +194,18 @@ def _in_turn(jobs: list[Job], rounds: int) -> dict[tuple[str, str], list[Times]]
                 log(f"{job.engine} in {job.dtype} is left out, since it failed: {error}")
             else:
                 log(f"round {number} of {rounds}: {job.engine} in {job.dtype} is done")
-                if number == 1 and (build := times[key][0].build):
-                    log(f"{job.engine} in {job.dtype} is built for {build}")
     if not times:
         raise ConfigError("nothing could be measured: each engine failed, as told above")
+    _log_builds(times)
     return times
+
+
+def _log_builds(times: dict[tuple[str, str], list[Times]]) -> None:
+    """Say what an engine is compiled for: a build for old processors is slower than it could be."""
+    builds = {engine: rounds[0].build for (engine, _), rounds in times.items()}
+    for engine, build in builds.items():
+        if build:
+            log(f"{engine} is built for {build}")
 
 
 def _run(job: Job) -> Times:
