@@ -252,7 +252,7 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     from gpt2.data.shard_folder import open_shards
     from gpt2.evaluate.baselines import compare
     from gpt2.files.pretrained import GPT2
-    from gpt2.generation.engine import generate
+    from gpt2.generation.generate import generate
     from gpt2.train.report import REPORT_FILE, write_report
 
     log("Measuring the held-out text")

@@ -30,7 +30,7 @@ class Generate(ModelFlags):
 
     def run(self) -> None:
         """Load the model, draw the samples and print them."""
-        from gpt2.generation.engine import generate
+        from gpt2.generation.generate import generate
 
         model = self.load()
         started = time.perf_counter()

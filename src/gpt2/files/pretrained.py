@@ -146,6 +146,12 @@ class GPT2(GPT2Network):
         return frozenset(i for i in listed if type(i) is int and i in known)
 
     @property
+    def start_id(self) -> int | None:
+        """The id that opens a text: that of <|endoftext|>, or what config.json says."""
+        start = self.special_ids.get("bos_token_id")
+        return start if type(start) is int and start in range(self.config.vocab_size) else None
+
+    @property
     def unused_ids(self) -> list[int]:
         """The ids that no token has: a vocabulary may be padded for speed, or have gaps."""
         if self.tokenizer is None:

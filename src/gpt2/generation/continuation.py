@@ -124,7 +124,6 @@ class Continuation:
     def _draw_one(self, logits: Logits, row: int) -> int:
         if self._sampler.takes_argmax:
             token, logit = logits.likeliest[row], logits.largest[row]
-            self._sampler.record(token)
         else:
             values = logits.values[row].cpu()
             token = self._sampler.next(values)

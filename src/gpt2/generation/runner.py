@@ -6,7 +6,7 @@ any device.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -16,15 +16,18 @@ class TextCache(Protocol):
 
     length: int  # tokens that it holds; may be set lower, to forget the last ones
 
-    def copy_from(self, other: "TextCache", length: int) -> None:
+    def copy_from(self, other: Self, length: int) -> None:
         """Take over the first `length` tokens of another text, and forget all others."""
 
 
+CacheT = TypeVar("CacheT", bound=TextCache)
+
+
 @dataclass(frozen=True)
-class Piece:
+class Piece(Generic[CacheT]):
     """New tokens of one text, at least one."""
 
-    cache: TextCache
+    cache: CacheT
     ids: list[int]
     wanted: int = 1  # so many of the last are followed by logits that are wanted
 
@@ -39,7 +42,7 @@ class Logits:
     log_normalizers: list[float]  # a logit minus it is a log-probability
 
 
-class Runner(Protocol):
+class Runner(Protocol[CacheT]):
     """Computes logits, and keeps keys and values."""
 
     most_tokens: int  # of one pass
@@ -48,8 +51,8 @@ class Runner(Protocol):
     def bytes_of(self, capacity: int) -> int:
         """Return the memory of a cache that holds so many tokens."""
 
-    def new_cache(self, capacity: int) -> TextCache:
+    def new_cache(self, capacity: int) -> CacheT:
         """Return an empty cache for a text of up to so many tokens."""
 
-    def run(self, pieces: Sequence[Piece]) -> Logits:
+    def run(self, pieces: Sequence[Piece[CacheT]]) -> Logits:
         """Read new tokens of several texts, and append them to their caches."""

@@ -8,7 +8,6 @@ from gpt2.errors import ConfigError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.runner import Runner
 from gpt2.generation.torch_runner import TorchRunner
-from gpt2.progress import log
 
 Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 
@@ -19,7 +18,7 @@ def make_runner(model: GPT2, precision: Precision, slots: int, threads: int | No
     Args:
         model: On the device where it is to run.
         precision: Of the weights that the compiled pass reads. auto: the fastest that has them
-            exactly. int8 and int4 quantize them. Products of floats are in float32.
+            exactly. int8 and int4 quantize them. Activations are float32 in any.
         slots: Texts at the same time.
         threads: Of a CPU; as many as torch uses if None.
     Raises:
@@ -28,24 +27,38 @@ def make_runner(model: GPT2, precision: Precision, slots: int, threads: int | No
     if precision not in get_args(Precision):
         known = ", ".join(get_args(Precision))
         raise ConfigError(f"precision must be one of {known}, got {precision!r}")
+    exact = _exact(model)
+    if model.quantization and precision not in ("auto", exact):
+        raise ConfigError(f"precision must be auto or {exact}, as the model is, got {precision!r}")
     if reason := _reason_for_network(model):
-        if precision in ("auto", _name(model.wpe.weight.dtype)):
+        if precision in ("auto", exact):
             return TorchRunner(model, slots)
-        raise ConfigError(f"{precision} weights need the compiled pass, which is for {reason}")
-    from gpt2.generation.cpu.runner import CpuRunner  # compiles, or loads what was compiled
+        raise ConfigError(f"{precision} weights are for {reason}")
+    from gpt2.generation.cpu.runner import CpuRunner  # takes a while: it loads a compiler
 
-    return CpuRunner(model, _exact(model) if precision == "auto" else precision, threads)
+    return CpuRunner(model, exact if precision == "auto" else precision, threads)
 
 
 def _reason_for_network(model: GPT2) -> str | None:
-    """Return what the compiled pass wants and the model is not; None if it is all of it."""
-    weight = model.wpe.weight
+    """Say why the compiled pass cannot compute this model; None if it can."""
+    blocks = [model.block(index) for index in range(model.config.n_layer)]
     if model.device.type != "cpu":
         return f"a CPU, and the model is on {model.device}"
-    if weight.dtype == torch.float64:
+    if model.wpe.weight.dtype == torch.float64:
         return "float32 and below, and the model has float64"
-    if any(block.attn.backend != "flash" for block in model.blocks):
-        return "flash attention, and the model has another"
-    if any(block._compiled_call_impl for block in model.blocks):
-        return "models that torch.compile has not compiled"
+    if any(block.attn.backend != "flash" for block in blocks):
+        return "flash attention in all blocks, and the model has another"
+    if any(block._compiled_call_impl for block in blocks):
+        return "the model as it is, and torch.compile has compiled it"
     return None
+
+
+@torch.inference_mode()
+def _exact(model: GPT2) -> Precision:
+    """Return the least precision that has the matrices as they are."""
+    if model.quantization:
+        return model.quantization
+    matrices = (weight for weight in model.parameters() if weight.ndim == 2)
+    if all(torch.equal(weight, weight.bfloat16().to(weight.dtype)) for weight in matrices):
+        return "bfloat16"
+    return "float32"

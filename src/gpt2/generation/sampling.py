@@ -266,22 +266,3 @@ def likeliest(logits: Tensor, k: int) -> list[tuple[int, float]]:
     order = values[0].sort(descending=True, stable=True).indices[:k]  # the ids ascend
     ids = kept[order].tolist()
     return list(zip(ids, log_probabilities(logits, ids), strict=True))
-
-
-def next_token(
-    logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator
-) -> Tensor:  # (B, V) -> (B,)
-    """Draw a token for each row.
-
-    Args:
-        logits: Unnormalised log-probabilities in nats, (B, V).
-        temperature: Divides the logits; 0 takes the largest, the lowest id among equals.
-        top_k: Draw from the k likeliest only; from all if None.
-        generator: Source of the draws, on the CPU.
-    """
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    scaled = divide_by_temperature(logits, temperature)
-    kept = scaled if top_k is None else keep_top_k(scaled, top_k)
-    drawn = torch.multinomial(kept.softmax(dim=-1), 1, generator=generator)
-    return drawn[:, 0].to(logits.device)

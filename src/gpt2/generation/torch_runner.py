@@ -84,6 +84,7 @@ class Slot:
     def length(self, length: int) -> None:
         self._runner.lengths[self.number] = length
 
+    @torch.inference_mode()
     def copy_from(self, other: "Slot", length: int) -> None:
         """Take over the first `length` tokens of another text, and forget all others."""
         memory = self._runner.memory

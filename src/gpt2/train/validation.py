@@ -12,7 +12,7 @@ from gpt2.config import GenerationConfig
 from gpt2.data.batches import TokenStream
 from gpt2.errors import NotFiniteError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.engine import generate
+from gpt2.generation.generate import generate
 from gpt2.train.distributed import Processes
 from gpt2.train.metrics import Row
 

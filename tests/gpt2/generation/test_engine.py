@@ -12,7 +12,7 @@ from torch import nn
 from gpt2.config import GenerationConfig, GPT2Config
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.engine import generate
+from gpt2.generation.generate import generate
 from llm_tokenizer import Tokenizer
 
 GREEDY = GenerationConfig(max_new_tokens=12, temperature=0)
@@ -94,10 +94,8 @@ def test_a_vocabulary_without_an_end_of_text_never_ends(model: GPT2) -> None:
 
 
 def test_the_public_name_is_the_function() -> None:
-    code = (
-        "import gpt2.generation.engine; from gpt2 import generate; generate.__call__; import gpt2;"
-    )
-    code += "assert gpt2.generate is generate is gpt2.generation.engine.generate"
+    code = "import gpt2.generation.generate; from gpt2 import generate; generate.__call__; import gpt2;"
+    code += "assert gpt2.generate is generate is gpt2.generation.generate.generate"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -107,9 +105,10 @@ def test_generation_leaves_a_model_in_training_in_training(model: GPT2) -> None:
     assert model.training
 
 
-def test_an_empty_prompt_is_refused(model: GPT2) -> None:
-    with pytest.raises(InputError, match="at least one token"):
-        generate(model, [""], GREEDY)
+def test_an_empty_prompt_stands_for_an_end_of_text(model: GPT2) -> None:
+    [empty, end, no_ids] = generate(model, ["", "<|endoftext|>", []], GREEDY)
+    assert empty == end == no_ids
+    assert empty.prompt_ids == [299]
 
 
 def test_a_model_without_a_tokenizer_continues_ids_and_refuses_text(model: GPT2) -> None:
@@ -132,8 +131,6 @@ def test_a_model_without_a_tokenizer_continues_ids_and_refuses_text(model: GPT2)
         (None, "prompts must be a list of prompts, got NoneType"),
         (7, "prompts must be a list of prompts, got int"),
         ([], "prompts must be a list of prompts, got an empty one"),
-        (["a", ""], "the prompt must have at least one token, got none"),
-        ([[]], "the prompt must have at least one token, got none"),
         ([b"a"], "a prompt must be a text or a list of token ids, got bytes"),
         ([None], "a prompt must be a text or a list of token ids, got NoneType"),
         ([{1: 2}], "a prompt must be a text or a list of token ids, got dict"),

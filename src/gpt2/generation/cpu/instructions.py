@@ -21,6 +21,8 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]
 # Lanes of a vector register, and rows of a tile: two accumulators a row fill the registers.
 if "+avx512bw" in _FEATURES:
@@ -148,7 +150,9 @@ def _integer_weights(builder: Any, kind: int, start: Any) -> list[list[Any]]:
     packed = [_load(builder, _at(builder, start, 4 * VECTOR * v), _SHORTS) for v in range(VECTORS)]
     return [
         [
-            builder.ashr(builder.shl(four, _constant(12 - 4 * pair, _SHORTS)), _constant(12, _SHORTS))
+            builder.ashr(
+                builder.shl(four, _constant(12 - 4 * pair, _SHORTS)), _constant(12, _SHORTS)
+            )
             for four in packed
         ]
         for pair in range(PAIRS[kind])
@@ -184,7 +188,9 @@ def _add_integer_products(
                         builder, sum_, weights[pair][v], x[row]
                     )
                 )
-        scale = [_load_bfloat16(builder, _at(builder, scales, 2 * VECTOR * v)) for v in range(VECTORS)]
+        scale = [
+            _load_bfloat16(builder, _at(builder, scales, 2 * VECTOR * v)) for v in range(VECTORS)
+        ]
         sums.update(
             lambda row, v, sum_: _fma(
                 builder,
@@ -206,7 +212,9 @@ def _multiply_into(kind: int, rows: int) -> Any:
     add = _add_integer_products if kind in GROUP else _add_float_products
 
     @intrinsic
-    def multiply(_context: Any, x: Any, stride: Any, panel: Any, n: Any, out: Any, step: Any) -> Any:
+    def multiply(
+        _context: Any, x: Any, stride: Any, panel: Any, n: Any, out: Any, step: Any
+    ) -> Any:
         def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
             x, stride, panel, n, out, step = args
             starts = lambda first, stride: [
@@ -231,7 +239,7 @@ def _multiplier(kind: int) -> Any:
     """Return a function like a tile's instruction, but for any number of rows, its first argument."""
     most, four, two, one = (_multiply_into(kind, rows) for rows in TILE_ROWS)
 
-    @njit
+    @inner
     def multiply(rows, x, stride, panel, n, out, step):  # type: ignore[no-untyped-def]
         row = 0
         while row < rows:
@@ -271,7 +279,9 @@ def _reduction(initial: float, combine: Callable[..., Any], reduce: Callable[...
                 start = builder.add(address, builder.mul(loop.index, _constant(4 * LANES)))
                 lanes.update(
                     lambda _, vector, value: combine(
-                        builder, value, _load(builder, _at(builder, start, 4 * VECTOR * vector), _FLOATS)
+                        builder,
+                        value,
+                        _load(builder, _at(builder, start, 4 * VECTOR * vector), _FLOATS),
                     )
                 )
             first, second = (builder.load(register) for register in lanes.registers[0])
@@ -317,19 +327,19 @@ def _pointer(_context: Any, address: Any) -> Any:
     )
 
 
-@njit
+@inner
 def floats(address, count):  # type: ignore[no-untyped-def]
     """Return the float32 at an address as an array."""
     return carray(_pointer(address), count, np.float32)
 
 
-@njit
+@inner
 def shorts(address, count):  # type: ignore[no-untyped-def]
     """Return the int16 at an address as an array."""
     return carray(_pointer(address), count, np.int16)
 
 
-@njit
+@inner
 def longs(address, count):  # type: ignore[no-untyped-def]
     """Return the int64 at an address as an array."""
     return carray(_pointer(address), count, np.int64)

@@ -6,16 +6,17 @@ from torch import Tensor, nn
 
 from gpt2.generation.cpu.instructions import (
     BFLOAT16,
+    BITS,
     FLOAT32,
     GROUP,
     INT4,
     INT8,
     LANES,
     PAIRS,
-    panel_bytes,
 )
 from gpt2.generation.cpu.step import Matrix, Norm
 from gpt2.model.gpt import GPT2Network
+from gpt2.model.quantized import Quantized, QuantizedMatrix, quantize, unpack
 
 KINDS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "int8": INT8, "int4": INT4}
 
@@ -31,40 +32,41 @@ class Panels:
         """Bytes of all that was packed."""
         return sum(tensor.nbytes for tensor in self._kept)
 
-    def matrix(self, kind: int, packed: Tensor, outputs: int, depth: int, bias: Tensor | None) -> Matrix:
-        size = packed.nbytes // packed.size(0)
-        return Matrix(
-            kind, self.keep(packed), size, depth, outputs, 0 if bias is None else self.vector(bias)
-        )
-
-    def floats(self, kind: int, weight: Tensor, bias: Tensor | None) -> Matrix:
-        """Pack a matrix (outputs, inputs) of floating point."""
-        dtype = torch.float32 if kind == FLOAT32 else torch.bfloat16
-        return self.matrix(kind, _panels(weight.to(dtype)), *weight.shape, bias)
-
-    def integers(self, codes: Tensor, scales: Tensor, bits: int, bias: Tensor | None) -> Matrix:
-        """Pack a matrix of integers (outputs, inputs) and their scales (outputs, groups)."""
-        kind = INT8 if bits == 8 else INT4
-        packed = _pack_integers(kind, codes, scales)
-        return self.matrix(kind, packed, codes.size(0), packed.size(1), bias)
-
-    def table(self, model: GPT2Network, dtype: str) -> Tensor:
-        """Pack all weights; return the numbers by which the compiled pass finds them."""
-        kind = KINDS[dtype]
+    def table(self, model: GPT2Network, precision: str) -> int:
+        """Pack all weights; return the address of the numbers by which the pass finds them."""
+        kind = KINDS[precision]
+        of_head = INT8 if kind == INT4 else kind  # which tells 50,257 tokens apart
         numbers: list[int] = []
-        for block in model.h:
-            for norm, matrices in (
-                (block.ln_1, (block.attn.c_attn, block.attn.c_proj)),
-                (block.ln_2, (block.mlp.c_fc, block.mlp.c_proj)),
-            ):
-                numbers += self.norm(norm)
-                for matrix in matrices:
-                    numbers += self.floats(kind, matrix.weight.detach(), matrix.bias)
-        numbers += self.norm(model.ln_f)
-        numbers += self.floats(kind, model.lm_head.weight.detach(), None)
-        return torch.tensor(numbers, dtype=torch.int64)
+        for index in range(model.config.n_layer):
+            block = model.block(index)
+            numbers += self._norm(block.ln_1)
+            numbers += self._matrix(kind, block.attn.c_attn, block.attn.c_attn.bias)
+            numbers += self._matrix(kind, block.attn.c_proj, block.attn.c_proj.bias)
+            numbers += self._norm(block.ln_2)
+            numbers += self._matrix(kind, block.mlp.c_fc, block.mlp.c_fc.bias)
+            numbers += self._matrix(kind, block.mlp.c_proj, block.mlp.c_proj.bias)
+        head = model.wte if model.config.tie_word_embeddings else model.lm_head
+        numbers += self._norm(model.ln_f)
+        numbers += self._matrix(of_head, head, None)
+        return self.keep(torch.tensor(numbers, dtype=torch.int64))
 
-    def norm(self, norm: nn.LayerNorm) -> Norm:
+    def _matrix(self, kind: int, layer: nn.Module, bias: Tensor | None) -> Matrix:
+        """Pack the matrix of a layer, (outputs, inputs)."""
+        if isinstance(layer, QuantizedMatrix):
+            kind, weight = KINDS[f"int{layer.bits}"], Quantized(layer.codes, layer.scales)
+        elif kind in GROUP:
+            weight = quantize(layer.weight, BITS[kind])
+        if kind in GROUP:
+            outputs, packed = len(weight.codes), _pack_integers(kind, weight)
+            depth = packed.size(1)
+        else:
+            dtype = torch.float32 if kind == FLOAT32 else torch.bfloat16
+            packed = _pack_floats(layer.weight.detach().to(dtype))
+            outputs, depth = layer.weight.shape
+        address = 0 if bias is None else self.vector(bias)
+        return Matrix(kind, self.keep(packed), packed[0].nbytes, depth, outputs, address)
+
+    def _norm(self, norm: nn.LayerNorm) -> Norm:
         return Norm(self.vector(norm.weight), self.vector(norm.bias))
 
     def vector(self, values: Tensor) -> int:
@@ -83,7 +85,7 @@ def _in_panels(rows: Tensor) -> Tensor:  # (R, ...) -> (P, LANES, ...), with zer
     return padded.unflatten(0, (-1, LANES))
 
 
-def _panels(weight: Tensor) -> Tensor:  # (R, K) -> (P, K, LANES)
+def _pack_floats(weight: Tensor) -> Tensor:  # (R, K) -> (P, K, LANES)
     panels, left = divmod(weight.size(0), LANES)
     packed = weight.new_empty(panels + bool(left), weight.size(1), LANES)
     packed[:panels] = weight[: panels * LANES].unflatten(0, (panels, LANES)).transpose(1, 2)
@@ -93,18 +95,18 @@ def _panels(weight: Tensor) -> Tensor:  # (R, K) -> (P, K, LANES)
     return packed
 
 
-def _pack_integers(kind: int, codes: Tensor, scales: Tensor) -> Tensor:
+def _pack_integers(kind: int, weight: Quantized) -> Tensor:
     """Return (P, groups, bytes): of each group its scales (LANES), then its integers."""
     group, pairs = GROUP[kind], PAIRS[kind]
+    codes = weight.codes if kind == INT8 else unpack(weight.codes)
     codes = F.pad(codes, [0, -codes.size(1) % group])
-    loads = group // (2 * pairs)
-    shaped = _in_panels(codes.unflatten(1, (-1, loads, pairs, 2)))  # (P, LANES, G, loads, pairs, 2)
-    shaped = shaped.permute(0, 2, 3, 1, 5, 4)  # (P, G, loads, LANES, 2, pairs)
+    shaped = _in_panels(codes.unflatten(1, (-1, group // (2 * pairs), pairs, 2)))
+    shaped = shaped.permute(0, 2, 3, 1, 5, 4)  # (P, groups, loads, LANES, 2, pairs)
     if kind == INT4:  # four in 16 bits, the first pair's lowest
-        nibbles = (shaped.to(torch.int32) & 15) << torch.tensor([0, 4, 8, 12], dtype=torch.int32)
-        shaped = nibbles.sum(-1, dtype=torch.int32).to(torch.int16)
-    integers = shaped.contiguous().flatten(2).view(torch.uint8)  # (P, G, bytes)
-    of_rows = _in_panels(scales.to(torch.bfloat16)).transpose(1, 2).contiguous()  # (P, G, LANES)
-    packed = torch.cat([of_rows.view(torch.uint8), integers], dim=2)
-    assert packed.size(1) * packed.size(2) == panel_bytes(kind, codes.size(1))
-    return packed
+        first, *others = (shaped[..., pair].short() & 15 for pair in range(pairs))
+        for number, nibbles in enumerate(others, 1):
+            first |= nibbles << 4 * number
+        shaped = first
+    integers = shaped.contiguous().flatten(2).view(torch.uint8)
+    scales = _in_panels(weight.scales).transpose(1, 2).contiguous()  # (P, groups, LANES)
+    return torch.cat([scales.view(torch.uint8), integers], dim=2)
