@@ -115,7 +115,8 @@ class Generate(ModelName):
         if min(self.prompt_tokens, self.new_tokens - 1, self.rounds, self.threads or 1) < 1:
             raise UsageError(
                 "prompt-tokens, rounds and threads must be at least 1 and new-tokens 2, got "
-                f"{self.prompt_tokens}, {self.rounds}, {self.threads} and {self.new_tokens}"
+                f"{self.prompt_tokens}, {self.rounds}, {self.threads or 'auto'} and "
+                f"{self.new_tokens}"
             )
 
     def run(self) -> None:
