@@ -132,17 +132,15 @@ class Generate(ModelName):
             against=_listed(self.against),
             threads=self.threads,
         )
-        model = self.open()
-        generation.check(model, work)
-        machine = generation.measure_machine(work.dtypes, self.threads)
+        report = generation.measure(self.open(), work)
         if not self.json:
-            print(_machine_lines(machine, work), GENERATION_HEADER, sep="\n", flush=True)
-        for row in generation.measure(model, machine, work):
+            print(_machine_lines(report.machine, work), GENERATION_HEADER, sep="\n")
+        for row in report.rows:
             if self.json:
-                facts = {"machine": dataclasses.asdict(machine)}
-                print(json.dumps(dataclasses.asdict(row) | facts, allow_nan=False), flush=True)
+                facts = {"machine": dataclasses.asdict(report.machine)}
+                print(json.dumps(dataclasses.asdict(row) | facts, allow_nan=False))
             else:
-                print(_generation_line(row), flush=True)
+                print(_generation_line(row))
 
 
 def _listed(text: str) -> tuple[str, ...]:

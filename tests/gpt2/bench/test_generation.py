@@ -1,6 +1,6 @@
 import importlib.util
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,11 @@ MACHINE = Machine(
     processor="a processor", threads=1, read_bandwidth=1e9, peak_flops={"float32": 1e12}
 )
 WORK = Work(dtypes=("float32",), batches=(1, 4), prompt_tokens=4, new_tokens=5, rounds=2)
+
+
+@pytest.fixture
+def machine_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "measure_machine", lambda dtypes, threads: MACHINE)
 
 
 def times(*, decode: float, prefill: float = 0.5) -> Times:
@@ -37,9 +42,10 @@ def measured(
     """Measure, with the times of each engine given."""
     left = {engine: iter(each) for engine, each in rounds.items()}
     monkeypatch.setattr(generation, "_run", lambda job: next(left[job.engine]))
-    return list(generation.measure(model, MACHINE, work))
+    return generation.measure(model, work).rows
 
 
+@pytest.mark.usefixtures("machine_is_known")
 def test_rates_are_of_the_tokens_after_the_first(
     model: GPT2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +54,7 @@ def test_rates_are_of_the_tokens_after_the_first(
     assert (four.batch, four.tokens_per_second, four.milliseconds_per_token) == (4, 4.0, 1000.0)
 
 
+@pytest.mark.usefixtures("machine_is_known")
 def test_the_limit_is_a_read_of_all_weights_a_step(
     model: GPT2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +77,7 @@ def test_operations_of_a_prefill_are_counted_by_hand() -> None:
     assert generation.prefill_flops(model, 3) == 2 * 48 * 3 + 2 * 14 + 2 * 2 * 2 * (1 + 2 + 3)
 
 
+@pytest.mark.usefixtures("machine_is_known")
 def test_the_ratio_is_the_median_of_the_rounds_own_ratios(
     model: GPT2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +95,7 @@ def test_the_ratio_is_the_median_of_the_rounds_own_ratios(
     assert rows[2].tokens_per_second == 1.0
 
 
+@pytest.mark.usefixtures("machine_is_known")
 def test_an_engine_that_fails_is_left_out_in_a_line(
     model: GPT2, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,21 +106,23 @@ def test_an_engine_that_fails_is_left_out_in_a_line(
 
     monkeypatch.setattr(generation, "_run", run)
     work = Work(**asdict(WORK) | {"against": ("transformers",)})
-    rows = list(generation.measure(model, MACHINE, work))
+    rows = generation.measure(model, work).rows
     assert {row.engine for row in rows} == {"gpt2"}
     line = "transformers in float32 is left out, since it failed: no memory\n"
     assert capsys.readouterr().err.count(line) == 1
 
 
+@pytest.mark.usefixtures("machine_is_known")
 def test_it_is_an_error_if_all_fail(model: GPT2, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(job: Job) -> Times:
         raise ConfigError("no memory")
 
     monkeypatch.setattr(generation, "_run", run)
     with pytest.raises(ConfigError, match="nothing could be measured"):
-        list(generation.measure(model, MACHINE, WORK))
+        generation.measure(model, WORK)
 
 
+@pytest.mark.usefixtures("machine_is_known")
 def test_a_peer_that_is_missing_is_told_with_how_to_install_it(
     model: GPT2, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,9 +209,14 @@ def test_each_engine_runs_in_a_process_of_its_own(
 
 def test_the_machine_is_measured_in_the_dtypes_of_the_products() -> None:
     threads = torch.get_num_threads()
-    try:
-        machine = generation.measure_machine(["float32", "int8"], threads=1)
-    finally:
-        torch.set_num_threads(threads)
+    machine = generation.measure_machine(["float32", "int8"], threads=1)
+    assert torch.get_num_threads() == threads
     assert machine.peak_flops.keys() == {"float32"}
     assert machine.read_bandwidth > 1e6
+
+
+def test_the_best_moments_of_the_machine_count() -> None:
+    slow = replace(MACHINE, read_bandwidth=1.0, peak_flops={"float32": 3.0})
+    fast = replace(MACHINE, read_bandwidth=2.0, peak_flops={"float32": 1.0})
+    best = replace(MACHINE, read_bandwidth=2.0, peak_flops={"float32": 3.0})
+    assert generation.best_of([slow, fast]) == best

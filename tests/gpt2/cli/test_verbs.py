@@ -386,7 +386,7 @@ def test_bench_generate_prints_a_row_for_each_engine_dtype_and_batch(
         )
 
     machine = generation.Machine(
-        processor="a CPU", threads=2, read_bandwidth=2e10, peak_flops={"float32": 1e11}
+        processor="a CPU, 2 threads", threads=2, read_bandwidth=2e10, peak_flops={"float32": 1e11}
     )
     monkeypatch.setattr(generation, "_run", times)
     monkeypatch.setattr(generation, "measure_machine", lambda dtypes, threads: machine)
