@@ -11,6 +11,7 @@ from gpt2.cli.parsing import UsageError, parse_one_of
 from gpt2.config import Dtype
 
 if TYPE_CHECKING:
+    from gpt2.bench import generation
     from gpt2.bench.attention import Measurement
 
 
@@ -83,6 +84,104 @@ def _line(row: "Measurement") -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Generate(ModelName):
+    """Tokens a second on this CPU, beside what memory allows and beside other engines."""
+
+    dtypes: str = "float32,bfloat16,int8,int4"
+    """Of the weights, separated by commas; int8 and int4 quantize them."""
+    batches: str = "1,16"
+    """Texts at the same time, separated by commas."""
+    prompt_tokens: int = 32
+    """Tokens of a prompt; they are random."""
+    new_tokens: int = 128
+    """Tokens to write, at least 2."""
+    rounds: int = 3
+    """Times that all are measured, in turn; medians count."""
+    against: str = ""
+    """Other engines to measure, separated by commas: transformers, ctranslate2, llama.cpp."""
+    threads: int | None = None
+    """CPU threads of each engine; as many as torch uses if not given."""
+    json: bool = False
+    """Print one JSON object a row of the table."""
+
+    def __post_init__(self) -> None:
+        if not all(batch.isdecimal() and int(batch) for batch in _listed(self.batches)):
+            raise UsageError(
+                f"batches must be whole numbers from 1 on, with commas, got {self.batches!r}"
+            )
+        if not _listed(self.batches) or not _listed(self.dtypes):
+            raise UsageError("dtypes and batches must each name at least one, got none")
+        if min(self.prompt_tokens, self.new_tokens - 1, self.rounds, self.threads or 1) < 1:
+            raise UsageError(
+                "prompt-tokens, rounds and threads must be at least 1 and new-tokens 2, got "
+                f"{self.prompt_tokens}, {self.rounds}, {self.threads or 'auto'} and "
+                f"{self.new_tokens}"
+            )
+
+    def run(self) -> None:
+        """Measure, and print a row for each engine, dtype and batch."""
+        from gpt2.bench import generation
+
+        work = generation.Work(
+            dtypes=_listed(self.dtypes),
+            batches=tuple(map(int, _listed(self.batches))),
+            prompt_tokens=self.prompt_tokens,
+            new_tokens=self.new_tokens,
+            rounds=self.rounds,
+            against=_listed(self.against),
+            threads=self.threads,
+        )
+        report = generation.measure(self.open(), work)
+        if not self.json:
+            print(_machine_lines(report.machine, work), GENERATION_HEADER, sep="\n")
+        for row in report.rows:
+            if self.json:
+                facts = {"machine": dataclasses.asdict(report.machine)}
+                print(json.dumps(dataclasses.asdict(row) | facts, allow_nan=False))
+            else:
+                print(_generation_line(row))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _machine_lines(machine: "generation.Machine", work: "generation.Work") -> str:
+    peaks = ", ".join(
+        f"{name} {flops / 1e9:,.0f} GFLOP/s" for name, flops in machine.peak_flops.items()
+    )
+    return (
+        f"# {machine.processor}: reads {machine.read_bandwidth / 1e9:.1f} GB/s; products {peaks}\n"
+        f"# {work.prompt_tokens}-token prompts, {work.new_tokens} new tokens, greedy; "
+        f"medians of {work.rounds}; limit: every weight read once a step"
+    )
+
+
+GENERATION_HEADER = (
+    "engine        dtype     batch  tokens/s  ms/token  limit (share)  ours is  "
+    "first token  prefill (share)     memory"
+)
+
+
+def _generation_line(row: "generation.Measurement") -> str:
+    limit = _with_share(row.limit_tokens_per_second, row.share_of_limit)
+    ratio = "" if row.ours_times_as_fast is None else f"{row.ours_times_as_fast:.2f}x"
+    prefill = _with_share(row.prefill_tokens_per_second, row.prefill_share_of_peak)
+    memory = "?" if row.peak_memory_bytes is None else f"{row.peak_memory_bytes / 2**20:,.0f} MB"
+    return (
+        f"{row.engine:13} {row.dtype:9} {row.batch:5}  {row.tokens_per_second:8,.1f}  "
+        f"{row.milliseconds_per_token:8.2f}  {limit:13}  {ratio:>7}  "
+        f"{row.first_token_seconds * 1e3:8,.0f} ms  {prefill:15}  {memory:>9}"
+    )
+
+
+def _with_share(rate: float | None, share: float | None) -> str:
+    """Return a rate, and its share of what is possible where that is known: 85 (0.93)."""
+    number = "" if rate is None else f"{rate:,.0f}"
+    return number if share is None else f"{number} ({share:.2f})"
+
+
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
-    parse_one_of({"attention": Attention}, args, verb="bench").run()
+    parse_one_of({"attention": Attention, "generate": Generate}, args, verb="bench").run()

@@ -82,6 +82,8 @@ def test_the_help_of_train_names_the_bundled_recipes_without_torch() -> None:
         (["train", "--model.n-embd", "10"], "n_embd must be a multiple of n_head"),
         (["bench", "attention", "--lengths", "8,x"], "lengths must be whole numbers separated by"),
         (["bench", "attention", "--rounds", "0"], "rows and rounds must be at least 1"),
+        (["bench", "generate", "--batches", "0"], "batches must be whole numbers from 1 on"),
+        (["bench", "generate", "--new-tokens", "1"], "at least 1 and new-tokens 2, got 32, 3"),
         (
             ["export", "--out", "x", "--format", "onnx"],
             "invalid choice 'onnx' for argument '--format'",

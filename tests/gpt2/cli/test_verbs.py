@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from gpt2.bench import generation
+from gpt2.bench.engines import Job, Times
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, RunConfig
 from gpt2.files.pretrained import GPT2
@@ -367,6 +369,53 @@ def test_bench_attention_prints_a_row_for_each_choice_and_length(
         "manual",
         *(f"manual in block {block}" for block in range(3)),
     ]
+
+
+def test_bench_generate_prints_a_row_for_each_engine_dtype_and_batch(
+    model: GPT2,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def times(job: Job) -> Times:
+        return Times(
+            first_token_seconds=[0.1, 0.2],
+            decode_seconds=[2.0, 4.0],
+            prefill_seconds=1.0,
+            peak_memory_bytes=2**20,
+        )
+
+    machine = generation.Machine(
+        processor="a CPU, 2 threads", threads=2, read_bandwidth=2e10, peak_flops={"float32": 1e11}
+    )
+    monkeypatch.setattr(generation, "_run", times)
+    monkeypatch.setattr(generation, "measure_machine", lambda dtypes, threads: machine)
+    model.save_pretrained(tmp_path)
+    command = ["bench", "generate", "--model", str(tmp_path), "--dtypes", "float32,int8"]
+    sizes = ["--batches", "1,3", "--prompt-tokens", "4", "--new-tokens", "5", "--rounds", "1"]
+    command += [*sizes, "--against", "transformers"]
+
+    assert main(command) == 0
+    first, second, header, *lines = capsys.readouterr().out.splitlines()
+    assert first == "# a CPU, 2 threads: reads 20.0 GB/s; products float32 100 GFLOP/s"
+    assert second.startswith("# 4-token prompts, 5 new tokens, greedy; medians of 1")
+    assert header.split()[:4] == ["engine", "dtype", "batch", "tokens/s"]
+    assert [line.split()[:5] for line in lines] == [
+        ["gpt2", "float32", "1", "2.0", "500.00"],
+        ["gpt2", "float32", "3", "3.0", "1000.00"],
+        ["gpt2", "int8", "1", "2.0", "500.00"],
+        ["gpt2", "int8", "3", "3.0", "1000.00"],
+        ["transformers", "float32", "1", "2.0", "500.00"],
+        ["transformers", "float32", "3", "3.0", "1000.00"],
+    ]
+    assert main([*command, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["engine"], row["dtype"], row["batch"]) for row in rows[3:5]] == [
+        ("gpt2", "int8", 3),
+        ("transformers", "float32", 1),
+    ]
+    assert rows[0]["machine"]["read_bandwidth"] == 2e10
+    assert rows[4]["ours_times_as_fast"] == 1.0
 
 
 def test_a_model_runs_by_flags_in_any_backend_dtype_and_compiled(

@@ -1,0 +1,12 @@
+import numpy as np
+
+from gpt2.bench.bandwidth import _sum, read_bandwidth
+
+
+def test_the_sum_is_that_of_all_entries() -> None:
+    assert _sum(np.arange(640, dtype=np.float32)) == 640 * 639 / 2
+
+
+def test_the_bandwidth_is_in_bytes_a_second() -> None:
+    # Slower than any memory since 1980, faster than any cache.
+    assert 1e6 < read_bandwidth(2, array_bytes=2**22) < 1e14
