@@ -21,7 +21,7 @@ BITS: "dict[str, Bits]" = {"int8": 8, "int4": 4}  # of the formats that quantize
 @dataclass(frozen=True, kw_only=True)
 class Export(ModelName):
     """Write a model as a directory that transformers opens, as a file that llama.cpp opens, or
-    quantized, as a directory that this program opens: about a quarter (int8) or a sixth (int4) of
+    quantized, as a directory that this program opens: about a quarter (int8) or a fifth (int4) of
     the size of float32."""
 
     out: Path

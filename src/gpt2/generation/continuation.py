@@ -74,9 +74,14 @@ class Continuation:
         """Tokens that its cache must hold."""
         return min(len(self.prompt_ids) + self.config.max_new_tokens, self._n_positions)
 
+    @property
+    def cached(self) -> int:
+        """Tokens of the context that are cached."""
+        return self.cache.length if self.cache else 0
+
     def unread(self) -> int:
         """Return how many tokens of the context are not cached."""
-        return len(self.context) - (self.cache.length if self.cache else 0)
+        return len(self.context) - self.cached
 
     def next_piece(self, most: int, extra: float | None) -> Piece:
         """Return what the model shall read next: one token, a part of the prompt, or guesses.
@@ -100,7 +105,9 @@ class Continuation:
         """Draw what the logits allow: one token, and one more for each guess that was right.
 
         Args:
-            logits: Those that the piece wanted are at `row` and after it.
+            logits: Those of a pass.
+            row: The first of those that the piece wanted.
+            extra: As for `next_piece`.
         """
         assert self.cache is not None
         before = len(self.tokens)

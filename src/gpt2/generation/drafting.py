@@ -4,8 +4,8 @@ A pass reads all weights, whether for one token or for some, so that checking a 
 little more than one token. What is drawn is what is drawn without: a guess only saves a pass where
 it is right.
 
-Source: Leviathan et al. 2022, arXiv:2211.17192, with a lookup in the text in place of a small model,
-as in Saxena 2023, Prompt Lookup Decoding.
+Source: Leviathan et al. 2022, arXiv:2211.17192, with a lookup in the text in place of a small
+model, as in Saxena 2023, Prompt Lookup Decoding.
 """
 
 from collections.abc import Sequence

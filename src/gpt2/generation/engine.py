@@ -1,4 +1,4 @@
-"""The engine: continues several texts at once; requests join, leave and are cancelled between steps.
+"""The engine: continues several texts at once, which join and leave between its steps.
 
 A step is one pass of the network, in which each text that is being written gets one token or more,
 and those that have just joined are read, some tokens at a time. What a text becomes depends on its
@@ -122,9 +122,9 @@ class Engine:
         while self._waiting and len(self._running) < self._most_texts:
             text = self._waiting[0]
             donor, common = self._best_donor(text)
-            if donor in self._running and donor.cache.length < common:
+            if donor and donor.cached < common:
                 return  # it is being read: wait for it
-            if donor in self._finished:
+            if donor and donor in self._finished:
                 self._finished.remove(donor)
                 self._finished.append(donor)  # the last to give way
             if not self._make_room(self.runner.bytes_of(text.capacity)):
@@ -142,7 +142,7 @@ class Engine:
             length = _common_length(other.context, text.context)
             length = min(length, len(text.context) - 1)  # the last is read, for its logits
             if other.finish_reason:
-                length = min(length, other.cache.length)
+                length = min(length, other.cached)
             if length > common:
                 best, common = other, length
         return best, common

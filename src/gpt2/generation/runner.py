@@ -6,7 +6,7 @@ any device.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ class TextCache(Protocol):
 
     length: int  # tokens that it holds; may be set lower, to forget the last ones
 
-    def copy_from(self, other: "TextCache", length: int) -> None:
+    def copy_from(self, other: Any, length: int) -> None:
         """Take over the first `length` tokens of another text, and forget all others."""
 
 
@@ -24,7 +24,7 @@ class TextCache(Protocol):
 class Piece:
     """New tokens of one text, at least one."""
 
-    cache: TextCache
+    cache: Any  # a TextCache of the runner's own
     ids: list[int]
     wanted: int = 1  # so many of the last are followed by logits that are wanted
 

@@ -84,6 +84,7 @@ class Slot:
     def length(self, length: int) -> None:
         self._runner.lengths[self.number] = length
 
+    @torch.inference_mode()
     def copy_from(self, other: "Slot", length: int) -> None:
         """Take over the first `length` tokens of another text, and forget all others."""
         memory = self._runner.memory
@@ -163,9 +164,9 @@ class TorchRunner:
             ids[number] = piece.ids[0]
         both = torch.tensor([ids, self.lengths[:rows]]).to(self.memory.device)
         if self.memory.is_cuda:
-            logits = self._replay(*both)
+            logits = self._replay(both[0], both[1])
         else:
-            logits = self._step(*both, seen=max(self.lengths[:rows]) + 1)
+            logits = self._step(both[0], both[1], max(self.lengths[:rows]) + 1)
         return [logits[number, None] for number in numbers]
 
     def _step(self, ids: Tensor, lengths: Tensor, seen: int) -> Tensor:  # (B,), (B,) -> (B, V)

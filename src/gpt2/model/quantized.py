@@ -28,7 +28,6 @@ CODES = {8: (-127, 127), 4: (-8, 7)}  # smallest and largest, by bits
 # The largest weight of a group over its scale, as tried for 4 bits. With 8 it gets the code -8;
 # above 8 it is clipped, and the others are finer.
 DIVISORS = (5.5, 6.0, 6.5, 6.8, 7.1, 7.4, 7.7, 8.0, 8.3, 8.6, 9.0)
-# Below a block. The order is that of a token's way.
 BLOCK_MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 CHUNK_WEIGHTS = 2**17  # quantized at once: 512 KiB in float32 stay in a processor's cache
 

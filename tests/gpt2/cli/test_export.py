@@ -43,6 +43,63 @@ def test_export_writes_what_transformers_and_llama_cpp_open(
         assert f"{taken} is there already; choose another --out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["int8", "int4"])
+def test_export_quantizes_and_the_other_verbs_run_what_it_wrote(
+    form: str, stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / form
+    assert main(["export", "--model", str(stored), "--out", str(out), "--format", form]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert GPT2.from_pretrained(out).quantization == form
+    (tmp_path / "text.txt").write_text("Permission is hereby granted")
+    image = str(tmp_path / "image.png")
+    for command in (
+        ["generate", "Permission", "--max-new-tokens", "2", "--dtype", "float32"],
+        ["eval", "perplexity", "--data", str(tmp_path / "text.txt")],
+        ["plot", "weights", "--out", image],
+        ["plot", "positions", "--out", image, "--force"],
+        ["plot", "attention", "--text", "Permission", "--out", image, "--force"],
+    ):
+        assert main([*command, "--model", str(out)]) == 0
+
+
+@pytest.mark.parametrize("form", ["hugging-face", "gguf", "int8", "int4"])
+def test_what_is_quantized_is_not_exported_again(
+    form: str, stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quantized, again = tmp_path / "quantized", tmp_path / "again"
+    main(["export", "--model", str(stored), "--out", str(quantized), "--format", "int8"])
+    command = ["export", "--model", str(quantized), "--out", str(again), "--format", form]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "quantized to int8" in told
+    assert "that it was made from" in told
+    assert told.count("\n") == 1
+    assert not again.exists()
+
+
+def test_a_dtype_of_quantized_weights_is_refused(
+    stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", "--model", str(stored), "--out", str(tmp_path / "out"), "--dtype"]
+    assert main([*command, "bfloat16", "--format", "int8"]) == 1
+    assert "leave out --dtype, got bfloat16" in capsys.readouterr().err
+    assert (
+        main(["export", "--model", str(stored), "--out", str(tmp_path / "q"), "--format", "int4"])
+        == 0
+    )
+    ran = [
+        "eval",
+        "perplexity",
+        "--data",
+        str(stored / "config.json"),
+        "--model",
+        str(tmp_path / "q"),
+    ]
+    assert main([*ran, "--dtype", "bfloat16"]) == 1
+    assert "runs in float32 alone, got the dtype bfloat16" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["copy.json", "copy.tiktoken", "copy.gguf", ".hidden", "a b"])
 def test_a_directory_may_have_any_name(
     name: str, stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ from gpt2.config import GenerationConfig, GPT2Config
 from gpt2.errors import ConfigError, InputError
 from gpt2.files.gguf import write_gguf
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.engine import generate
+from gpt2.generation.generate import generate
 from llm_tokenizer import Tokenizer
 
 CONFIG = GPT2Config(

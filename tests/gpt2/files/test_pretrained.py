@@ -17,7 +17,7 @@ from torch import Tensor
 from gpt2.config import GenerationConfig, GPT2Config
 from gpt2.errors import CheckpointError, ConfigError, Gpt2Error
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.engine import generate
+from gpt2.generation.generate import generate
 from gpt2.model.gpt import Block
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.vocabulary import Vocabulary

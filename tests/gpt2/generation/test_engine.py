@@ -94,9 +94,8 @@ def test_a_vocabulary_without_an_end_of_text_never_ends(model: GPT2) -> None:
 
 
 def test_the_public_name_is_the_function() -> None:
-    code = (
-        "import gpt2.generation.generate; from gpt2 import generate; generate.__call__; import gpt2;"
-    )
+    code = "import gpt2.generation.generate; from gpt2 import generate; generate.__call__;"
+    code += "import gpt2;"
     code += "assert gpt2.generate is generate is gpt2.generation.generate.generate"
     subprocess.run([sys.executable, "-c", code], check=True)
 

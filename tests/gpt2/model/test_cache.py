@@ -24,15 +24,21 @@ class TinyBlockCache:
 
 
 class TinyCache:
-    """The simplest cache there is: it grows."""
+    """The simplest cache there is: it grows, and all its rows have one length."""
 
-    def __init__(self, blocks: int, padding: list[int] | None = None) -> None:
+    def __init__(self, blocks: int) -> None:
         self.blocks = [TinyBlockCache() for _ in range(blocks)]
-        self.padding = None if padding is None else torch.tensor(padding)
 
     @property
-    def length(self) -> int:
+    def longest(self) -> int:
         return 0 if self.blocks[0].k.numel() == 0 else self.blocks[0].k.size(2)
+
+    def positions(self, new: int) -> Tensor:
+        return torch.arange(self.longest, self.longest + new)[None]
+
+    def mask(self, positions: Tensor) -> Tensor:
+        columns = torch.arange(int(positions.max()) + 1)
+        return (columns <= positions[..., None])[:, None]
 
     def block(self, index: int) -> TinyBlockCache:
         return self.blocks[index]
@@ -64,28 +70,8 @@ def test_pieces_with_a_cache_have_the_logits_of_the_whole(
     ids = some_ids(3, 10)
     cache = TinyCache(3)
     cached = [network.logits(network.hidden(piece, cache)) for piece in ids.split(pieces, dim=1)]
-    assert cache.length == 10
+    assert cache.longest == 10
     torch.testing.assert_close(torch.cat(cached, dim=1), network(ids), **CLOSE)
-
-
-@pytest.mark.parametrize("after", [0, 1, 4])
-@torch.inference_mode()
-def test_rows_of_different_lengths_have_the_logits_they_have_alone(
-    network: GPT2Network, after: int
-) -> None:
-    lengths = [7, 3, 1]
-    rows = [some_ids(1, length + after)[0] for length in lengths]
-    padding = [7 - length for length in lengths]
-    # The padding is at the beginning; what id it has does not matter.
-    together = torch.stack(
-        [torch.cat([torch.full((pad,), 49), row]) for pad, row in zip(padding, rows, strict=True)]
-    )
-    cache = TinyCache(3, padding)
-    pieces = together.split([7, *[1] * after], dim=1)
-    logits = torch.cat([network.logits(network.hidden(piece, cache)) for piece in pieces], dim=1)
-    assert logits.isfinite().all()
-    for row, pad, found in zip(rows, padding, logits, strict=True):
-        torch.testing.assert_close(found[pad:], network(row[None])[0], **CLOSE)
 
 
 def test_more_tokens_than_positions_are_refused_with_what_is_cached(network: GPT2Network) -> None:

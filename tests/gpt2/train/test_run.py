@@ -28,6 +28,7 @@ from gpt2.errors import CheckpointError, ConfigError, DataError, InputError, Not
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import list_checkpoints, newest_checkpoint, step_of
 from gpt2.model.gpt import GPT2Network
+from gpt2.model.quantized import quantize_network
 from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import in_memory
 from gpt2.train.distributed import Processes
@@ -690,6 +691,17 @@ def test_weights_of_another_vocabulary_are_refused(
     GPT2(small, tokenizer=other).save_pretrained(tmp_path / "other")
     config = changed(config, "training", init_from=str(tmp_path / "other"))
     with pytest.raises(InputError, match="training.init_from must be a model with the vocabulary"):
+        start(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_quantized_model_is_no_start_of_a_run(
+    config: RunConfig, tmp_path: Path, model: GPT2
+) -> None:
+    quantize_network(model, 8)
+    model.save_pretrained(tmp_path / "int8")
+    config = changed(config, "training", init_from=str(tmp_path / "int8"))
+    with pytest.raises(ConfigError, match="int8 is quantized to 8 bits, and only float weights"):
         start(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

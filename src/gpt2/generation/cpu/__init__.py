@@ -1,1 +1,1 @@
-"""The forward pass compiled for the CPU: instructions, step, weights, runner; read in this order."""
+"""The pass compiled for the CPU; read in this order: instructions, step, weights, runner."""

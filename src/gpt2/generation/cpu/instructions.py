@@ -1,6 +1,6 @@
 """Vector instructions that Python has no word for, made callable from Numba-compiled code.
 
-The heart is `multiply_into`, one tile of a matrix product: some rows of activations times a panel of
+The heart is `_tile`, a piece of a matrix product: some rows of activations times a panel, which is
 LANES rows of weights. Each output is one sum, taken in the order of the inputs, whatever the number
 of rows: so a token's logits are the same to the last bit alone, in a batch, and in a prompt.
 
@@ -20,6 +20,8 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2]
 # Lanes of a vector register, and rows of a tile: two accumulators a row fill the registers.
@@ -102,8 +104,8 @@ def _add_products(builder: Any, sums: Any, x: Any, y: Any) -> Any:
     return builder.add(sums, builder.add(*pairs))
 
 
-class _Tile:
-    """Registers of one tile while its code is generated."""
+class _Registers:
+    """The registers in which some rows of a tile are summed up, while its code is generated."""
 
     def __init__(self, builder: Any, rows: int, of: Any) -> None:
         self.builder = builder
@@ -120,7 +122,7 @@ class _Tile:
 
 
 def _add_float_products(
-    builder: Any, kind: int, sums: _Tile, activations: list[Any], panel: Any, inputs: Any
+    builder: Any, kind: int, sums: _Registers, activations: list[Any], panel: Any, inputs: Any
 ) -> None:
     size = BITS[kind] // 8
     with cgutils.for_range(builder, inputs) as loop:
@@ -148,7 +150,9 @@ def _integer_weights(builder: Any, kind: int, start: Any) -> list[list[Any]]:
     packed = [_load(builder, _at(builder, start, 4 * VECTOR * v), _SHORTS) for v in range(VECTORS)]
     return [
         [
-            builder.ashr(builder.shl(four, _constant(12 - 4 * pair, _SHORTS)), _constant(12, _SHORTS))
+            builder.ashr(
+                builder.shl(four, _constant(12 - 4 * pair, _SHORTS)), _constant(12, _SHORTS)
+            )
             for four in packed
         ]
         for pair in range(PAIRS[kind])
@@ -156,12 +160,12 @@ def _integer_weights(builder: Any, kind: int, start: Any) -> list[list[Any]]:
 
 
 def _add_integer_products(
-    builder: Any, kind: int, sums: _Tile, activations: list[Any], panel: Any, groups: Any
+    builder: Any, kind: int, sums: _Registers, activations: list[Any], panel: Any, groups: Any
 ) -> None:
     pairs, group = PAIRS[kind], GROUP[kind]
     group_bytes = panel_bytes(kind, group)
     loaded_bytes = 2 * pairs * LANES * BITS[kind] // 8
-    products = _Tile(builder, len(activations), _INTS)
+    products = _Registers(builder, len(activations), _INTS)
     with cgutils.for_range(builder, groups) as outer:
         scales = builder.add(panel, builder.mul(outer.index, _constant(group_bytes)))
         products.update(lambda *_: _constant(0, _INTS))
@@ -184,7 +188,9 @@ def _add_integer_products(
                         builder, sum_, weights[pair][v], x[row]
                     )
                 )
-        scale = [_load_bfloat16(builder, _at(builder, scales, 2 * VECTOR * v)) for v in range(VECTORS)]
+        scale = [
+            _load_bfloat16(builder, _at(builder, scales, 2 * VECTOR * v)) for v in range(VECTORS)
+        ]
         sums.update(
             lambda row, v, sum_: _fma(
                 builder,
@@ -195,31 +201,36 @@ def _add_integer_products(
         )
 
 
-def _multiply_into(kind: int, rows: int) -> Any:
-    """Return the instruction for tiles of one kind of weights and one number of rows.
+def _tile(kind: int, rows: int) -> Any:
+    """Return the instruction that multiplies so many rows with a panel of a kind.
 
-    It adds to out[r, 0:LANES], float32, the products of activations[r] with a panel. Arguments:
-    address of the activations (float32 for float weights, int16 for integers), bytes from one row
-    to the next, address of the panel, inputs (groups of them for integers), address of `out`, bytes
-    from one row to the next.
+    It adds to out[r, 0:LANES], float32, the products of x[r] with the panel. Its arguments are the
+    address of x (float32 for float weights, int16 for integers), the bytes from one row to the
+    next, the address of the panel, its inputs (groups of them for integers), the address of `out`,
+    and the bytes from one row to the next.
     """
     add = _add_integer_products if kind in GROUP else _add_float_products
 
+    def starts(builder: Any, first: Any, stride: Any) -> list[Any]:
+        offsets = [builder.mul(stride, _constant(row)) for row in range(rows)]
+        return [builder.add(first, offset) for offset in offsets]
+
     @intrinsic
-    def multiply(_context: Any, x: Any, stride: Any, panel: Any, n: Any, out: Any, step: Any) -> Any:
+    def multiply(
+        _context: Any, x: Any, stride: Any, panel: Any, n: Any, out: Any, step: Any
+    ) -> Any:
         def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
             x, stride, panel, n, out, step = args
-            starts = lambda first, stride: [
-                builder.add(first, builder.mul(stride, _constant(row))) for row in range(rows)
+            outs = [
+                [_at(builder, start, 4 * VECTOR * vector) for vector in range(VECTORS)]
+                for start in starts(builder, out, step)
             ]
-            outs = starts(out, step)
-            sums = _Tile(builder, rows, _FLOATS)
-            place = lambda row, vector: _at(builder, outs[row], 4 * VECTOR * vector)
-            sums.update(lambda row, vector, _: _load(builder, place(row, vector), _FLOATS))
-            add(builder, kind, sums, starts(x, stride), panel, n)
+            sums = _Registers(builder, rows, _FLOATS)
+            sums.update(lambda row, vector, _: _load(builder, outs[row][vector], _FLOATS))
+            add(builder, kind, sums, starts(builder, x, stride), panel, n)
             for row, registers in enumerate(sums.registers):
                 for vector, register in enumerate(registers):
-                    _store(builder, builder.load(register), place(row, vector))
+                    _store(builder, builder.load(register), outs[row][vector])
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
@@ -228,10 +239,10 @@ def _multiply_into(kind: int, rows: int) -> Any:
 
 
 def _multiplier(kind: int) -> Any:
-    """Return a function like a tile's instruction, but for any number of rows, its first argument."""
-    most, four, two, one = (_multiply_into(kind, rows) for rows in TILE_ROWS)
+    """Return a function like `_tile`'s, but for any number of rows, its first argument."""
+    most, four, two, one = (_tile(kind, rows) for rows in TILE_ROWS)
 
-    @njit
+    @inner
     def multiply(rows, x, stride, panel, n, out, step):  # type: ignore[no-untyped-def]
         row = 0
         while row < rows:
@@ -265,13 +276,15 @@ def _reduction(initial: float, combine: Callable[..., Any], reduce: Callable[...
     def instruction(_context: Any, address: Any, count: Any) -> Any:
         def generate(_context: Any, builder: Any, _: Any, args: Any) -> Any:
             address, count = args
-            lanes = _Tile(builder, 1, _FLOATS)
+            lanes = _Registers(builder, 1, _FLOATS)
             lanes.update(lambda *_: _constant(initial, _FLOATS))
             with cgutils.for_range(builder, builder.udiv(count, _constant(LANES))) as loop:
                 start = builder.add(address, builder.mul(loop.index, _constant(4 * LANES)))
                 lanes.update(
                     lambda _, vector, value: combine(
-                        builder, value, _load(builder, _at(builder, start, 4 * VECTOR * vector), _FLOATS)
+                        builder,
+                        value,
+                        _load(builder, _at(builder, start, 4 * VECTOR * vector), _FLOATS),
                     )
                 )
             first, second = (builder.load(register) for register in lanes.registers[0])
@@ -292,6 +305,10 @@ def _larger(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
 
+def _magnitude(builder: Any, x: Any) -> Any:
+    return _call(builder, f"llvm.fabs.v{VECTOR}f32", _FLOATS, x)
+
+
 def _largest(builder: Any, first: Any, second: Any) -> Any:
     name = f"llvm.vector.reduce.fmax.v{VECTOR}f32"
     return _call(builder, name, _FLOAT32, _larger(builder, first, second))
@@ -299,6 +316,9 @@ def _largest(builder: Any, first: Any, second: Any) -> Any:
 
 total = _reduction(0.0, lambda builder, sum_, x: builder.fadd(sum_, x), _added)
 total_of_squares = _reduction(0.0, lambda builder, sum_, x: _fma(builder, x, x, sum_), _added)
+largest_magnitude = _reduction(
+    0.0, lambda builder, most, x: _larger(builder, _magnitude(builder, x), most), _largest
+)
 largest = _reduction(float("-inf"), lambda builder, most, x: _larger(builder, x, most), _largest)
 
 
@@ -317,19 +337,19 @@ def _pointer(_context: Any, address: Any) -> Any:
     )
 
 
-@njit
+@inner
 def floats(address, count):  # type: ignore[no-untyped-def]
     """Return the float32 at an address as an array."""
     return carray(_pointer(address), count, np.float32)
 
 
-@njit
+@inner
 def shorts(address, count):  # type: ignore[no-untyped-def]
     """Return the int16 at an address as an array."""
     return carray(_pointer(address), count, np.int16)
 
 
-@njit
+@inner
 def longs(address, count):  # type: ignore[no-untyped-def]
     """Return the int64 at an address as an array."""
     return carray(_pointer(address), count, np.int64)

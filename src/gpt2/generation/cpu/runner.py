@@ -1,19 +1,20 @@
 """Runs the compiled pass: owns its memory and its threads."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from gpt2.config import GPT2Config
+from gpt2.files.pretrained import GPT2
 from gpt2.generation.cpu import step
 from gpt2.generation.cpu.instructions import LANES, MOST_ROWS
 from gpt2.generation.cpu.threads import Threads
 from gpt2.generation.cpu.weights import Panels
 from gpt2.generation.runner import Logits, Piece
-from gpt2.files.pretrained import GPT2
-
-MOST_ROWS_OF_PASS = 128  # their activations fit a processor's own cache
 
 ACTIVATIONS = {
     "gelu_new": step.GELU_TANH,
@@ -37,11 +38,8 @@ class CpuCache:
         self.capacity = _up(capacity, LANES)
         self.length = 0
         self._size = size
-        self._memory = np.empty((heads, cache_entries(size, self.capacity)), np.float32)
-
-    @property
-    def address(self) -> int:
-        return self._memory.ctypes.data
+        self._memory = np.empty((heads, cache_entries(size, capacity)), np.float32)
+        self.address: int = self._memory.ctypes.data
 
     def copy_from(self, other: "CpuCache", length: int) -> None:
         """Take over the first `length` tokens of another text, and forget all others."""
@@ -51,7 +49,7 @@ class CpuCache:
         self.length = length
 
     def _parts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return views of the keys (heads, 1, capacity, ...) and values (heads, panels, capacity, ...)."""
+        """Return views of keys and values, each (heads, panels, capacity, entries of a token)."""
         keys, values = np.split(self._memory, [self.capacity * self._size], axis=1)
         heads = len(self._memory)
         # A page of LANES tokens takes LANES * size entries: so much a token, though not in order.
@@ -62,8 +60,8 @@ class CpuCache:
 
 
 def cache_entries(size: int, capacity: int) -> int:
-    """Return the float32 that the keys and values of one head take, of `size` channels."""
-    return capacity * (size + _up(size, LANES))
+    """Return the float32 that the keys and values of one head of `size` channels take."""
+    return _up(capacity, LANES) * (size + _up(size, LANES))
 
 
 class CpuRunner:
@@ -76,126 +74,147 @@ class CpuRunner:
     """
 
     is_invariant = True
-    most_tokens = MOST_ROWS_OF_PASS
+    most_tokens = 128  # of a pass: their activations fit a processor's own cache
 
     def __init__(self, model: GPT2, precision: str, threads: int | None = None) -> None:
         config = model.config
-        self._model = model
-        self._heads, self._size = config.n_head, config.n_embd // config.n_head
-        self._blocks = config.n_layer
-        self._vocabulary = config.vocab_size
+        self.precision = precision
+        self._embeddings = model.wte, model.wpe
+        self._heads, self._size = config.n_layer * config.n_head, config.n_embd // config.n_head
         self._panels = Panels()
+        self._model = self._describe(model)
         self._threads = Threads(threads or torch.get_num_threads())
+        self._buffers = _Buffers(config, self.most_tokens, self._threads.count)
+        self._arrived = np.zeros(1, np.int64)
+        self._work = np.zeros((step.phases(config.n_layer), step.LINE // 8), np.int64)
+        self._team = step.Team(
+            self._threads.count, self._arrived.ctypes.data, self._work.ctypes.data
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that a pass reads."""
+        return self._panels.bytes
+
+    def bytes_of(self, capacity: int) -> int:
+        """Return the memory of a cache that holds so many tokens."""
+        return 4 * self._heads * cache_entries(self._size, capacity)
+
+    def new_cache(self, capacity: int) -> CpuCache:
+        """Return an empty cache for a text of up to so many tokens."""
+        return CpuCache(self._heads, self._size, capacity)
+
+    def run(self, pieces: Sequence[Piece]) -> Logits:
+        """Read new tokens of several texts, and append them to their caches."""
+        rows = self._buffers.prepare(pieces, self._embed(pieces))
+        self._work.fill(0)
+        self._threads.run(lambda thread: step.forward(thread, self._team, rows, self._model))
+        for piece in pieces:
+            piece.cache.length += len(piece.ids)
+        return self._buffers.logits(rows.wanted)
+
+    def _describe(self, model: GPT2) -> step.Model:
+        config, panels = model.config, self._panels
         scales = torch.tensor([model.block(i).attn.scale for i in range(config.n_layer)])
-        unused = torch.tensor(model.unused_ids, dtype=torch.int64)
-        self._compiled = step.Model(
+        return step.Model(
             blocks=config.n_layer,
             channels=config.n_embd,
             heads=config.n_head,
             activation=ACTIVATIONS[config.activation_function],
             epsilon=config.layer_norm_epsilon,
-            table=self._panels.table(model, precision),
-            scales=self._panels.vector(scales),
-            unused=self._panels.keep(unused),
-            unused_count=len(unused),
+            table=panels.table(model, self.precision),
+            scales=panels.vector(scales),
+            unused=panels.keep(torch.tensor(model.unused_ids, dtype=torch.int64)),
+            unused_count=len(model.unused_ids),
         )
-        self._work = np.zeros((step.phases(config.n_layer), step.LINE // 8), np.int64)
-        self._arrived = np.zeros(step.LINE // 8, np.int64)
-        self._team = step.Team(
-            self._threads.count, self._arrived.ctypes.data, self._work.ctypes.data
-        )
-        width = _up(config.n_embd, step.BLOCK) + 16  # 16 more: rows begin in different lines
-        inner_width = _up(config.inner, step.BLOCK) + 16
-        self._y_width = _up(3 * config.n_embd, step.BLOCK) + 16
-        rows = MOST_ROWS_OF_PASS
-        self._x = np.zeros((rows, width), np.float32)
-        self._h = np.zeros((rows, width), np.float32)
-        self._inner = np.zeros((rows, inner_width), np.float32)
-        self._y = np.zeros((rows, self._y_width), np.float32)
-        self._short = np.zeros((rows, max(width, inner_width)), np.int16)
-        self._short_scales = np.zeros(rows, np.float32)
-        self._logits_width = _up(config.vocab_size, step.BLOCK) + 16
-        self._logits = np.empty((0, self._logits_width), np.float32)
-        self._chunk_count = -(-config.vocab_size // step.CHUNK)
-        self._scratch_floats = MOST_ROWS * (
-            _up(config.n_positions, LANES) + _up(self._size, LANES)
-        )
-        self._scratch = np.empty((self._threads.count, self._scratch_floats), np.float32)
 
-    def bytes_of(self, capacity: int) -> int:
-        """Return the memory of a cache that holds so many tokens."""
-        entries = cache_entries(self._size, _up(capacity, LANES))
-        return 4 * self._blocks * self._heads * entries
-
-    def new_cache(self, capacity: int) -> CpuCache:
-        """Return an empty cache for a text of up to so many tokens."""
-        return CpuCache(self._blocks * self._heads, self._size, capacity)
-
-    def run(self, pieces: Sequence[Piece]) -> Logits:
-        """Read new tokens of several texts, and append them to their caches."""
-        ids = np.concatenate([piece.ids for piece in pieces])
-        lengths = [len(piece.ids) for piece in pieces]
-        starts = np.cumsum([0, *lengths])
-        pasts = np.array([piece.cache.length for piece in pieces])
-        positions = np.concatenate(
-            [np.arange(past, past + n) for past, n in zip(pasts, lengths, strict=True)]
+    @torch.inference_mode()
+    def _embed(self, pieces: Sequence[Piece]) -> Tensor:  # -> (tokens, C)
+        ids = torch.tensor([i for piece in pieces for i in piece.ids])
+        positions = torch.tensor(
+            [piece.cache.length + i for piece in pieces for i in range(len(piece.ids))]
         )
-        wanted = np.concatenate(
-            [
-                np.arange(end - piece.wanted, end)
-                for piece, end in zip(pieces, starts[1:], strict=True)
-            ]
-        ).astype(np.int64)
-        caches = np.array([piece.cache.address for piece in pieces])
-        capacities = np.array([piece.cache.capacity for piece in pieces])
-        self._x[: len(ids), : self._heads * self._size] = self._embed(ids, positions)
-        if len(self._logits) < len(wanted):
-            self._logits = np.empty((len(wanted), self._logits_width), np.float32)
-            self._chunks = np.empty((len(wanted), self._chunk_count, 3), np.float32)
-        self._work.fill(0)
-        rows = step.Rows(
-            count=len(ids),
-            texts=len(pieces),
-            starts=starts.ctypes.data,
-            pasts=pasts.ctypes.data,
-            caches=caches.ctypes.data,
-            capacities=capacities.ctypes.data,
+        tokens, places = self._embeddings
+        return tokens(ids).float() + places(positions).float()
+
+
+class _Buffers:
+    """What passes read and write besides weights and caches."""
+
+    def __init__(self, config: GPT2Config, rows: int, threads: int) -> None:
+        self._vocab_size = config.vocab_size
+        scores = MOST_ROWS * (_up(config.n_positions, LANES) + _up(config.n_embd, LANES) + 1)
+        scratch = max(scores, step.CHUNK)
+        # Entries that no row uses stay 0: matrices of integers read whole groups.
+        self._x = _matrix(rows, config.n_embd)
+        self._texts = np.zeros((4, rows + 1), np.int64)  # starts, pasts, caches, capacities
+        self._outputs = np.zeros(rows, np.int64)
+        h, inner, y = (_matrix(rows, n) for n in (config.n_embd, config.inner, 3 * config.n_embd))
+        short = _matrix(rows, max(config.n_embd, config.inner), np.int16)
+        short_scales, scratches = np.zeros(rows, np.float32), _matrix(threads, scratch)
+        self._logits = _matrix(0, config.vocab_size)
+        self._chunks = np.zeros((0, -(-config.vocab_size // step.CHUNK), 3), np.float32)
+        self._kept = h, inner, y, short, short_scales, scratches  # rows has their addresses alone
+        starts, pasts, caches, capacities = (row.ctypes.data for row in self._texts)
+        self._rows = step.Rows(
+            count=0,
+            texts=0,
+            starts=starts,
+            pasts=pasts,
+            caches=caches,
+            capacities=capacities,
             x=self._x.ctypes.data,
-            h=self._h.ctypes.data,
-            inner=self._inner.ctypes.data,
-            y=self._y.ctypes.data,
-            short=self._short.ctypes.data,
-            short_scales=self._short_scales.ctypes.data,
-            width=self._x.shape[1],
-            inner_width=self._inner.shape[1],
-            y_width=self._y_width,
-            wanted=len(wanted),
-            outputs=wanted.ctypes.data,
-            logits=self._logits.ctypes.data,
-            logits_width=self._logits_width,
-            chunks=self._chunks.ctypes.data,
-            scratch=self._scratch.ctypes.data,
-            scratch_bytes=4 * self._scratch_floats,
+            h=h.ctypes.data,
+            inner=inner.ctypes.data,
+            y=y.ctypes.data,
+            short=short.ctypes.data,
+            short_scales=short_scales.ctypes.data,
+            width=h.shape[1],
+            inner_width=inner.shape[1],
+            short_width=short.shape[1],
+            y_width=y.shape[1],
+            wanted=0,
+            outputs=self._outputs.ctypes.data,
+            logits=0,
+            logits_width=self._logits.shape[1],
+            chunks=0,
+            scratch=scratches.ctypes.data,
+            scratch_bytes=scratches.strides[0],
         )
-        self._threads.run(lambda thread: step.forward(thread, self._team, rows, self._compiled))
-        for piece in pieces:
-            piece.cache.length += len(piece.ids)
-        return self._result(len(wanted))
 
-    def _embed(self, ids, positions):
-        with torch.inference_mode():
-            model = self._model
-            x = model.wte(torch.from_numpy(ids)) + model.wpe(torch.from_numpy(positions))
-        return x.float().numpy()
+    def prepare(self, pieces: Sequence[Piece], embedded: Tensor) -> step.Rows:
+        """Put down what a pass shall read; embedded: (tokens, C)."""
+        self._x[: len(embedded), : embedded.size(1)] = embedded.numpy()
+        end = wanted = 0
+        for number, piece in enumerate(pieces):
+            cache = piece.cache
+            self._texts[:, number] = end, cache.length, cache.address, cache.capacity
+            end += len(piece.ids)
+            self._outputs[wanted : wanted + piece.wanted] = range(end - piece.wanted, end)
+            wanted += piece.wanted
+        self._texts[0, len(pieces)] = end
+        if wanted > len(self._logits):
+            self._logits = _matrix(wanted, self._vocab_size)
+            self._chunks = np.zeros((wanted, *self._chunks.shape[1:]), np.float32)
+            logits, chunks = self._logits.ctypes.data, self._chunks.ctypes.data
+            self._rows = self._rows._replace(logits=logits, chunks=chunks)
+        return self._rows._replace(count=end, texts=len(pieces), wanted=wanted)
 
-    def _result(self, wanted: int) -> Logits:
-        chunks = self._chunks[:wanted].astype(np.float64)
-        largest = chunks[:, :, 0].max(axis=1)
-        best = chunks[:, :, 0].argmax(axis=1)
-        terms = chunks[:, :, 2] * np.exp(chunks[:, :, 0] - largest[:, None])
+    def logits(self, wanted: int) -> Logits:
+        """Return what a pass has written."""
+        most, ids, sums = self._chunks[:wanted].astype(np.float64).transpose(2, 0, 1)
+        largest = most.max(axis=1)
+        with np.errstate(invalid="ignore"):  # nan says that the model has diverged
+            total = (sums * np.exp(most - largest[:, None])).sum(axis=1)
+        best = most.argmax(axis=1)[:, None]
         return Logits(
-            likeliest=chunks[np.arange(wanted), best, 1].astype(int).tolist(),
+            values=torch.from_numpy(self._logits[:wanted, : self._vocab_size]),
+            likeliest=np.take_along_axis(ids, best, axis=1)[:, 0].astype(int).tolist(),
             largest=largest.tolist(),
-            log_normalizers=(largest + np.log(terms.sum(axis=1))).tolist(),
-            values=torch.from_numpy(self._logits[:wanted, : self._vocabulary]),
+            log_normalizers=(largest + np.log(total)).tolist(),
         )
+
+
+def _matrix(rows: int, entries: int, dtype: type = np.float32) -> NDArray[Any]:
+    """Return zeros with rows of at least so many entries, which begin in different cache sets."""
+    return np.zeros((rows, _up(entries, step.BLOCK) + 16), dtype)

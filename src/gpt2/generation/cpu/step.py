@@ -1,12 +1,12 @@
 """One forward pass of GPT-2, for tokens of any number of texts, compiled by Numba for the CPU.
 
 All threads run `forward` at once. It goes through the model phase by phase, and each phase falls
-into units of work that any thread may take: rows to normalize, panels of a weight matrix to multiply
-with, heads to attend with. Between phases the threads wait for each other.
+into units of work that any thread may take: rows to normalize, panels of a weight matrix to
+multiply with, heads to attend with. Between phases the threads wait for each other.
 
-A row of activations is one token. Rows of a text follow each other, texts follow each other. Weights
-lie in panels of LANES outputs, (inputs, LANES); so do the keys of a head, (channels, LANES tokens),
-and its values, (tokens, LANES channels): thus all products are `multiply_into`'s.
+A row of activations is one token. Rows of a text follow each other, and so do texts. Weights lie in
+panels of LANES outputs, (inputs, LANES); so do the keys of a head, (channels, LANES tokens), and
+its values, (tokens, LANES channels): thus one instruction computes all products.
 
 Addresses are plain integers, sizes are in entries and strides in bytes. What this computes is what
 `gpt2.model` says; each number depends on its own text alone.
@@ -31,6 +31,7 @@ from gpt2.generation.cpu.instructions import (
     floats,
     give_way,
     largest,
+    largest_magnitude,
     load_shared,
     longs,
     multiply_bfloat16,
@@ -44,6 +45,7 @@ from gpt2.generation.cpu.instructions import (
 from llm_tokenizer.compiled import kept_njit
 
 F = np.float32
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 BLOCK = 128  # a row's width in memory is a multiple of it: of LANES, and of every group
 CHUNK = 4096  # logits that a thread looks through at once
 SPINS = 2000  # looks at a barrier before a thread gives way
@@ -59,9 +61,9 @@ class Matrix(NamedTuple):
     kind: int  # FLOAT32, BFLOAT16, INT8 or INT4
     panels: int  # address; a panel after the other
     panel_bytes: int
-    depth: int  # inputs, or groups of them, as `multiply_into` counts
+    depth: int  # inputs, or groups of them, as a tile counts
     outputs: int
-    bias: int  # address of `outputs` float32, 0 if there is none
+    bias: int  # address of float32, a panel's zeros at the end; 0 if there is none
 
 
 class Norm(NamedTuple):
@@ -112,7 +114,8 @@ class Rows(NamedTuple):
     short: int  # what a matrix of integers reads: a row of h or inner; int16
     short_scales: int  # a row of h or inner is its int16 row times this; float32
     width: int  # entries from one row of x and h to the next
-    inner_width: int  # of inner and short
+    inner_width: int  # of inner
+    short_width: int  # of short
     y_width: int  # of y
     wanted: int  # rows whose logits are wanted, that is of `outputs`
     outputs: int  # address: numbers of these rows
@@ -131,7 +134,7 @@ class Team(NamedTuple):
     work: int  # address of a counter a phase, a cache line each
 
 
-@njit
+@inner
 def _barrier(team):
     arrived = fetch_and_add(team.arrived, 1) + 1
     awaited = (arrived + team.threads - 1) // team.threads * team.threads
@@ -142,18 +145,18 @@ def _barrier(team):
             give_way()
 
 
-@njit
+@inner
 def _take(team, phase, unit):
     """Return the first of the next `unit` pieces of a phase's work."""
     return fetch_and_add(team.work + phase * LINE, unit)
 
 
-@njit
+@inner
 def _ceil(count, of):
     return (count + of - 1) // of * of
 
 
-@njit
+@inner
 def _exp(x):
     """Return e**x in float32, to one unit in the last place; x from -87 to 88.
 
@@ -171,36 +174,37 @@ def _exp(x):
     return series * as_float32(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
 
 
-@njit
-def _clamped(x, low, high):
-    return min(max(x, low), high)
+@inner
+def _exp_of(x):
+    """Return e**x in float32 where x is from -87 to 88, e**-87 below; nan of nan."""
+    return _exp(F(-87) if x < F(-87) else x)
 
 
-@njit
+@inner
 def _sigmoid(x):
-    return F(1) / (F(1) + _exp(_clamped(-x, F(-87), F(87))))
+    return F(1) / (F(1) + _exp_of(F(87) if x < F(-87) else -x))
 
 
-@njit
+@inner
 def _activate(y, activation):
-    """Apply the nonlinearity of the MLP in place; none if it is NONE."""
+    """Apply the nonlinearity of the MLP to LANES entries in place; none if it is NONE."""
     if activation == GELU_TANH:
-        for i in range(len(y)):
+        for i in range(LANES):
             v = y[i]
             u = F(1.5957691216057308) * (v + F(0.044715) * v * v * v)  # 2 * sqrt(2 / pi)
             y[i] = v * _sigmoid(u)
     elif activation == GELU:
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] = F(0.5) * y[i] * (F(1) + F(math.erf(y[i] * F(0.7071067811865476))))
     elif activation == RELU:
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] = max(y[i], F(0))
     elif activation == SILU:
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] = y[i] * _sigmoid(y[i])
 
 
-@njit
+@inner
 def _normalize(x, h, channels, norm, epsilon):
     """Write the layer normalization of the row x to h."""
     wide = _ceil(channels, LANES)  # the entries beyond are 0
@@ -214,28 +218,26 @@ def _normalize(x, h, channels, norm, epsilon):
         out[i] = out[i] * deviation * weight[i] + bias[i]
 
 
-@njit
-def _shorten(source, short, scales, row):
+@inner
+def _shorten(address, count, short, scales, row):
     """Write a row as 16-bit integers times a scale."""
-    out = shorts(short, len(source))
-    most = F(0)
-    for i in range(len(source)):
-        most = max(most, abs(source[i]))
+    source, out = floats(address, count), shorts(short, count)
+    most = largest_magnitude(address, count)
     floats(scales, row + 1)[row] = most / LARGEST_SHORT
     inverse = LARGEST_SHORT / most if most > F(0) else F(0)
-    for i in range(len(source)):
+    for i in range(count):
         out[i] = np.int16(np.floor(source[i] * inverse + F(0.5)))
 
 
-@njit
+@inner
 def _shorten_row(matrix, source, width, rows, row):
     """Make a row ready for a matrix of integers."""
     inputs = matrix.depth * (GROUP_INT8 if matrix.kind == INT8 else GROUP_INT4)
-    short = rows.short + 2 * row * rows.inner_width
-    _shorten(floats(source + 4 * row * width, inputs), short, rows.short_scales, row)
+    short = rows.short + 2 * row * rows.short_width
+    _shorten(source + 4 * row * width, inputs, short, rows.short_scales, row)
 
 
-@njit
+@inner
 def _shorten_all(team, phase, matrix, source, width, rows):
     while True:
         row = _take(team, phase, 1)
@@ -244,7 +246,7 @@ def _shorten_all(team, phase, matrix, source, width, rows):
         _shorten_row(matrix, source, width, rows, row)
 
 
-@njit
+@inner
 def _multiply(matrix, panel, source, width, rows, count, out, step):
     """Add the products of `count` rows with one panel to out, (count, LANES)."""
     weights, depth = matrix.panels + panel * matrix.panel_bytes, matrix.depth
@@ -253,27 +255,27 @@ def _multiply(matrix, panel, source, width, rows, count, out, step):
     elif matrix.kind == BFLOAT16:
         multiply_bfloat16(count, source, 4 * width, weights, depth, out, step)
     elif matrix.kind == INT8:
-        multiply_int8(count, rows.short, 2 * rows.inner_width, weights, depth, out, step)
+        multiply_int8(count, rows.short, 2 * rows.short_width, weights, depth, out, step)
     else:
-        multiply_int4(count, rows.short, 2 * rows.inner_width, weights, depth, out, step)
+        multiply_int4(count, rows.short, 2 * rows.short_width, weights, depth, out, step)
 
 
-@njit
+@inner
 def _finish(matrix, panel, rows, row, out, activation):
     """Scale a row's products with a panel, add the bias, and apply the nonlinearity if any."""
-    y = floats(out, min(LANES, matrix.outputs - panel * LANES))
+    y = floats(out, LANES)
     if matrix.kind >= INT8:
         scale = floats(rows.short_scales, row + 1)[row]
-        for i in range(len(y)):
+        for i in range(LANES):
             y[i] *= scale
     if matrix.bias != 0:
-        bias = floats(matrix.bias + 4 * panel * LANES, len(y))
-        for i in range(len(y)):
+        bias = floats(matrix.bias + 4 * panel * LANES, LANES)
+        for i in range(LANES):
             y[i] += bias[i]
     _activate(y, activation)
 
 
-@njit
+@inner
 def _multiply_all(team, phase, matrix, source, width, rows, count, y, y_width, activation):
     """Write the products of `count` rows of a buffer with a matrix to y; panels by any thread."""
     panels = (matrix.outputs + LANES - 1) // LANES
@@ -291,7 +293,7 @@ def _multiply_all(team, phase, matrix, source, width, rows, count, y, y_width, a
                 _finish(matrix, panel, rows, row, out + 4 * row * y_width, activation)
 
 
-@njit
+@inner
 def _remember(rows, model, cache, capacity, past, first, count, head):
     """Write keys and values of a text's new tokens for one head to its cache."""
     size = model.channels // model.heads
@@ -308,7 +310,7 @@ def _remember(rows, model, cache, capacity, past, first, count, head):
             values[(i // LANES * capacity + token) * LANES + i % LANES] = qkv[v + i]
 
 
-@njit
+@inner
 def _softmax(scores, seen, wide, scale):
     """Turn scores of `seen` tokens into weights that sum to the returned number; the rest is 0."""
     values = floats(scores, wide)
@@ -318,13 +320,13 @@ def _softmax(scores, seen, wide, scale):
         values[i] = F(-np.inf)
     most = largest(scores, wide)
     for i in range(seen):
-        values[i] = _exp(max(values[i] - most, F(-87)))
+        values[i] = _exp_of(values[i] - most)
     for i in range(seen, wide):
         values[i] = F(0)
     return total(scores, wide)
 
 
-@njit
+@inner
 def _attend(rows, model, cache, capacity, past, first, count, head, scale, scores):
     """Write what one head of `count` rows of a text reads from its cache to h."""
     size = model.channels // model.heads
@@ -340,16 +342,26 @@ def _attend(rows, model, cache, capacity, past, first, count, head, scale, score
         q = rows.y + 4 * ((first + row) * rows.y_width + head * size)
         for token in range(0, pages, LANES):
             multiply_float32(
-                together, q, 4 * rows.y_width, keys + 4 * token * size, size,
-                scores + 4 * token, 4 * capacity,
+                together,
+                q,
+                4 * rows.y_width,
+                keys + 4 * token * size,
+                size,
+                scores + 4 * token,
+                4 * capacity,
             )
-        sums = np.empty(MOST_ROWS, np.float32)
+        sums = floats(mixed + 4 * MOST_ROWS * wide, MOST_ROWS)
         for i in range(together):
             sums[i] = _softmax(scores + 4 * i * capacity, past + row + i + 1, pages, scale)
         for channel in range(0, wide, LANES):
             multiply_float32(
-                together, scores, 4 * capacity, values + 4 * channel * capacity, seen,
-                mixed + 4 * channel, 4 * wide,
+                together,
+                scores,
+                4 * capacity,
+                values + 4 * channel * capacity,
+                seen,
+                mixed + 4 * channel,
+                4 * wide,
             )
         for i in range(together):
             out = floats(rows.h + 4 * ((first + row + i) * rows.width + head * size), size)
@@ -359,7 +371,7 @@ def _attend(rows, model, cache, capacity, past, first, count, head, scale, score
                 out[channel] = read[channel] * inverse
 
 
-@njit
+@inner
 def _attend_all(team, phase, rows, model, block, scratch):
     """Attend with every head of every text; a head of a text by any thread."""
     starts, pasts = longs(rows.starts, rows.texts + 1), longs(rows.pasts, rows.texts)
@@ -379,7 +391,7 @@ def _attend_all(team, phase, rows, model, block, scratch):
         _attend(rows, model, cache, capacity, pasts[text], first, count, head, scale, scratch)
 
 
-@njit
+@inner
 def _normalize_row(rows, model, row, out, norm, matrix, add):
     """Add y to a row of the residual stream if `add`, and write its normalization for a matrix."""
     channels = model.channels
@@ -394,7 +406,7 @@ def _normalize_row(rows, model, row, out, norm, matrix, add):
         _shorten_row(matrix, rows.h, rows.width, rows, out)
 
 
-@njit
+@inner
 def _normalize_all(team, phase, rows, model, norm, matrix, add):
     while True:
         row = _take(team, phase, 1)
@@ -403,7 +415,7 @@ def _normalize_all(team, phase, rows, model, norm, matrix, add):
         _normalize_row(rows, model, row, row, norm, matrix, add)
 
 
-@njit
+@inner
 def _normalize_wanted(team, phase, rows, model, norm, matrix):
     wanted = longs(rows.outputs, rows.wanted)
     while True:
@@ -413,8 +425,8 @@ def _normalize_wanted(team, phase, rows, model, norm, matrix):
         _normalize_row(rows, model, wanted[out], out, norm, matrix, True)
 
 
-@njit
-def _look_through(team, phase, rows, model, vocabulary):
+@inner
+def _look_through(team, phase, rows, model, vocabulary, scratch):
     """Find the largest logit, its id and the sum of exponentials of each chunk of a row."""
     in_row = (vocabulary + CHUNK - 1) // CHUNK
     chunks = floats(rows.chunks, rows.wanted * in_row * 3)
@@ -429,7 +441,10 @@ def _look_through(team, phase, rows, model, vocabulary):
         for i in range(len(unused)):
             if first <= unused[i] < last:
                 logits[unused[i]] = F(-np.inf)
-        start, wide = rows.logits + 4 * (row * rows.logits_width + first), _ceil(last - first, LANES)
+        start, wide = (
+            rows.logits + 4 * (row * rows.logits_width + first),
+            _ceil(last - first, LANES),
+        )
         floats(start, wide)[last - first :] = F(-np.inf)
         most = largest(start, wide)
         best = first
@@ -437,24 +452,26 @@ def _look_through(team, phase, rows, model, vocabulary):
             best += 1
         chunks[3 * unit] = most
         chunks[3 * unit + 1] = best
-        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most)
+        chunks[3 * unit + 2] = _sum_of_exponentials(floats(start, last - first), most, scratch)
 
 
-@njit
-def _sum_of_exponentials(logits, most):
-    """Return the sum of exp(logits - most)."""
-    terms = np.zeros(CHUNK, np.float32)
+@inner
+def _sum_of_exponentials(logits, most, scratch):
+    """Return the sum of exp(logits - most), and nan if a logit is nan or inf."""
+    shift = most if most > F(-np.inf) else F(0)
+    terms = floats(scratch, CHUNK)
+    terms[len(logits) :] = F(0)
     for i in range(len(logits)):
-        terms[i] = _exp(max(logits[i] - most, F(-87)))
-    return total(terms.ctypes.data, CHUNK)
+        terms[i] = _exp_of(logits[i] - shift)
+    return total(scratch, CHUNK)
 
 
-@njit
+@inner
 def _norm(fields, at):
     return Norm(fields[at], fields[at + 1])
 
 
-@njit
+@inner
 def _matrix(fields, at):
     return Matrix(
         fields[at], fields[at + 1], fields[at + 2], fields[at + 3], fields[at + 4], fields[at + 5]
@@ -464,7 +481,7 @@ def _matrix(fields, at):
 BLOCK_FIELDS = 2 * 2 + 4 * 6
 
 
-@njit
+@inner
 def _block(model, index):
     fields = longs(model.table + 8 * index * BLOCK_FIELDS, BLOCK_FIELDS)
     return Block(
@@ -477,7 +494,7 @@ def _block(model, index):
     )
 
 
-@njit
+@inner
 def _run_block(team, phase, rows, model, index, scratch):
     """Compute one block; return the next phase."""
     block = _block(model, index)
@@ -500,16 +517,32 @@ def _run_block(team, phase, rows, model, index, scratch):
     _normalize_all(team, phase + 5, rows, model, block.ln_2, block.c_fc, True)
     _barrier(team)
     _multiply_all(
-        team, phase + 6, block.c_fc, rows.h, rows.width, rows, n,
-        rows.inner, rows.inner_width, model.activation,
+        team,
+        phase + 6,
+        block.c_fc,
+        rows.h,
+        rows.width,
+        rows,
+        n,
+        rows.inner,
+        rows.inner_width,
+        model.activation,
     )
     _barrier(team)
     if block.mlp_c_proj.kind >= INT8:
         _shorten_all(team, phase + 7, block.mlp_c_proj, rows.inner, rows.inner_width, rows)
         _barrier(team)
     _multiply_all(
-        team, phase + 8, block.mlp_c_proj, rows.inner, rows.inner_width, rows, n,
-        rows.y, rows.y_width, NONE,
+        team,
+        phase + 8,
+        block.mlp_c_proj,
+        rows.inner,
+        rows.inner_width,
+        rows,
+        n,
+        rows.y,
+        rows.y_width,
+        NONE,
     )
     _barrier(team)
     return phase + 9
@@ -536,14 +569,22 @@ def forward(thread, team, rows, model):
     _normalize_wanted(team, phase, rows, model, ln_f, head)
     _barrier(team)
     _multiply_all(
-        team, phase + 1, head, rows.h, rows.width, rows, rows.wanted,
-        rows.logits, rows.logits_width, NONE,
+        team,
+        phase + 1,
+        head,
+        rows.h,
+        rows.width,
+        rows,
+        rows.wanted,
+        rows.logits,
+        rows.logits_width,
+        NONE,
     )
     _barrier(team)
-    _look_through(team, phase + 2, rows, model, head.outputs)
+    _look_through(team, phase + 2, rows, model, head.outputs, scratch)
     _barrier(team)
 
 
-def phases(blocks):
+def phases(blocks: int) -> int:
     """Return how many counters of work a pass needs."""
     return 9 * blocks + 3

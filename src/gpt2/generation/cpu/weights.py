@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from gpt2.generation.cpu.instructions import (
     BFLOAT16,
-    BITS,
     FLOAT32,
     GROUP,
     INT4,
@@ -15,9 +14,10 @@ from gpt2.generation.cpu.instructions import (
     PAIRS,
 )
 from gpt2.generation.cpu.step import Matrix, Norm
-from gpt2.model.gpt import GPT2Network
+from gpt2.model.gpt import GPT2Network, TiedHead
 from gpt2.model.quantized import Quantized, QuantizedMatrix, quantize, unpack
 
+Layer = nn.Linear | nn.Embedding | TiedHead | QuantizedMatrix
 KINDS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "int8": INT8, "int4": INT4}
 
 
@@ -50,20 +50,20 @@ class Panels:
         numbers += self._matrix(of_head, head, None)
         return self.keep(torch.tensor(numbers, dtype=torch.int64))
 
-    def _matrix(self, kind: int, layer: nn.Module, bias: Tensor | None) -> Matrix:
+    def _matrix(self, kind: int, layer: Layer, bias: Tensor | None) -> Matrix:
         """Pack the matrix of a layer, (outputs, inputs)."""
         if isinstance(layer, QuantizedMatrix):
-            kind, weight = KINDS[f"int{layer.bits}"], Quantized(layer.codes, layer.scales)
+            kind = INT8 if layer.bits == 8 else INT4
+            packed = _pack_integers(kind, Quantized(layer.codes, layer.scales))
+            outputs, depth = layer.rows, packed.size(1)
         elif kind in GROUP:
-            weight = quantize(layer.weight, BITS[kind])
-        if kind in GROUP:
-            outputs, packed = len(weight.codes), _pack_integers(kind, weight)
-            depth = packed.size(1)
+            packed = _pack_integers(kind, quantize(layer.weight, 8 if kind == INT8 else 4))
+            outputs, depth = layer.weight.size(0), packed.size(1)
         else:
             dtype = torch.float32 if kind == FLOAT32 else torch.bfloat16
             packed = _pack_floats(layer.weight.detach().to(dtype))
             outputs, depth = layer.weight.shape
-        address = 0 if bias is None else self.vector(bias)
+        address = 0 if bias is None else self.vector(F.pad(bias, [0, -outputs % LANES]))
         return Matrix(kind, self.keep(packed), packed[0].nbytes, depth, outputs, address)
 
     def _norm(self, norm: nn.LayerNorm) -> Norm:

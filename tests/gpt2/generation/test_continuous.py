@@ -1,0 +1,266 @@
+"""The engine's promises: a text depends on its prompt and settings alone; memory has a bound."""
+
+import random
+import threading
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from gpt2.config import GenerationConfig, GPT2Config
+from gpt2.errors import InputError, NotFiniteError
+from gpt2.files.pretrained import GPT2
+from gpt2.generation.continuation import Continuation
+from gpt2.generation.engine import Engine
+from gpt2.generation.generate import generate, stream
+
+GREEDY = GenerationConfig(max_new_tokens=12, temperature=0)
+SAMPLED = GenerationConfig(max_new_tokens=12, seed=7, top_k=20)
+
+
+@pytest.fixture
+def lively() -> GPT2:
+    """A model of 24 positions whose greedy texts are no plain repetitions, without a tokenizer."""
+    config = GPT2Config(
+        vocab_size=97, n_positions=24, n_embd=32, n_layer=2, n_head=4, initializer_range=0.4
+    )
+    return GPT2(config, seed=1).eval()
+
+
+def finish(engine: Engine) -> None:
+    while engine.busy:
+        engine.step()
+
+
+def alone(model: GPT2, ids: list[int], config: GenerationConfig, sample: int = 0) -> list[int]:
+    engine = Engine(model, most_texts=1)
+    text = engine.submit(ids, config, sample)
+    finish(engine)
+    return text.ids
+
+
+def greedily(model: GPT2, ids: list[int], count: int) -> list[int]:
+    """Continue by the network, without a cache; by the rule for long texts."""
+    context, new = list(ids), []
+    most = model.config.n_positions
+    for _ in range(count):
+        if len(context) > most:
+            context = context[-(most - most // 4) :]
+        token = int(model(torch.tensor([context]))[0, -1].argmax())
+        context.append(token)
+        new.append(token)
+    return new
+
+
+@pytest.mark.parametrize("attention", ["flash", "manual"])
+@pytest.mark.parametrize("length", [1, 5, 23, 24, 25, 40])
+def test_greedy_texts_are_those_of_the_network_also_beyond_n_positions(
+    lively: GPT2, attention: str, length: int
+) -> None:
+    prompt = list(range(length))
+    expected = greedily(lively, prompt, 60)
+    lively.set_attention(attention)  # manual: by the network instead of the compiled pass
+    text = Engine(lively).submit(prompt, replace(GREEDY, max_new_tokens=60))
+    assert text.restarts == (length > 24)
+    engine = Engine(lively)
+    text = engine.submit(prompt, replace(GREEDY, max_new_tokens=60))
+    finish(engine)
+    assert text.ids == expected
+    assert text.restarts > 0
+
+
+def test_texts_of_unequal_lengths_are_those_that_each_is_alone(lively: GPT2) -> None:
+    prompts = [[i % 97 for i in range(7 * n, 7 * n + n)] for n in range(1, 21)]
+    for config in (GREEDY, SAMPLED):
+        engine = Engine(lively, most_texts=6)
+        texts = [engine.submit(ids, config) for ids in prompts]
+        finish(engine)
+        assert [text.ids for text in texts] == [alone(lively, ids, config) for ids in prompts]
+
+
+def test_the_first_sample_is_the_same_of_one_and_of_five(model: GPT2) -> None:
+    one = generate(model, ["a"], SAMPLED)
+    five = generate(model, ["b", "a"], replace(SAMPLED, num_samples=5))
+    assert five[5] == one[0]
+    assert len({tuple(sample.ids) for sample in five[5:]}) == 5
+
+
+def test_draws_do_not_depend_on_the_runner(model: GPT2) -> None:
+    compiled = generate(model, ["Permission"], SAMPLED)
+    model.set_attention("manual")
+    [by_network] = generate(model, ["Permission"], SAMPLED)
+    assert by_network.ids == compiled[0].ids
+
+
+def test_drafting_changes_no_token_and_saves_passes(lively: GPT2) -> None:
+    prompt = [1, 2, 3, 4, 5, 6] * 2
+    for config in (GREEDY, replace(SAMPLED, temperature=0.4)):
+        engine = Engine(lively)
+        config = replace(config, max_new_tokens=60)
+        text, passes = engine.submit(prompt, config), 0
+        while engine.busy:
+            engine.step()
+            passes += 1
+        assert text.ids == alone(lively, prompt, replace(config, draft=False))
+    nn.init.zeros_(lively.ln_f.weight)  # now every token is followed by one and the same
+    lively.ln_f.bias.data = lively.wte.weight[50].detach().clone()
+    engine = Engine(lively)
+    text, passes = engine.submit(prompt, replace(GREEDY, max_new_tokens=12)), 0
+    while engine.busy:
+        engine.step()
+        passes += 1
+    assert text.ids == [50] * 12
+    assert passes < 12
+
+
+def test_requests_join_while_others_run_and_come_to_the_same(lively: GPT2) -> None:
+    engine = Engine(lively, most_texts=3)
+    texts: list[Continuation] = []
+    prompts = [[n, n + 1, n + 2] for n in range(9)]
+    for ids in prompts:
+        texts.append(engine.submit(ids, GREEDY))
+        engine.step()
+        engine.step()
+    finish(engine)
+    assert [text.ids for text in texts] == [alone(lively, ids, GREEDY) for ids in prompts]
+
+
+def test_each_step_gives_every_running_text_a_token(lively: GPT2) -> None:
+    engine = Engine(lively, most_texts=4)
+    texts = [engine.submit([n, 1], replace(GREEDY, max_new_tokens=5)) for n in range(4)]
+    for count in range(1, 6):
+        assert set(engine.step()) == set(texts)
+        assert [len(text.tokens) for text in texts] == [count] * 4
+    assert [text.finish_reason for text in texts] == ["length"] * 4
+    assert not engine.busy
+
+
+def test_a_cancelled_text_ends_and_leaves_the_others_alone(lively: GPT2) -> None:
+    engine = Engine(lively, most_texts=2)
+    texts = [engine.submit([n, n, 3], GREEDY) for n in range(4)]
+    engine.step()
+    texts[0].cancelled = texts[3].cancelled = True  # one runs, one waits
+    assert {texts[0], texts[3]} <= set(engine.step())
+    finish(engine)
+    assert [text.finish_reason for text in texts] == ["cancelled", "length", "length", "cancelled"]
+    assert [len(text.tokens) for text in texts] == [1, 12, 12, 0]
+    assert texts[1].ids == alone(lively, [1, 1, 3], GREEDY)
+
+
+def test_a_common_beginning_is_read_once(lively: GPT2) -> None:
+    engine = Engine(lively)
+    counted: list[int] = []
+    run = engine.runner.run
+    engine.runner.run = lambda pieces: (  # type: ignore[method-assign]
+        counted.append(sum(len(piece.ids) for piece in pieces)) or run(pieces)
+    )
+    prefix = list(range(18))
+    config = replace(GREEDY, max_new_tokens=2, draft=False)
+    texts = [engine.submit([*prefix, n], config) for n in (5, 6, 7)]
+    finish(engine)
+    again = engine.submit([*prefix, 5, *texts[0].ids], config)  # goes on from a finished one
+    finish(engine)
+    # 19 tokens of the first; beside its second, one each of the others; their second; 2 more: of
+    # the prompt the last two, of which one was drawn and not yet read; and one.
+    assert counted[:3] == [19, 3, 2]
+    assert sum(counted[3:]) <= 3
+    for text in (*texts, again):
+        assert text.ids == alone(lively, text.prompt_ids, config)
+
+
+def test_memory_has_a_bound_and_what_cannot_fit_is_refused(lively: GPT2) -> None:
+    whole = Engine(lively).runner.bytes_of(24)
+    engine = Engine(lively, memory=2 * whole)
+    texts = [engine.submit([n, 1, 2], replace(GREEDY, max_new_tokens=21)) for n in range(5)]
+    while engine.busy:
+        engine.step()
+        held = [text for text in texts if text.cache is not None]
+        assert len(held) <= 2
+    assert [len(text.tokens) for text in texts] == [21] * 5
+    small = Engine(lively, memory=whole - 1)
+    with pytest.raises(InputError, match=r"a text of 24 tokens needs .* MB .*, the engine has"):
+        small.submit([1, 2, 3], replace(GREEDY, max_new_tokens=21))
+
+
+def test_many_prompts_with_random_cancels_all_come_to_an_end(lively: GPT2) -> None:
+    chance = random.Random(0)
+    engine = Engine(lively, most_texts=5, memory=4 * Engine(lively).runner.bytes_of(24))
+    texts = []
+    for number in range(120):
+        prompt = [chance.randrange(97) for _ in range(chance.randrange(1, 30))]
+        config = GenerationConfig(
+            max_new_tokens=chance.randrange(1, 30), seed=number, temperature=chance.choice([0, 1])
+        )
+        texts.append(engine.submit(prompt, config))
+        if chance.random() < 0.3:
+            chance.choice(texts).cancelled = True
+        if chance.random() < 0.5:
+            engine.step()
+    finish(engine)
+    for text in texts:
+        expected = alone(lively, text.prompt_ids, text.config)
+        assert text.finish_reason in ("length", "cancelled")
+        assert text.ids == expected[: len(text.ids)]
+        if text.finish_reason == "length":
+            assert len(text.ids) == text.config.max_new_tokens
+
+
+def test_requests_come_from_other_threads(lively: GPT2) -> None:
+    engine = Engine(lively)
+    texts: list[Continuation] = []
+    threads = [
+        threading.Thread(target=lambda n=n: texts.append(engine.submit([n, 2], GREEDY)))
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    finish(engine)
+    for text in texts:
+        assert text.ids == alone(lively, text.prompt_ids, GREEDY)
+
+
+def test_stop_strings_and_stop_ids_end_a_text(model: GPT2) -> None:
+    [free] = generate(model, ["Permission"], replace(SAMPLED, max_new_tokens=30))
+    stop = free.text[9:12]
+    [cut] = generate(model, ["Permission"], replace(SAMPLED, max_new_tokens=30, stop=(stop,)))
+    assert cut.text == free.text[: free.text.index(stop)]
+    assert cut.finish_reason == "stop"
+    assert cut.ids == free.ids[: len(cut.ids)]
+    token = free.ids[5]
+    [cut] = generate(model, ["Permission"], replace(SAMPLED, max_new_tokens=30, stop_ids=(token,)))
+    assert cut.ids == free.ids[: free.ids.index(token)]
+    assert cut.finish_reason == "stop"
+
+
+def test_the_end_of_text_may_be_ignored(model: GPT2) -> None:
+    nn.init.zeros_(model.ln_f.weight)
+    model.ln_f.bias.data = model.wte.weight[299].detach().clone()
+    model.wte.weight.data[299] *= 5
+    [sample] = generate(model, ["a"], replace(GREEDY, ignore_end=True))
+    assert sample.ids == [299] * 12
+    assert sample.finish_reason == "length"
+
+
+def test_likeliest_tokens_are_reported_with_their_log_probabilities(model: GPT2) -> None:
+    [sample] = generate(model, ["a"], replace(GREEDY, top_log_probabilities=3))
+    for token, log_probability, top in zip(
+        sample.ids, sample.log_probabilities, sample.likeliest, strict=True
+    ):
+        assert top[0] == (token, pytest.approx(log_probability, abs=1e-5))
+        assert len(top) == 3
+        assert all(above[1] >= below[1] for above, below in pairwise(top))
+
+
+def test_a_stream_has_the_text_of_the_sample(model: GPT2) -> None:
+    [sample] = generate(model, ["a"], SAMPLED)
+    assert "".join(stream(model, "a", SAMPLED)) == sample.text
+
+
+def test_a_model_that_has_diverged_is_told(model: GPT2) -> None:
+    model.wte.weight.data[5] = float("nan")
+    with pytest.raises(NotFiniteError, match="its weights have diverged"):
+        generate(model, [[5]], GREEDY)
