@@ -165,8 +165,12 @@ class Continuation:
     def _forget_beginning(self) -> None:
         if len(self.context) <= self._n_positions:
             return
-        keep = self._n_positions - max(self._n_positions // 4, 1)
-        self.context = self.context[-max(keep, 1) :]
+        self.context = self.context[-kept_tokens(self._n_positions) :]
         self.restarts += 1
         if self.cache:
             self.cache.length = 0
+
+
+def kept_tokens(n_positions: int) -> int:
+    """Return from how many of its latest tokens a text goes on that has filled n_positions."""
+    return max(n_positions - max(n_positions // 4, 1), 1)

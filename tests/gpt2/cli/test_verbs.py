@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -314,39 +313,6 @@ def test_a_dry_run_tells_size_memory_and_time_and_writes_nothing(
 def test_a_preset_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--model.preset", "gpt3"]) == 1
     assert "unknown preset 'gpt3'; known: gpt2, gpt2-medium" in capsys.readouterr().err
-
-
-def test_generate_prints_samples_as_text_or_as_json(
-    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model.save_pretrained(tmp_path)
-    command = ["generate", "Permission", "--model", str(tmp_path), "--max-new-tokens", "5"]
-    assert main([*command, "--seed", "1"]) == 0
-    text = capsys.readouterr().out
-    assert text.startswith("Permission")
-
-    assert main([*command, "--seed", "1", "--num-samples", "2", "--json"]) == 0
-    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(objects) == 2
-    for sample in objects:
-        keys = {"prompt", "text", "ids", "finish_reason", "log_probabilities", "seconds"}
-        assert set(sample) == keys
-        assert model.tokenizer.decode(sample["ids"]) == sample["text"]
-
-
-def test_a_terminal_gets_no_control_characters_and_a_pipe_gets_them_all(
-    model: GPT2,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model.save_pretrained(tmp_path)
-    command = ["generate", "\x1b[2Ja\tb", "--model", str(tmp_path), "--max-new-tokens", "1"]
-    assert main([*command, "--seed", "1"]) == 0
-    assert capsys.readouterr().out.startswith("\x1b[2Ja\tb")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert main([*command, "--seed", "1"]) == 0
-    assert capsys.readouterr().out.startswith("\\x1b[2Ja\tb")
 
 
 def test_bench_attention_prints_a_row_for_each_choice_and_length(
