@@ -333,7 +333,7 @@ def _finish(matrix, panel, rows, row, out):
 def _multiply_all(team, phase, matrix, source, rows, count, to):
     """Write the products of `count` rows of a buffer with a matrix to another one."""
     panels = (matrix.outputs + LANES - 1) // LANES
-    unit = min(max(panels // (4 * team.threads), 1), 16)
+    unit = max(min(panels // (4 * team.threads), 16) // count, 1)  # few rows are soon done
     while True:
         first = _take(team, phase, unit)
         if first >= panels:
@@ -355,12 +355,15 @@ def _remember(rows, model, cache, capacity, past, first, count, head):
     values = floats(cache + 4 * capacity * size, capacity * _ceil(size, LANES))
     for row in range(count):
         token = past + row
-        qkv = floats(_row(rows.y, first + row), 3 * model.channels)
-        k, v = model.channels + head * size, 2 * model.channels + head * size
+        k = floats(_row(rows.y, first + row) + 4 * (model.channels + head * size), size)
+        v = floats(_row(rows.y, first + row) + 4 * (2 * model.channels + head * size), size)
         page = token // LANES * size * LANES + token % LANES
         for i in range(size):
-            keys[page + i * LANES] = qkv[k + i]
-            values[(i // LANES * capacity + token) * LANES + i % LANES] = qkv[v + i]
+            keys[page + i * LANES] = k[i]
+        for panel in range(0, size, LANES):
+            place = panel * capacity + token * LANES
+            for i in range(min(LANES, size - panel)):
+                values[place + i] = v[panel + i]
 
 
 @inner
