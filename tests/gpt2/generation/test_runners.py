@@ -3,15 +3,25 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numba import njit
 from torch import Tensor
 
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.cpu.instructions import LANES, MOST_ROWS
+from gpt2.generation.cpu.instructions import (
+    LANES,
+    MOST_ROWS,
+    largest,
+    largest_magnitude,
+    total,
+    total_of_squares,
+)
 from gpt2.generation.cpu.runner import CpuRunner
 from gpt2.generation.runner import Piece, Runner
 from gpt2.generation.runners import make_runner
@@ -298,3 +308,21 @@ def test_without_a_writable_folder_the_pass_is_compiled_and_it_is_said() -> None
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "3\n"
     assert "for this process alone, as no folder for it is writable" in ran.stderr
+
+
+def test_reductions_take_all_entries() -> None:
+    values = np.arange(-100, 220, dtype=np.float32)  # 320 are a multiple of LANES on any processor
+
+    @njit
+    def reduce(address: Any, count: Any) -> Any:
+        return (
+            total(address, count),
+            total_of_squares(address, count),
+            largest(address, count),
+            largest_magnitude(address, count),
+        )
+
+    expected = values.sum(), (values * values).sum(), 219, 219
+    assert reduce(values.ctypes.data, 320) == expected
+    values *= -1
+    assert reduce(values.ctypes.data, 320) == (-expected[0], expected[1], 100, 219)
