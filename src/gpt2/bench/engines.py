@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Times:
     prefill_seconds: float  # of one prompt of prefill_tokens, and one new token
     peak_memory_bytes: int | None  # of the process
     build: str = ""  # of what the engine is compiled for, where it says so
+    read_bandwidth: list[float] = field(default_factory=list)  # around each decoding; ours alone
+    weight_bytes: int | None = None  # that decoding a token reads; ours alone
 
 
 def measure(job: Job, complete: Complete) -> Times:
@@ -59,11 +61,13 @@ def measure(job: Job, complete: Complete) -> Times:
             raise ValueError(f"{rows} texts of {new_tokens} tokens are wanted, got {got}")
         return stopped - started
 
-    first, decode = [], []
+    first, decode, bandwidth = [], [], []
     for rows in job.batches:
         seconds(rows, job.prompt_tokens, min(job.new_tokens, 8))
         first.append(min(seconds(rows, job.prompt_tokens, 1) for _ in range(3)))
+        before = _read_bandwidth(job)
         whole = seconds(rows, job.prompt_tokens, job.new_tokens)
+        bandwidth += [(b + a) / 2 for b, a in zip(before, _read_bandwidth(job), strict=True)]
         decode.append(max(whole - first[-1], 1e-9))
     seconds(1, job.prefill_tokens, 1)
     return Times(
@@ -72,7 +76,18 @@ def measure(job: Job, complete: Complete) -> Times:
         prefill_seconds=seconds(1, job.prefill_tokens, 1),
         peak_memory_bytes=_peak_memory(),
         build=_build(job),
+        read_bandwidth=bandwidth,
+        weight_bytes=getattr(complete, "weight_bytes", None),
     )
+
+
+def _read_bandwidth(job: Job) -> list[float]:
+    """Measure reads of memory right beside ours: on a shared machine they change by the minute."""
+    if job.engine != "gpt2":
+        return []
+    from gpt2.bench.limits import read_bandwidth
+
+    return [read_bandwidth(job.threads)]
 
 
 def _peak_memory() -> int | None:
@@ -112,6 +127,7 @@ def _ours(job: Job) -> Complete:
         precision=precision,
         threads=job.threads,
         most_texts=max(job.batches),
+        take=True,
     )
 
     def complete(prompts: list[list[int]], new_tokens: int) -> list[int]:
@@ -123,6 +139,9 @@ def _ours(job: Job) -> Complete:
             engine.step()
         return [len(text.ids) for text in texts]
 
+    complete.weight_bytes = getattr(  # type: ignore[attr-defined]
+        engine.runner, "weight_bytes", None
+    )
     return complete
 
 

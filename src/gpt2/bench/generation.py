@@ -16,22 +16,14 @@ from tempfile import TemporaryDirectory
 import torch
 
 from gpt2 import devices
-from gpt2.bench.bandwidth import read_bandwidth
 from gpt2.bench.engines import Job, Times
+from gpt2.bench.limits import MULTIPLY, product_peak, read_bandwidth
 from gpt2.bench.peers import HUGGING_FACE, PEERS, run_process, write_model
 from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.files.pretrained import GPT2
-from gpt2.model.quantized import GROUP_SIZE
 from gpt2.progress import log
 
 OURS = "gpt2"
-# Bits of a weight of ours, a bfloat16 scale for each group of integers included.
-BITS = {
-    "float32": 32.0,
-    "bfloat16": 16.0,
-    "int8": 8 + 16 / GROUP_SIZE[8],
-    "int4": 4 + 16 / GROUP_SIZE[4],
-}
 CPU = torch.device("cpu")
 
 
@@ -39,7 +31,7 @@ CPU = torch.device("cpu")
 class Work:
     """What to measure."""
 
-    dtypes: tuple[str, ...] = ("float32", "bfloat16", "int8", "int4")  # keys of BITS
+    dtypes: tuple[str, ...] = ("float32", "bfloat16", "int8", "int4")  # keys of MULTIPLY
     batches: tuple[int, ...] = (1, 16)  # texts at once
     prompt_tokens: int = 32
     new_tokens: int = 128
@@ -72,7 +64,7 @@ class Measurement:
     ours_times_as_fast: float | None  # median of the rounds' ratios; of peers
     first_token_seconds: float
     prefill_tokens_per_second: float  # of one long prompt
-    prefill_share_of_peak: float | None  # of products in bfloat16 for bfloat16, else in float32
+    prefill_share_of_peak: float | None  # of products with such weights
     peak_memory_bytes: int | None  # of the process
 
 
@@ -113,14 +105,11 @@ def measure_machine(dtypes: Iterable[str], threads: int) -> Machine:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        names = sorted({_product_dtype(dtype) for dtype in dtypes})
         return Machine(
             processor=devices.describe(CPU),
             threads=threads,
             read_bandwidth=read_bandwidth(threads),
-            peak_flops={
-                name: devices.peak_flops(CPU, getattr(torch, name)) or 0.0 for name in names
-            },
+            peak_flops={dtype: _product_peak(dtype, threads) for dtype in dtypes},
         )
     finally:
         torch.set_num_threads(before)
@@ -136,8 +125,10 @@ def best_of(machines: Sequence[Machine]) -> Machine:
     return replace(machines[0], read_bandwidth=bandwidth, peak_flops=peaks)
 
 
-def _product_dtype(dtype: str) -> str:
-    return "bfloat16" if dtype == "bfloat16" else "float32"
+def _product_peak(dtype: str, threads: int) -> float:
+    """Return the rate of our products of a dtype's weights; in float32 torch's if it is higher."""
+    ours = product_peak(dtype, threads)
+    return max(ours, devices.peak_flops(CPU, torch.float32) or 0.0) if dtype == "float32" else ours
 
 
 def check(model: GPT2, work: Work) -> None:
@@ -147,7 +138,7 @@ def check(model: GPT2, work: Work) -> None:
         ConfigError: A dtype or peer is unknown, or the model is quantized or too short.
     """
     for name, values, known in (
-        ("dtypes", work.dtypes, BITS),
+        ("dtypes", work.dtypes, MULTIPLY),
         ("against", work.against, PEERS),
     ):
         if unknown := [value for value in values if value not in known]:
@@ -249,22 +240,25 @@ def _rows(
 ) -> Iterator[Measurement]:
     rounds = times[job.engine, job.dtype]
     prefill = median(job.prefill_tokens / each.prefill_seconds for each in rounds)
-    peak = machine.peak_flops.get(_product_dtype(job.dtype)) if job.engine == OURS else None
+    peak = machine.peak_flops.get(job.dtype) if job.engine == OURS else None
     flops = prefill_flops(model, job.prefill_tokens) / job.prefill_tokens
     memory = [each.peak_memory_bytes for each in rounds if each.peak_memory_bytes is not None]
     for i, batch in enumerate(job.batches):
         rate = median(_rate(job, each, i) for each in rounds)
-        limit = None
-        if job.engine == OURS:
-            limit = batch * machine.read_bandwidth / weight_bytes(model, job.dtype)
+        limits = [
+            batch * each.read_bandwidth[i] / each.weight_bytes
+            for each in rounds
+            if each.weight_bytes
+        ]
+        shares = [_rate(job, each, i) / limit for each, limit in zip(rounds, limits, strict=False)]
         yield Measurement(
             engine=job.engine,
             dtype=job.dtype,
             batch=batch,
             tokens_per_second=rate,
             milliseconds_per_token=1e3 * batch / rate,
-            limit_tokens_per_second=limit,
-            share_of_limit=rate / limit if limit else None,
+            limit_tokens_per_second=median(limits) if limits else None,
+            share_of_limit=median(shares) if shares else None,
             ours_times_as_fast=_ratio(job, times, i),
             first_token_seconds=median(each.first_token_seconds[i] for each in rounds),
             prefill_tokens_per_second=prefill,
@@ -286,11 +280,6 @@ def _ratio(job: Job, times: dict[tuple[str, str], list[Times]], i: int) -> float
         return None
     rounds = zip(times[job.engine, job.dtype], ours, strict=True)
     return median(theirs.decode_seconds[i] / own.decode_seconds[i] for theirs, own in rounds)
-
-
-def weight_bytes(model: GPT2, dtype: str) -> float:
-    """Return the bytes of weights that decoding a token reads: of the blocks and of the head."""
-    return (_block_weights(model) + model.lm_head.weight.numel()) * BITS[dtype] / 8
 
 
 def prefill_flops(model: GPT2, tokens: int) -> float:

@@ -148,7 +148,9 @@ class EngineFlags(NetworkFlags):
         runs_network = self._runs_network(model.device) and _torch_dtype(self.dtype) != "auto"
         if self.dtype != "float16" and not runs_network:
             precision = self.dtype
-        return Engine(model, precision=precision, most_texts=most_texts, threads=self.threads)
+        return Engine(
+            model, precision=precision, most_texts=most_texts, threads=self.threads, take=True
+        )
 
     def _runs_network(self, device: "torch.device") -> bool:
         """Whether the engine runs the network itself, not the pass compiled for a CPU."""

@@ -35,6 +35,8 @@ class Engine:
             n_positions tokens if None.
         most_texts: Texts that are written at the same time; others wait.
         threads: Of a CPU; as many as torch uses if None.
+        take: Where the weights are copied, take those of the blocks out of the model, which is of
+            no other use then: half of the memory.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class Engine:
         memory: int | None = None,
         most_texts: int = 16,
         threads: int | None = None,
+        take: bool = False,
     ) -> None:
         self._model = model
-        self.runner: Runner = make_runner(model, precision, most_texts, threads)
+        self.runner: Runner = make_runner(model, precision, most_texts, threads, take=take)
         self._most_texts = most_texts
         whole = self.runner.bytes_of(model.config.n_positions)
         self._memory = most_texts * whole if memory is None else memory

@@ -13,7 +13,14 @@ from gpt2.progress import log
 Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 
 
-def make_runner(model: GPT2, precision: Precision, slots: int, threads: int | None) -> Runner:
+def make_runner(
+    model: GPT2,
+    precision: Precision,
+    slots: int,
+    threads: int | None = None,
+    *,
+    take: bool = False,
+) -> Runner:
     """Return the fastest runner of a model.
 
     Args:
@@ -22,6 +29,7 @@ def make_runner(model: GPT2, precision: Precision, slots: int, threads: int | No
             exactly. int8 and int4 quantize them. Activations are float32 in any.
         slots: Texts at the same time.
         threads: Of a CPU; as many as torch uses if None.
+        take: See `Engine`.
     Raises:
         ConfigError: The precision is unknown, or this model cannot run in it.
     """
@@ -39,7 +47,7 @@ def make_runner(model: GPT2, precision: Precision, slots: int, threads: int | No
         # Imported here: it loads Numba, which not every processor or installation has.
         from gpt2.generation.cpu.runner import CpuRunner
 
-        return CpuRunner(model, exact if precision == "auto" else precision, threads)
+        return CpuRunner(model, exact if precision == "auto" else precision, threads, take=take)
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         if precision not in ("auto", exact):

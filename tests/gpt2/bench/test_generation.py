@@ -30,6 +30,8 @@ def times(*, decode: float, prefill: float = 0.5) -> Times:
         decode_seconds=[decode, 2 * decode],
         prefill_seconds=prefill,
         peak_memory_bytes=1000,
+        read_bandwidth=[1e9, 2e9],
+        weight_bytes=10_000_000,
     )
 
 
@@ -59,16 +61,9 @@ def test_the_limit_is_a_read_of_all_weights_a_step(
     model: GPT2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, four = measured(model, monkeypatch, {"gpt2": [times(decode=2.0)] * 2})
-    # 3 blocks of 12 C^2 weights and a head of 300 C, where C = 20.
-    assert one.limit_tokens_per_second == pytest.approx(1e9 / (4 * (3 * 12 * 400 + 300 * 20)))
-    assert four.limit_tokens_per_second == pytest.approx(4 * one.limit_tokens_per_second)
-    assert one.share_of_limit == pytest.approx(2.0 / one.limit_tokens_per_second)
-
-
-def test_integers_are_read_with_their_scales(model: GPT2) -> None:
-    in_float32 = generation.weight_bytes(model, "float32")
-    assert generation.weight_bytes(model, "int8") == in_float32 * 8.125 / 32
-    assert generation.weight_bytes(model, "int4") == in_float32 * 4.5 / 32
+    assert one.limit_tokens_per_second == pytest.approx(100)
+    assert four.limit_tokens_per_second == pytest.approx(4 * 200)  # the memory was faster then
+    assert one.share_of_limit == pytest.approx(2.0 / 100)
 
 
 def test_operations_of_a_prefill_are_counted_by_hand() -> None:
@@ -211,7 +206,8 @@ def test_the_machine_is_measured_in_the_dtypes_of_the_products() -> None:
     threads = torch.get_num_threads()
     machine = generation.measure_machine(["float32", "int8"], threads=1)
     assert torch.get_num_threads() == threads
-    assert machine.peak_flops.keys() == {"float32"}
+    assert machine.peak_flops.keys() == {"float32", "int8"}
+    assert min(machine.peak_flops.values()) > 1e6
     assert machine.read_bandwidth > 1e6
 
 

@@ -326,3 +326,12 @@ def test_reductions_take_all_entries() -> None:
     assert reduce(values.ctypes.data, 320) == expected
     values *= -1
     assert reduce(values.ctypes.data, 320) == (-expected[0], expected[1], 100, 219)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_matrices_are_taken_out_of_the_model_if_asked_for(precision: str) -> None:
+    want = read(CpuRunner(make(), precision), some_ids(9), [9])
+    model = make()
+    runner = CpuRunner(model, precision, take=True)
+    assert torch.equal(read(runner, some_ids(9), [9]), want)
+    assert model.block(0).mlp.c_fc.weight.is_meta

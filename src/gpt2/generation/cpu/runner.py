@@ -74,21 +74,24 @@ class CpuRunner:
     """Computes logits on the CPU by the compiled pass.
 
     Args:
-        model: Its weights are copied.
+        model: Its weights are copied, but for the embeddings.
         precision: "float32", "bfloat16", "int8" or "int4".
         threads: As many as torch uses if None.
+        take: Take the matrices of the blocks out of the model, see `Engine`.
     """
 
     is_invariant = True
     most_tokens = 256  # of a pass: enough to read weights seldom, few enough to fit the caches
 
-    def __init__(self, model: GPT2, precision: str, threads: int | None = None) -> None:
+    def __init__(
+        self, model: GPT2, precision: str, threads: int | None = None, *, take: bool = False
+    ) -> None:
         config = model.config
         self.precision = precision
         self._embeddings = model.wte, model.wpe
         self._heads, self._size = config.n_layer * config.n_head, config.n_embd // config.n_head
         self._panels = Panels()
-        self._model = self._describe(model)
+        self._model = self._describe(model, take)
         self._threads = Threads(threads or torch.get_num_threads())
         self._buffers = _Buffers(config, self.most_tokens, self._threads.count)
         self._arrived = np.zeros(1, np.int64)
@@ -121,7 +124,7 @@ class CpuRunner:
             piece.cache.length += len(piece.ids)
         return self._buffers.logits(rows.wanted)
 
-    def _describe(self, model: GPT2) -> step.Model:
+    def _describe(self, model: GPT2, take: bool) -> step.Model:
         config, panels = model.config, self._panels
         scales = torch.tensor([model.block(i).attn.scale for i in range(config.n_layer)])
         return step.Model(
@@ -130,7 +133,7 @@ class CpuRunner:
             heads=config.n_head,
             activation=ACTIVATIONS[config.activation_function],
             epsilon=config.layer_norm_epsilon,
-            table=panels.table(model, self.precision),
+            table=panels.table(model, self.precision, take=take),
             scales=panels.vector(scales),
             unused=panels.keep(torch.tensor(model.unused_ids, dtype=torch.int64)),
             unused_count=len(model.unused_ids),

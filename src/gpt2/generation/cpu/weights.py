@@ -32,8 +32,14 @@ class Panels:
         """Bytes of all that was packed."""
         return sum(tensor.nbytes for tensor in self._kept)
 
-    def table(self, model: GPT2Network, precision: str) -> int:
-        """Pack all weights; return the address of the numbers by which the pass finds them."""
+    def table(self, model: GPT2Network, precision: str, *, take: bool) -> int:
+        """Pack all weights; return the address of the numbers by which the pass finds them.
+
+        Args:
+            model: The network.
+            precision: A key of KINDS.
+            take: Let go of the model's own matrices of the blocks as soon as they are packed.
+        """
         kind = KINDS[precision]
         of_head = INT8 if kind == INT4 else kind  # which tells 50,257 tokens apart
         numbers: list[int] = []
@@ -45,6 +51,8 @@ class Panels:
             numbers += self._norm(block.ln_2)
             numbers += self._matrix(kind, block.mlp.c_fc, block.mlp.c_fc.bias)
             numbers += self._matrix(kind, block.mlp.c_proj, block.mlp.c_proj.bias)
+            if take:
+                block.to("meta")
         head = model.wte if model.config.tie_word_embeddings else model.lm_head
         numbers += self._norm(model.ln_f)
         numbers += self._matrix(of_head, head, None)

@@ -1,4 +1,4 @@
-from gpt2.bench.bandwidth import read_bandwidth
+from gpt2.bench.limits import read_bandwidth
 
 
 def test_the_bandwidth_is_in_bytes_a_second() -> None:
