@@ -248,7 +248,7 @@ def _rows(
         limits = [
             batch * each.read_bandwidth[i] / each.weight_bytes
             for each in rounds
-            if each.weight_bytes
+            if job.engine == OURS and each.weight_bytes
         ]
         shares = [_rate(job, each, i) / limit for each, limit in zip(rounds, limits, strict=False)]
         yield Measurement(

@@ -78,6 +78,12 @@ def _exact(model: GPT2) -> Precision:
     if model.quantization:
         return model.quantization
     matrices = (weight for weight in model.parameters() if weight.ndim == 2)
-    if all(torch.equal(weight, weight.bfloat16().to(weight.dtype)) for weight in matrices):
-        return "bfloat16"
-    return "float32"
+    return "bfloat16" if all(map(_fits_bfloat16, matrices)) else "float32"
+
+
+def _fits_bfloat16(weight: torch.Tensor) -> bool:
+    """Return whether bfloat16 has all of a matrix's numbers: the first half of a float32."""
+    if weight.dtype != torch.float32:
+        return weight.dtype == torch.bfloat16
+    bits = weight.contiguous().view(torch.int32)
+    return not any((row & 0xFFFF).any() for row in bits.split(256))  # most differ in the first

@@ -42,7 +42,10 @@ AVX2 = {
 }
 
 
+# Operations that move numbers, and compute nothing.
 READING = {"_to_copy", "copy_", "empty", "detach", "t", "view", "slice", "set_", "alias"}
+PACKING = {"new_empty", "lift_fresh", "fill_", "embedding", "transpose", "select"}
+PACKING |= {"constant_pad_nd", "clone", "as_strided", "split", "unsqueeze", "index"}
 
 
 class Bfloat16Watch(TorchDispatchMode):
@@ -108,7 +111,7 @@ def test_no_default_computes_in_bfloat16_where_that_is_slow(
             assert main([*args, "--model", str(stored)]) == 0
     # The weights, stored in bfloat16, are read, laid out, and turned into float32.
     assert "_to_copy" in watch.seen
-    assert watch.seen <= READING, watch.seen - READING
+    assert watch.seen <= READING | PACKING, watch.seen - READING - PACKING
 
 
 def test_bfloat16_is_the_default_where_it_is_fast(
