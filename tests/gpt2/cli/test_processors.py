@@ -45,7 +45,7 @@ AVX2 = {
 # Operations that move numbers, and compute nothing.
 READING = {"_to_copy", "copy_", "empty", "detach", "t", "view", "slice", "set_", "alias"}
 PACKING = {"new_empty", "lift_fresh", "fill_", "embedding", "transpose", "select"}
-PACKING |= {"constant_pad_nd", "clone", "as_strided", "split", "unsqueeze", "index"}
+PACKING |= {"to", "constant_pad_nd", "clone", "as_strided", "split", "unsqueeze", "index"}
 
 
 class Bfloat16Watch(TorchDispatchMode):
