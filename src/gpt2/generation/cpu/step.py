@@ -49,6 +49,8 @@ inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
 BLOCK = 128  # a row's width in memory is a multiple of it: of LANES, and of every group
 CHUNK = 4096  # logits that a thread looks through at once
 SPINS = 2000  # looks at a barrier before a thread gives way
+SHARES = 3  # of a thread in a phase's panels: long reads are fast, and one that waits takes over
+FEW_ROWS = 8  # of these a panel is soon done: it is its reading that takes time
 LINE = 64  # bytes of a cache line
 BLOCK_PHASES, HEAD_PHASES = 9, 3  # at the most
 BLOCK_FIELDS, HEAD_FIELDS = 2 * 2 + 4 * 6, 2 + 6  # numbers of a block and of the head in the table
@@ -333,7 +335,9 @@ def _finish(matrix, panel, rows, row, out):
 def _multiply_all(team, phase, matrix, source, rows, count, to):
     """Write the products of `count` rows of a buffer with a matrix to another one."""
     panels = (matrix.outputs + LANES - 1) // LANES
-    unit = max(min(panels // (4 * team.threads), 16) // count, 1)  # few rows are soon done
+    unit = _ceil(panels, SHARES * team.threads) // (SHARES * team.threads)
+    if count > FEW_ROWS:
+        unit = 1
     while True:
         first = _take(team, phase, unit)
         if first >= panels:
