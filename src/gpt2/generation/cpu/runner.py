@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ class CpuRunner:
         """Read new tokens of several texts, and append them to their caches."""
         rows = self._buffers.prepare(pieces, self._embed(pieces))
         self._work.fill(0)
-        self._threads.run(lambda thread: step.forward(thread, self._team, rows, self._model))
+        self._threads.run(partial(step.forward, self._team, rows, self._model))
         for piece in pieces:
             piece.cache.length += len(piece.ids)
         return self._buffers.logits(rows.wanted)
@@ -233,7 +234,7 @@ def _compile(*args: Any) -> None:
     announcement.daemon = True
     announcement.start()
     try:
-        step.forward.compile((types.int64, *map(typeof, args)))
+        step.forward.compile((*map(typeof, args), types.int64))
     finally:
         announcement.cancel()
 

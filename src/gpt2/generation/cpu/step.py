@@ -537,14 +537,14 @@ def _run_head(team, phase, rows, model, scratch):
 
 
 @kept_njit
-def forward(thread, team, rows, model):
+def forward(team, rows, model, thread):
     """Compute one pass, together with the other threads of the team.
 
     Args:
-        thread: Number of this thread, from 0 on.
         team: The threads; the counters of work are 0 at the beginning.
         rows: The tokens: x holds their embeddings. The logits of wanted rows are the result.
         model: The weights.
+        thread: Number of this thread, from 0 on.
     """
     scratch = _row(rows.scratch, thread)
     for index in range(model.blocks):

@@ -1,8 +1,12 @@
 """Threads that wait for work, and do it together."""
 
+import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
+from functools import partial
+from operator import call
 
 
 class Threads:
@@ -14,29 +18,40 @@ class Threads:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._shared = _Shared()
-        self._starts = [threading.Semaphore(0) for _ in range(count - 1)]
-        for number, start in enumerate(self._starts, 1):
-            args = (self._shared, start, number)
-            threading.Thread(target=_work, args=args, daemon=True, name="gpt2-cpu").start()
-        weakref.finalize(self, _stop, self._shared, self._starts)
+        self._start()
 
     def run(self, work: Callable[[int], object]) -> None:
         """Call `work` with the numbers 0 to count - 1, each in its thread; 0 in this one.
 
-        `work` must not return before all have come to its end, and must not fail in one alone.
+        Args:
+            work: Must return in all threads at the same time, and raise no error. Compiled, it is
+                not interrupted in this thread, for then the others would wait for it for ever.
         """
+        if self._process != os.getpid():
+            self._start()  # a fork has this thread alone
         self._shared.work = work
-        for start in self._starts:
-            start.release()
-        work(0)
+        # One call in C: Ctrl-C is noticed after it, and not between the others' start and ours.
+        deque(map(call, [*self._releases, partial(work, 0)]), maxlen=0)
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._shared = _Shared()
+        starts = [threading.Lock() for _ in range(self.count - 1)]
+        self._releases = [start.release for start in starts]
+        for number, start in enumerate(starts, 1):
+            start.acquire()
+            args = self._shared, start, number
+            threading.Thread(target=_work, args=args, daemon=True, name="gpt2-cpu").start()
+        weakref.finalize(self, _stop, self._shared, self._releases)
 
 
 class _Shared:
+    """What the others are to do; nothing any more if it is None."""
+
     work: Callable[[int], object] | None = None
 
 
-def _work(shared: _Shared, start: threading.Semaphore, number: int) -> None:
+def _work(shared: _Shared, start: threading.Lock, number: int) -> None:
     while True:
         start.acquire()
         if shared.work is None:
@@ -44,7 +59,7 @@ def _work(shared: _Shared, start: threading.Semaphore, number: int) -> None:
         shared.work(number)
 
 
-def _stop(shared: _Shared, starts: list[threading.Semaphore]) -> None:
+def _stop(shared: _Shared, releases: list[Callable[[], None]]) -> None:
     shared.work = None
-    for start in starts:
-        start.release()
+    for release in releases:
+        release()
