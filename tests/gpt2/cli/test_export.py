@@ -54,7 +54,7 @@ def test_export_quantizes_and_the_other_verbs_run_what_it_wrote(
     (tmp_path / "text.txt").write_text("Permission is hereby granted")
     image = str(tmp_path / "image.png")
     for command in (
-        ["generate", "Permission", "--max-new-tokens", "2", "--dtype", "float32"],
+        ["generate", "Permission", "--max-new-tokens", "2", "--dtype", form],
         ["eval", "perplexity", "--data", str(tmp_path / "text.txt")],
         ["plot", "weights", "--out", image],
         ["plot", "positions", "--out", image, "--force"],

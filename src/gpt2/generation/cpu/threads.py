@@ -31,7 +31,8 @@ class Threads:
             self._start()  # a fork has this thread alone
         self._shared.work = work
         # One call in C: Ctrl-C is noticed after it, and not between the others' start and ours.
-        deque(map(call, [*self._releases, partial(work, 0)]), maxlen=0)
+        calls: list[Callable[[], object]] = [*self._releases, partial(work, 0)]
+        deque(map(call, calls), maxlen=0)
 
     def _start(self) -> None:
         self._process = os.getpid()
