@@ -62,19 +62,22 @@ def measure(job: Job, complete: Complete) -> Times:
         return stopped - started
 
     first, decode, bandwidth = [], [], []
+    seconds(1, job.prefill_tokens, 1)
+    prefill = seconds(1, job.prefill_tokens, 1)
     for rows in job.batches:
         seconds(rows, job.prompt_tokens, min(job.new_tokens, 8))
+    memory = _peak_memory()  # before reads of memory are measured, which takes some
+    for rows in job.batches:
         first.append(min(seconds(rows, job.prompt_tokens, 1) for _ in range(3)))
         before = _read_bandwidth(job)
         whole = seconds(rows, job.prompt_tokens, job.new_tokens)
         bandwidth += [(b + a) / 2 for b, a in zip(before, _read_bandwidth(job), strict=True)]
         decode.append(max(whole - first[-1], 1e-9))
-    seconds(1, job.prefill_tokens, 1)
     return Times(
         first_token_seconds=first,
         decode_seconds=decode,
-        prefill_seconds=seconds(1, job.prefill_tokens, 1),
-        peak_memory_bytes=_peak_memory(),
+        prefill_seconds=prefill,
+        peak_memory_bytes=memory,
         build=_build(job),
         read_bandwidth=bandwidth,
         weight_bytes=getattr(complete, "weight_bytes", None),

@@ -1,9 +1,12 @@
 """One text that the engine continues: what the model reads of it next, and what came of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral
+from typing import Any, Literal
 
 from gpt2.config import GenerationConfig
+from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.drafting import Lookup, Thrift
 from gpt2.generation.runner import Logits, Piece, TextCache
@@ -20,6 +23,23 @@ class Token:
     id: int
     log_probability: float  # in nats, before penalties, temperature and filters
     likeliest: tuple[tuple[int, float], ...] = ()  # ids and log-probabilities, if asked for
+
+
+def checked_ids(model: GPT2, ids: Sequence[Any]) -> list[int]:
+    """Return the tokens of a prompt.
+
+    Raises:
+        InputError: There is none, or one is no id of the model.
+    """
+    known = range(model.config.vocab_size)
+    for i in ids:
+        if not isinstance(i, Integral) or isinstance(i, bool) or i not in known:
+            raise InputError(
+                f"token ids must be whole numbers from 0 to {known[-1]}, got {i!r:.40}"
+            )
+    if not len(ids):
+        raise InputError("a prompt must have at least one token, got none")
+    return [int(i) for i in ids]
 
 
 class Continuation:
@@ -84,14 +104,16 @@ class Continuation:
         return len(self.context) - self.cached
 
     def next_piece(self, most: int, extra: float | None) -> Piece:
-        """Return what the model shall read next: one token, a part of the prompt, or guesses.
+        """Return what the model is to read next: one token, a part of the prompt, or guesses.
 
         Args:
             most: Tokens to read at the most, at least 1.
-            extra: What a guess costs, see `Thrift.most`; None if there shall be no guesses.
+            extra: What a guess costs, see `Thrift.most`; None if nothing is to be guessed.
         """
         assert self.cache is not None
         self._forget_beginning()
+        # The last is always read: its logits are wanted, also where an error ended the step before.
+        self.cache.length = min(self.cache.length, len(self.context) - 1)
         unread = self.context[self.cache.length :]
         self._guesses = []
         if len(unread) > most:
@@ -122,11 +144,10 @@ class Continuation:
 
     def finish(self, reason: FinishReason) -> None:
         """End the text."""
-        self.finish_reason = reason
-        if self._stream and reason != "stop":
+        if self._stream:
             self.pieces += self._stream.finish()
-            if self._stream.stopped:
-                self.finish_reason = "stop"
+            reason = "stop" if self._stream.stopped else reason
+        self.finish_reason = reason  # the last of all: other threads may wait for it
 
     def _draw_one(self, logits: Logits, row: int) -> int:
         if self._sampler.takes_argmax:

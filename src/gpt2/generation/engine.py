@@ -8,15 +8,15 @@ prompt and its settings alone, not on what else runs.
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from gpt2.config import GenerationConfig
-from gpt2.errors import InputError, NotFiniteError
+from gpt2.errors import ConfigError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.continuation import Continuation
+from gpt2.generation.continuation import Continuation, checked_ids
 from gpt2.generation.runner import Logits, Piece, Runner
 from gpt2.generation.runners import Precision, make_runner
 
@@ -31,10 +31,10 @@ class Engine:
     Args:
         model: What it computes with; on the CPU its weights are copied.
         precision: Of the weights on a CPU, see `make_runner`.
-        memory: Bytes that all caches together may take; enough for `most_texts` texts of
-            n_positions tokens if None.
-        most_texts: Texts that are written at the same time; others wait.
-        threads: Of a CPU; as many as torch uses if None.
+        memory: Bytes that all caches together may take, at the most and if None enough for
+            `most_texts` texts of n_positions tokens. Off the compiled pass all of that is taken.
+        most_texts: Texts that are written at the same time, at least 1; others wait.
+        threads: Of a CPU, at least 1; as many as torch uses if None.
         take: Where the weights are copied, take those of the blocks out of the model, which is of
             no other use then: half of the memory.
     """
@@ -49,11 +49,13 @@ class Engine:
         threads: int | None = None,
         take: bool = False,
     ) -> None:
+        if most_texts < 1:
+            raise ConfigError(f"most_texts must be at least 1, got {most_texts}")
         self._model = model
         self.runner: Runner = make_runner(model, precision, most_texts, threads, take=take)
         self._most_texts = most_texts
         whole = self.runner.bytes_of(model.config.n_positions)
-        self._memory = most_texts * whole if memory is None else memory
+        self._memory = most_texts * whole if memory is None else min(memory, most_texts * whole)
         self._waiting: deque[Continuation] = deque()
         self._running: list[Continuation] = []
         self._finished: deque[Continuation] = deque()  # their caches serve texts that begin alike
@@ -74,9 +76,10 @@ class Engine:
             config: How to draw, and how much; num_samples does not count.
             sample: 0-based number of the sample, which has a stream of random numbers of its own.
         Raises:
-            InputError: It cannot fit into the memory.
+            InputError: There is no token, or one that the model has not; or the text cannot fit
+                into the memory.
         """
-        text = Continuation(self._model, list(prompt_ids), config, sample)
+        text = Continuation(self._model, checked_ids(self._model, prompt_ids), config, sample)
         needed = self.runner.bytes_of(text.capacity)
         if needed > self._memory:
             raise InputError(
@@ -126,14 +129,14 @@ class Engine:
             text = self._waiting[0]
             donor, common = self._best_donor(text)
             if donor and donor.cached < common:
-                return  # it is being read: wait for it
+                return  # its tokens are read soon: wait for them
             if donor and donor in self._finished:
                 self._finished.remove(donor)
                 self._finished.append(donor)  # the last to give way
             if not self._make_room(self.runner.bytes_of(text.capacity)):
                 return
-            self._waiting.popleft()
             text.cache = self.runner.new_cache(text.capacity)
+            self._waiting.popleft()
             if donor and donor.cache:
                 text.cache.copy_from(donor.cache, common)
             self._running.append(text)
@@ -152,12 +155,13 @@ class Engine:
 
     def _make_room(self, needed: int) -> bool:
         """Return whether so many bytes are free, if need be after finished texts gave way."""
-        while self._used() + needed > self._memory and self._finished:
+        if self._taken(self._running) + needed > self._memory:
+            return False
+        while self._taken((*self._running, *self._finished)) + needed > self._memory:
             self._finished.popleft().cache = None
-        return self._used() + needed <= self._memory
+        return True
 
-    def _used(self) -> int:
-        texts = (*self._running, *self._finished)
+    def _taken(self, texts: Iterable[Continuation]) -> int:
         return sum(self.runner.bytes_of(text.capacity) for text in texts)
 
     def _choose_pieces(self, extra: float | None) -> list[tuple[Continuation, Piece]]:
@@ -205,7 +209,7 @@ class _Pace:
         if tokens == 1:
             self._plain = seconds if self._plain is None else _nearer(self._plain, seconds)
         elif self._plain is not None:
-            extra = max(seconds / self._plain - 1, 0) / (tokens - 1)
+            extra = max(seconds / self._plain - 1, 0.01) / (tokens - 1)
             self.extra = _nearer(self.extra, extra)
 
 

@@ -11,10 +11,11 @@ import torch
 from gpt2.config import GenerationConfig
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.continuation import Continuation, FinishReason
+from gpt2.generation.continuation import Continuation, FinishReason, checked_ids
 from gpt2.generation.engine import Engine
 
 Prompt = str | Sequence[int]
+MOST_TEXTS = 16  # that are written at the same time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,8 @@ class Sample:
 def generate(model: GPT2, prompts: Sequence[Prompt], config: GenerationConfig) -> list[Sample]:
     """Continue each prompt `config.num_samples` times, all together.
 
-    Each text is the one that its prompt gives alone. On a CPU the weights are copied first: callers
-    of many small batches make one `Engine`.
+    By the pass compiled for a CPU, each text is the one that its prompt gives alone; its weights
+    are copied first, so callers of many small batches make one `Engine`.
 
     Args:
         model: The newest n_positions tokens are its context.
@@ -49,7 +50,7 @@ def generate(model: GPT2, prompts: Sequence[Prompt], config: GenerationConfig) -
         NotFiniteError: The logits are not finite.
     """
     prompts_ids = [prompt_ids(model, prompt) for prompt in _listed(prompts)]
-    engine = Engine(model)
+    engine = Engine(model, most_texts=min(len(prompts_ids) * config.num_samples, MOST_TEXTS))
     texts = [
         engine.submit(ids, config, sample)
         for ids in prompts_ids
@@ -102,18 +103,11 @@ def prompt_ids(model: GPT2, prompt: Any) -> list[int]:
     if ids is None:
         got = type(prompt).__name__
         raise InputError(f"a prompt must be a text or a list of token ids, got {got}")
-    ids = ids or [i for i in [model.start_id] if i is not None]
-    if not ids:
+    if not ids and model.start_id is None:
         raise InputError(
             "an empty prompt stands for <|endoftext|>, which this model has not; give it a token"
         )
-    known = range(model.config.vocab_size)
-    for i in ids:
-        if not isinstance(i, Integral) or isinstance(i, bool) or i not in known:
-            raise InputError(
-                f"token ids must be whole numbers from 0 to {known[-1]}, got {i!r:.40}"
-            )
-    return [int(i) for i in ids]
+    return checked_ids(model, ids or [model.start_id])
 
 
 def _listed(prompts: Any) -> list[Any]:

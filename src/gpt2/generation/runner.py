@@ -33,7 +33,7 @@ class Piece:
 class Logits:
     """The logits after the wanted tokens of some pieces, in order; -inf for ids without a token."""
 
-    values: Tensor  # (wanted, V), float32, on the CPU; valid until the next pass
+    values: Tensor  # (wanted, V), float32, on the runner's device; valid until the next pass
     likeliest: list[int]  # id of the largest logit, the lowest among equals
     largest: list[float]
     log_normalizers: list[float]  # a logit minus it is a log-probability

@@ -26,7 +26,8 @@ def make_runner(
     Args:
         model: On the device where it is to run.
         precision: Of the weights that the compiled pass reads. auto: the fastest that has them
-            exactly. int8 and int4 quantize them. Activations are float32 in any.
+            exactly. int8 and int4 quantize them, and round what they are
+            multiplied with to 16 bits; all else is float32.
         slots: Texts at the same time.
         threads: Of a CPU; as many as torch uses if None.
         take: See `Engine`.
@@ -40,15 +41,15 @@ def make_runner(
     if model.quantization and precision not in ("auto", exact):
         raise ConfigError(f"precision must be auto or {exact}, as the model is, got {precision!r}")
     if reason := _reason_for_network(model):
-        if precision in ("auto", exact):
+        if precision in ("auto", str(model.wpe.weight.dtype).removeprefix("torch.")):
             return TorchRunner(model, slots)
         raise ConfigError(f"{precision} weights are for {reason}")
     try:
         # Imported here: it loads Numba, which not every processor or installation has.
-        from gpt2.generation.cpu.runner import CpuRunner
+        from gpt2.generation.cpu.runner import CpuRunner, compile_pass
 
-        return CpuRunner(model, exact if precision == "auto" else precision, threads, take=take)
-    except (ImportError, OSError, RuntimeError) as error:
+        compile_pass()
+    except Exception as error:  # whatever Numba raises where LLVM does not know the processor
         reason = str(error).partition("\n")[0]
         if precision not in ("auto", exact):
             raise ConfigError(
@@ -56,6 +57,7 @@ def make_runner(
             ) from None
         log(f"Numba cannot compile the pass here, so torch computes it, more slowly: {reason}")
         return TorchRunner(model, slots)
+    return CpuRunner(model, exact if precision == "auto" else precision, threads, take=take)
 
 
 def _reason_for_network(model: GPT2) -> str | None:

@@ -167,14 +167,14 @@ def test_each_shape_is_warmed_up_before_it_is_timed() -> None:
         return [new_tokens] * len(prompts)
 
     got = engines.measure(job("gpt2", Path(), "float32"), complete)
-    of_one, of_three = [[(n, 4, 5), *[(n, 4, 1)] * 3, (n, 4, 5)] for n in (1, 3)]
-    assert asked == [*of_one, *of_three, (1, 12, 1), (1, 12, 1)]
+    of_one, of_three = [[*[(n, 4, 1)] * 3, (n, 4, 5)] for n in (1, 3)]
+    assert asked == [(1, 12, 1), (1, 12, 1), (1, 4, 5), (3, 4, 5), *of_one, *of_three]
     assert len(got.first_token_seconds) == len(got.decode_seconds) == 2
     assert got.peak_memory_bytes is None or got.peak_memory_bytes > 2**20
 
 
 def test_an_engine_that_writes_too_few_tokens_is_caught() -> None:
-    with pytest.raises(ValueError, match="1 texts of 5 tokens are wanted, got \\[4\\]"):
+    with pytest.raises(ValueError, match="1 texts of 1 tokens are wanted, got \\[4\\]"):
         engines.measure(job("gpt2", Path(), "float32"), lambda prompts, new_tokens: [4])
 
 

@@ -4,13 +4,14 @@ import random
 import threading
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from gpt2.config import GenerationConfig, GPT2Config
-from gpt2.errors import InputError, NotFiniteError
+from gpt2.errors import ConfigError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.continuation import Continuation
 from gpt2.generation.engine import Engine
@@ -62,10 +63,9 @@ def test_greedy_texts_are_those_of_the_network_also_beyond_n_positions(
     prompt = list(range(length))
     expected = greedily(lively, prompt, 60)
     lively.set_attention(attention)  # manual: by the network instead of the compiled pass
-    text = Engine(lively).submit(prompt, replace(GREEDY, max_new_tokens=60))
-    assert text.restarts == (length > 24)
     engine = Engine(lively)
     text = engine.submit(prompt, replace(GREEDY, max_new_tokens=60))
+    assert text.restarts == (length > 24)
     finish(engine)
     assert text.ids == expected
     assert text.restarts > 0
@@ -99,10 +99,8 @@ def test_drafting_changes_no_token_and_saves_passes(lively: GPT2) -> None:
     for config in (GREEDY, replace(SAMPLED, temperature=0.4)):
         engine = Engine(lively)
         config = replace(config, max_new_tokens=60)
-        text, passes = engine.submit(prompt, config), 0
-        while engine.busy:
-            engine.step()
-            passes += 1
+        text = engine.submit(prompt, config)
+        finish(engine)
         assert text.ids == alone(lively, prompt, replace(config, draft=False))
     nn.init.zeros_(lively.ln_f.weight)  # now every token is followed by one and the same
     lively.ln_f.bias.data = lively.wte.weight[50].detach().clone()
@@ -260,7 +258,57 @@ def test_a_stream_has_the_text_of_the_sample(model: GPT2) -> None:
     assert "".join(stream(model, "a", SAMPLED)) == sample.text
 
 
-def test_a_model_that_has_diverged_is_told(model: GPT2) -> None:
-    model.wte.weight.data[5] = float("nan")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["wpe.weight", "h.1.ln_2.bias", "h.0.mlp.c_fc.bias"])
+def test_a_model_that_has_diverged_is_told(
+    lively: GPT2, precision: Any, value: float, where: str
+) -> None:
+    lively.state_dict()[where].view(-1)[3] = value
+    engine = Engine(lively, precision=precision)
+    text = engine.submit([5], GREEDY)
     with pytest.raises(NotFiniteError, match="its weights have diverged"):
-        generate(model, [[5]], GREEDY)
+        engine.step()
+    with pytest.raises(NotFiniteError, match="its weights have diverged"):
+        engine.step()  # and again, nothing else
+    assert text.tokens == []
+
+
+def test_what_an_engine_cannot_take_is_refused(lively: GPT2) -> None:
+    engine = Engine(lively)
+    for ids, told in (
+        ([], "at least one token, got none"),
+        ([-1], "from 0 to 96, got -1"),
+        ([97], "from 0 to 96, got 97"),
+    ):
+        with pytest.raises(InputError, match=told):
+            engine.submit(ids, GREEDY)
+    assert not engine.busy
+    with pytest.raises(ConfigError, match="most_texts must be at least 1, got 0"):
+        Engine(lively, most_texts=0)
+
+
+def test_text_that_was_held_back_comes_when_a_stop_id_ends_it(model: GPT2) -> None:
+    [free] = generate(model, ["Permission"], replace(SAMPLED, max_new_tokens=30))
+    before, token = free.ids[:4], free.ids[4]
+    assert token not in before
+    held = model.tokenizer.decode(before)[-1]  # may begin the stop string
+    how = replace(SAMPLED, max_new_tokens=30, stop=(held + "never",), stop_ids=(token,))
+    [sample] = generate(model, ["Permission"], how)
+    assert sample.text == model.tokenizer.decode(before)
+
+
+def test_the_network_itself_keeps_the_same_promises(lively: GPT2) -> None:
+    lively.set_attention("manual")
+    whole = Engine(lively).runner.bytes_of(24)
+    engine = Engine(lively, most_texts=3, memory=100 * whole)
+    prefix = list(range(18))
+    prompts = [[*prefix, 20 + n] for n in range(5)] + [[n] for n in range(5)]
+    texts = [engine.submit(ids, GREEDY) for ids in prompts]
+    engine.step()
+    texts[1].cancelled = True
+    finish(engine)
+    for text, ids in zip(texts, prompts, strict=True):
+        expected = greedily(lively, ids, 12)
+        assert text.ids == expected[: len(text.ids)]
+        assert len(text.ids) == 12 or text.finish_reason == "cancelled"

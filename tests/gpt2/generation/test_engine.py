@@ -12,6 +12,7 @@ from torch import nn
 from gpt2.config import GenerationConfig, GPT2Config
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
+from gpt2.generation.engine import Engine
 from gpt2.generation.generate import generate
 from llm_tokenizer import Tokenizer
 
@@ -151,7 +152,7 @@ def test_a_model_without_a_tokenizer_continues_ids_and_refuses_text(model: GPT2)
 def test_what_is_no_list_of_prompts_is_an_error_before_anything_is_drawn(
     prompts: object, told: str, model: GPT2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GPT2, "forward", lambda *args: pytest.fail("the model has run"))
+    monkeypatch.setattr(Engine, "step", lambda *args: pytest.fail("the model has run"))
     with pytest.raises(InputError) as raised:
         generate(model, prompts, GREEDY)
     assert told in str(raised.value)

@@ -216,9 +216,9 @@ def _tile(kind: int, rows: int) -> Any:
     """Return the instruction that multiplies so many rows with a panel of a kind.
 
     It adds to out[r, 0:LANES], float32, the products of x[r] with the panel. Its arguments are the
-    address of x (float32 for float weights, int16 for integers), the bytes from one row to the
-    next, the address of the panel, its inputs (groups of them for integers), the address of `out`,
-    and the bytes from one row to the next.
+    address of x (float32 for float weights, int16 for integers), the bytes from one row of it to
+    the next, the address of the panel, its inputs (groups of them for integers), the address of
+    `out`, and the bytes from one row of it to the next.
     """
     add = _add_integer_products if kind in GROUP else _add_float_products
 
@@ -231,10 +231,10 @@ def _tile(kind: int, rows: int) -> Any:
         _context: Any, x: Any, stride: Any, panel: Any, n: Any, out: Any, step: Any
     ) -> Any:
         def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
-            x, stride, panel, n, out, step = args
+            x, stride, panel, n, out, out_stride = args
             outs = [
                 [_at(builder, start, 4 * VECTOR * vector) for vector in range(VECTORS)]
-                for start in starts(builder, out, step)
+                for start in starts(builder, out, out_stride)
             ]
             sums = _Registers(builder, rows, _FLOATS)
             sums.update(lambda row, vector, _: _load(builder, outs[row][vector], _FLOATS))
@@ -254,21 +254,21 @@ def _multiplier(kind: int) -> Any:
     most, four, two, one = (_tile(kind, rows) for rows in TILE_ROWS)
 
     @inner
-    def multiply(rows, x, stride, panel, n, out, step):  # type: ignore[no-untyped-def]
+    def multiply(rows, x, stride, panel, n, out, out_stride):  # type: ignore[no-untyped-def]
         row = 0
         while row < rows:
-            left, here, to = rows - row, x + row * stride, out + row * step
+            left, here, to = rows - row, x + row * stride, out + row * out_stride
             if left >= MOST_ROWS:
-                most(here, stride, panel, n, to, step)
+                most(here, stride, panel, n, to, out_stride)
                 row += MOST_ROWS
             elif left >= 4:
-                four(here, stride, panel, n, to, step)
+                four(here, stride, panel, n, to, out_stride)
                 row += 4
             elif left >= 2:
-                two(here, stride, panel, n, to, step)
+                two(here, stride, panel, n, to, out_stride)
                 row += 2
             else:
-                one(here, stride, panel, n, to, step)
+                one(here, stride, panel, n, to, out_stride)
                 row += 1
 
     return multiply
@@ -331,19 +331,6 @@ largest_magnitude = _reduction(
     0.0, lambda builder, most, x: _larger(builder, _magnitude(builder, x), most), _largest
 )
 largest = _reduction(float("-inf"), lambda builder, most, x: _larger(builder, x, most), _largest)
-
-
-@intrinsic
-def prefetch(_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address to be brought near, into the second cache."""
-
-    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        place = builder.inttoptr(args[0], _INT8.as_pointer())
-        numbers = [_constant(number, _INT32) for number in (0, 2, 1)]  # read, near, data
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), place, *numbers)
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
 
 
 @intrinsic

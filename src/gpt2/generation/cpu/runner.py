@@ -56,7 +56,7 @@ class CpuCache:
         self.length = length
 
     def _parts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return views of keys and values, each (heads, panels, capacity, entries of a token)."""
+        """Return keys and values, (heads, panels, capacity, entries); whole pages count alone."""
         keys, values = np.split(self._memory, [self.capacity * self._size], axis=1)
         heads = len(self._memory)
         # A page of LANES tokens takes LANES * size entries: so much a token, though not in order.
@@ -89,19 +89,17 @@ class CpuRunner:
     ) -> None:
         config = model.config
         self.precision = precision
+        self._threads = Threads(threads or torch.get_num_threads())
         self._embeddings = model.wte, model.wpe
         self._heads, self._size = config.n_layer * config.n_head, config.n_embd // config.n_head
         self._panels = Panels()
         self._model = self._describe(model, take)
-        self._threads = Threads(threads or torch.get_num_threads())
         self._buffers = _Buffers(config, self.most_tokens, self._threads.count)
-        self._arrived = np.zeros(1, np.int64)
         phases = config.n_layer * step.BLOCK_PHASES + step.HEAD_PHASES
         self._work = np.zeros((phases, step.LINE // 8), np.int64)
         self._team = step.Team(
-            self._threads.count, self._arrived.ctypes.data, self._work.ctypes.data
+            self._threads.count, self._threads.arrived.ctypes.data, self._work.ctypes.data
         )
-        _compile(self._team, self._buffers.rows, self._model)
 
     @property
     def weight_bytes(self) -> int:
@@ -222,7 +220,7 @@ class _Buffers:
         )
 
 
-def _compile(*args: Any) -> None:
+def compile_pass() -> None:
     """Compile the pass, or load what was compiled before; what takes a while is announced."""
     kept = (
         "for this process alone, as no folder for it is writable; NUMBA_CACHE_DIR may name one"
@@ -234,9 +232,17 @@ def _compile(*args: Any) -> None:
     announcement.daemon = True
     announcement.start()
     try:
-        step.forward.compile((*map(typeof, args), types.int64))
+        kinds = step.Team, step.Rows, step.Model
+        known = [typeof(_example(kind)) for kind in kinds]  # type: ignore[no-untyped-call]
+        step.forward.compile((*known, types.int64))
     finally:
         announcement.cancel()
+
+
+def _example(kind: Any) -> Any:
+    """Return a value of a type: a number, or a NamedTuple of examples."""
+    fields = getattr(kind, "_fields", None)
+    return kind(*(_example(kind.__annotations__[name]) for name in fields)) if fields else kind()
 
 
 def _buffer(matrix: NDArray[Any]) -> step.Buffer:
@@ -245,4 +251,4 @@ def _buffer(matrix: NDArray[Any]) -> step.Buffer:
 
 def _matrix(rows: int, entries: int, dtype: type = np.float32) -> NDArray[Any]:
     """Return zeros with rows of at least so many entries, which begin in different cache sets."""
-    return np.zeros((rows, _up(entries, step.BLOCK) + 16), dtype)
+    return np.zeros((rows, _up(entries, step.ROW_MULTIPLE) + 16), dtype)

@@ -6,17 +6,19 @@ multiply with, heads to attend with. Between phases the threads wait for each ot
 
 A row of activations is one token. Rows of a text follow each other, and so do texts. Weights lie in
 panels of LANES outputs, (inputs, LANES); so do the keys of a head, (channels, LANES tokens), and
-its values, (tokens, LANES channels): thus one instruction computes all products.
+its values, (tokens, LANES channels): thus one kernel computes all products.
 
 Addresses are plain integers, sizes are in entries and strides in bytes. What this computes is what
 `gpt2.model` says; each number depends on its own text alone.
+
+Numba keeps what it compiled until this file changes; after a change in `instructions` alone, delete
+__pycache__.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from gpt2.generation.cpu.instructions import (
     BFLOAT16,
@@ -30,6 +32,7 @@ from gpt2.generation.cpu.instructions import (
     fetch_and_add,
     floats,
     give_way,
+    inner,
     largest,
     largest_magnitude,
     load_shared,
@@ -45,8 +48,7 @@ from gpt2.generation.cpu.instructions import (
 from llm_tokenizer.compiled import kept_njit
 
 F = np.float32
-inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-BLOCK = 128  # a row's width in memory is a multiple of it: of LANES, and of every group
+ROW_MULTIPLE = 128  # of the width of rows in memory: whole vectors, and whole groups
 CHUNK = 4096  # logits that a thread looks through at once
 SPINS = 2000  # looks at a barrier before a thread gives way
 SHARES = 3  # of a thread in a phase's panels: long reads are fast, and one that waits takes over
@@ -234,7 +236,8 @@ def _shorten(matrix, source, rows, row):
     """Make a row ready for a matrix of integers: as 16-bit integers times a scale."""
     count = matrix.depth * (GROUP_INT8 if matrix.kind == INT8 else GROUP_INT4)
     address = _row(source, row)
-    most = largest_magnitude(address, count)
+    # A number that is not finite becomes nan in the scale, and so in all that comes of the row.
+    most = largest_magnitude(address, count) + total(address, count) * F(0)
     floats(rows.scales, row + 1)[row] = most / LARGEST_SHORT
     inverse = LARGEST_SHORT / most if most > F(0) else F(0)
     values = floats(address, count)
@@ -437,7 +440,7 @@ def _attend_all(team, phase, rows, model, block, scratch):
 
 @inner
 def _sum_of_exponentials(logits, most, scratch):
-    """Return the sum of exp(logits - most), and nan if a logit is nan or inf."""
+    """Return the sum of exp(logits - most); nan if a logit is nan or positive infinity."""
     shift = most if most > F(-np.inf) else F(0)
     terms = floats(scratch, CHUNK)
     terms[len(logits) :] = F(0)
