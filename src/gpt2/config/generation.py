@@ -67,8 +67,7 @@ class GenerationConfig:
 
     def _check_penalties(self) -> None:
         repetition = self.repetition_penalty
-        fits = 0 < repetition < math.inf
-        check(fits, "repetition_penalty must be above 0 and finite", repetition)
+        check(0.01 <= repetition <= 100, "repetition_penalty must be 0.01 to 100", repetition)
         for name in ("presence_penalty", "frequency_penalty"):
             penalty = getattr(self, name)
             check(-2 <= penalty <= 2, f"{name} must be -2 to 2", penalty)

@@ -69,6 +69,8 @@ class Continuation:
         self.cache: TextCache | None = None
         self.context = list(prompt_ids)  # what the model reads, or has read
         vocab_size = model.config.vocab_size
+        if unknown := [i for i in config.stop_ids if i >= vocab_size]:
+            raise InputError(f"stop_ids must be 0 to {vocab_size - 1}, got {unknown[0]}")
         self._sampler = Sampler(config, prompt_ids, sample=sample, vocab_size=vocab_size)
         self._stream = TextStream(model.tokenizer, config.stop) if model.tokenizer else None
         self._stop_ids = frozenset(config.stop_ids)

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -17,7 +18,7 @@ from gpt2.config import GenerationConfig
 from gpt2.errors import ConfigError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.continuation import Continuation, checked_ids
-from gpt2.generation.runner import Logits, Piece, Runner
+from gpt2.generation.runner import Logits, Piece, Runner, TextCache
 from gpt2.generation.runners import Precision, make_runner
 
 WORTH_SHARING = 16  # tokens of a common beginning from which on it is copied, not read again
@@ -52,13 +53,15 @@ class Engine:
         if most_texts < 1:
             raise ConfigError(f"most_texts must be at least 1, got {most_texts}")
         self._model = model
-        self.runner: Runner = make_runner(model, precision, most_texts, threads, take=take)
+        self.runner: Runner = make_runner(
+            model, precision, most_texts, threads, memory=memory, take=take
+        )
         self._most_texts = most_texts
         whole = self.runner.bytes_of(model.config.n_positions)
         self._memory = most_texts * whole if memory is None else min(memory, most_texts * whole)
         self._waiting: deque[Continuation] = deque()
         self._running: list[Continuation] = []
-        self._finished: deque[Continuation] = deque()  # their caches serve texts that begin alike
+        self._finished: deque[_Finished] = deque()  # their caches serve texts that begin alike
         self._pace = _Pace()
 
     @property
@@ -130,24 +133,26 @@ class Engine:
             donor, common = self._best_donor(text)
             if donor and donor.cached < common:
                 return  # its tokens are read soon: wait for them
-            if donor and donor in self._finished:
+            if isinstance(donor, _Finished):
                 self._finished.remove(donor)
                 self._finished.append(donor)  # the last to give way
             if not self._make_room(self.runner.bytes_of(text.capacity)):
                 return
             text.cache = self.runner.new_cache(text.capacity)
             self._waiting.popleft()
-            if donor and donor.cache:
+            if donor and donor.cache is not None:
                 text.cache.copy_from(donor.cache, common)
             self._running.append(text)
 
-    def _best_donor(self, text: Continuation) -> tuple[Continuation | None, int]:
+    def _best_donor(self, text: Continuation) -> "tuple[Continuation | _Finished | None, int]":
         """Return the text whose cache has most of this one's beginning, and how many tokens."""
-        best, common = None, WORTH_SHARING - 1
-        for other in (*self._running, *self._finished):
+        best: Continuation | _Finished | None = None
+        common = WORTH_SHARING - 1
+        others: list[Continuation | _Finished] = [*self._running, *self._finished]
+        for other in others:
             length = _common_length(other.context, text.context)
             length = min(length, len(text.context) - 1)  # the last is read, for its logits
-            if other.finish_reason:
+            if isinstance(other, _Finished):
                 length = min(length, other.cached)
             if length > common:
                 best, common = other, length
@@ -161,7 +166,7 @@ class Engine:
             self._finished.popleft().cache = None
         return True
 
-    def _taken(self, texts: Iterable[Continuation]) -> int:
+    def _taken(self, texts: "Iterable[Continuation | _Finished]") -> int:
         return sum(self.runner.bytes_of(text.capacity) for text in texts)
 
     def _choose_pieces(self, extra: float | None) -> list[tuple[Continuation, Piece]]:
@@ -191,7 +196,23 @@ class Engine:
 
     def _leave(self, text: Continuation) -> None:
         self._running.remove(text)
-        self._finished.append(text)
+        assert text.cache is not None
+        self._finished.append(_Finished(text.context, text.capacity, text.cache))
+        text.cache = None
+
+
+@dataclass(eq=False)
+class _Finished:
+    """What is kept of a text that has ended."""
+
+    context: list[int]
+    capacity: int
+    cache: TextCache | None
+
+    @property
+    def cached(self) -> int:
+        """Tokens of the context that are cached."""
+        return self.cache.length if self.cache else 0
 
 
 class _Pace:

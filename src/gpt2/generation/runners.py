@@ -1,5 +1,6 @@
 """Which runner computes a model: the compiled pass on a CPU where it can, the network elsewhere."""
 
+import os
 from typing import Literal, get_args
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from gpt2.errors import ConfigError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.runner import Runner
-from gpt2.generation.torch_runner import TorchRunner
+from gpt2.generation.torch_runner import TorchRunner, slot_bytes
 from gpt2.progress import log
 
 Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
@@ -19,6 +20,7 @@ def make_runner(
     slots: int,
     threads: int | None = None,
     *,
+    memory: int | None = None,
     take: bool = False,
 ) -> Runner:
     """Return the fastest runner of a model.
@@ -30,10 +32,15 @@ def make_runner(
             multiplied with to 16 bits; all else is float32.
         slots: Texts at the same time.
         threads: Of a CPU; as many as torch uses if None.
+        memory: See `Engine`.
         take: See `Engine`.
     Raises:
-        ConfigError: The precision is unknown, or this model cannot run in it.
+        ConfigError: The precision is unknown, or this model cannot run in it; there are too many
+            threads, or the memory does not suffice for a text.
     """
+    most_threads = 4 * (os.cpu_count() or 1)
+    if threads is not None and not 1 <= threads <= most_threads:
+        raise ConfigError(f"threads must be 1 to {most_threads} here, got {threads}")
     if precision not in get_args(Precision):
         known = ", ".join(get_args(Precision))
         raise ConfigError(f"precision must be one of {known}, got {precision!r}")
@@ -42,7 +49,7 @@ def make_runner(
         raise ConfigError(f"precision must be auto or {exact}, as the model is, got {precision!r}")
     if reason := _reason_for_network(model):
         if precision in ("auto", str(model.wpe.weight.dtype).removeprefix("torch.")):
-            return TorchRunner(model, slots)
+            return _network(model, slots, memory)
         raise ConfigError(f"{precision} weights are for {reason}")
     try:
         # Imported here: it loads Numba, which not every processor or installation has.
@@ -56,8 +63,18 @@ def make_runner(
                 f"{precision} needs a pass that Numba compiles, which fails here: {reason}"
             ) from None
         log(f"Numba cannot compile the pass here, so torch computes it, more slowly: {reason}")
-        return TorchRunner(model, slots)
+        return _network(model, slots, memory)
     return CpuRunner(model, exact if precision == "auto" else precision, threads, take=take)
+
+
+def _network(model: GPT2, slots: int, memory: int | None) -> TorchRunner:
+    """Return a runner with as many slots as the memory allows, all of which it takes at once."""
+    size = slot_bytes(model)
+    if memory is not None and memory < size:
+        raise ConfigError(
+            f"memory must be at least {size:,} bytes, for one text of n_positions, got {memory:,}"
+        )
+    return TorchRunner(model, slots if memory is None else min(slots, memory // size))
 
 
 def _reason_for_network(model: GPT2) -> str | None:

@@ -166,9 +166,12 @@ class Sampler:
         self._config = config
         has_bias = bool(config.logit_bias or banned)
         self._bias = token_bias(config.logit_bias, banned, vocab_size) if has_bias else None
-        self._seen = torch.zeros(1, vocab_size, dtype=torch.bool)  # in prompt or text
-        self._seen[0, list(prompt_ids)] = True
-        self._counts = torch.zeros(1, vocab_size)  # in the text
+        self._seen = self._counts = None  # tokens of prompt and text, and of the text alone, (1, V)
+        if config.repetition_penalty != 1:
+            self._seen = torch.zeros(1, vocab_size, dtype=torch.bool)
+            self._seen[0, list(prompt_ids)] = True
+        if config.presence_penalty or config.frequency_penalty:
+            self._counts = torch.zeros(1, vocab_size)
         # With no seed, fresh entropy of the operating system: samples of a prompt differ, too.
         sequence = np.random.SeedSequence(config.seed, spawn_key=(sample,))
         self._random = np.random.Generator(np.random.PCG64(sequence))
@@ -199,18 +202,19 @@ class Sampler:
     @torch.inference_mode()
     def record(self, token: int) -> None:
         """Count a token that the caller chose, as where `takes_argmax`."""
-        self._seen[0, token] = True
-        self._counts[0, token] += 1
+        if self._seen is not None:
+            self._seen[0, token] = True
+        if self._counts is not None:
+            self._counts[0, token] += 1
 
     def _penalized(self, logits: Tensor) -> Tensor:  # (1, V) -> (1, V)
         config = self._config
         if self._bias is not None:
             logits = logits + self._bias
-        if config.repetition_penalty != 1:
+        if self._seen is not None:
             logits = penalize_repetition(logits, self._seen, config.repetition_penalty)
-        if config.presence_penalty:
+        if self._counts is not None:
             logits = penalize_presence(logits, self._counts, config.presence_penalty)
-        if config.frequency_penalty:
             logits = penalize_frequency(logits, self._counts, config.frequency_penalty)
         return logits
 

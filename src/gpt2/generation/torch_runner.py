@@ -92,6 +92,12 @@ class Slot:
         self.length = length
 
 
+def slot_bytes(model: GPT2) -> int:
+    """Return the memory of a text's keys and values."""
+    config = model.config
+    return 2 * config.n_layer * config.n_positions * config.n_embd * model.wpe.weight.itemsize
+
+
 class TorchRunner:
     """Computes logits by the network.
 

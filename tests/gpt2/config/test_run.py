@@ -181,7 +181,7 @@ def test_a_missing_recipe_is_told() -> None:
         ({"top_p": 1.1}, "top_p must be 0 to 1, got 1.1"),
         ({"top_p": -0.1}, "top_p must be 0 to 1, got -0.1"),
         ({"min_p": 2.0}, "min_p must be 0 to 1, got 2.0"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0 and finite, got 0.0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be 0.01 to 100, got 0.0"),
         ({"presence_penalty": 2.1}, "presence_penalty must be -2 to 2, got 2.1"),
         ({"frequency_penalty": -3}, "frequency_penalty must be -2 to 2, got -3"),
         ({"logit_bias": {-1: 2.0}}, "logit_bias must name token ids, .* at least 0, got -1"),

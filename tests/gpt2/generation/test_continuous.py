@@ -16,6 +16,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.generation.continuation import Continuation
 from gpt2.generation.engine import Engine
 from gpt2.generation.generate import generate, stream
+from gpt2.generation.torch_runner import TorchRunner
 
 GREEDY = GenerationConfig(max_new_tokens=12, temperature=0)
 SAMPLED = GenerationConfig(max_new_tokens=12, seed=7, top_k=20)
@@ -174,8 +175,7 @@ def test_memory_has_a_bound_and_what_cannot_fit_is_refused(lively: GPT2) -> None
     texts = [engine.submit([n, 1, 2], replace(GREEDY, max_new_tokens=21)) for n in range(5)]
     while engine.busy:
         engine.step()
-        held = [text for text in texts if text.cache is not None]
-        assert len(held) <= 2
+        assert len([text for text in texts if text.cache is not None]) <= 2
     assert [len(text.tokens) for text in texts] == [21] * 5
     small = Engine(lively, memory=whole - 1)
     with pytest.raises(InputError, match=r"a text of 24 tokens needs .* MB .*, the engine has"):
@@ -284,8 +284,27 @@ def test_what_an_engine_cannot_take_is_refused(lively: GPT2) -> None:
         with pytest.raises(InputError, match=told):
             engine.submit(ids, GREEDY)
     assert not engine.busy
+    with pytest.raises(InputError, match="stop_ids must be 0 to 96, got 97"):
+        engine.submit([1], replace(GREEDY, stop_ids=(5, 97)))
     with pytest.raises(ConfigError, match="most_texts must be at least 1, got 0"):
         Engine(lively, most_texts=0)
+    with pytest.raises(ConfigError, match=r"threads must be 1 to \d+ here, got 99999"):
+        Engine(lively, threads=99999)
+
+
+def test_the_networks_slots_fit_the_memory(lively: GPT2) -> None:
+    lively.set_attention("manual")
+    slot = Engine(lively, most_texts=1).runner.bytes_of(24)
+    runner = Engine(lively, most_texts=64, memory=3 * slot + 1).runner
+    assert isinstance(runner, TorchRunner)
+    assert runner.memory.nbytes == 3 * slot
+    with pytest.raises(ConfigError, match=f"memory must be at least {slot:,} bytes"):
+        Engine(lively, memory=slot - 1)
+
+
+def test_a_text_that_has_ended_or_waits_takes_little_memory(model: GPT2) -> None:
+    text = Engine(model).submit([1], GREEDY)
+    assert text._sampler._seen is text._sampler._counts is None
 
 
 def test_text_that_was_held_back_comes_when_a_stop_id_ends_it(model: GPT2) -> None:

@@ -213,14 +213,13 @@ class TestCompiled:
         atol = 2e-3 if precision.startswith("int") else 1e-5
         torch.testing.assert_close(found, want, atol=atol, rtol=1e-4)
 
-    def test_a_float_model_is_quantized_when_it_is_read(self) -> None:
-        model, quantized = make(), make()
-        quantize_network(quantized, 8)
-        model.wte.weight.data = quantized.wte.weight  # so that the embeddings are the same, too
-        ids = some_ids(30)
-        found = read(CpuRunner(model, "int8"), ids, [30])
-        want = read(CpuRunner(quantized, "int8"), ids, [30])
-        torch.testing.assert_close(found, want, atol=1e-3, rtol=1e-3)
+    @pytest.mark.parametrize("tied", [True, False])
+    @pytest.mark.parametrize("bits", [8, 4])
+    def test_a_float_model_is_quantized_as_its_export_is(self, bits: Any, tied: bool) -> None:
+        model, quantized = (make(tie_word_embeddings=tied) for _ in range(2))
+        quantize_network(quantized, bits)
+        found = read(CpuRunner(model, f"int{bits}"), some_ids(30), [30])
+        assert torch.equal(found, read(CpuRunner(quantized, f"int{bits}"), some_ids(30), [30]))
 
     def test_more_than_one_page_and_chunk_are_read(self) -> None:
         model = make(n_positions=3 * LANES + 40, vocab_size=9000)

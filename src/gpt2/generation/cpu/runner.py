@@ -17,7 +17,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.generation.cpu import step
 from gpt2.generation.cpu.instructions import LANES, MOST_ROWS
 from gpt2.generation.cpu.threads import Threads
-from gpt2.generation.cpu.weights import Panels
+from gpt2.generation.cpu.weights import Panels, token_embeddings
 from gpt2.generation.runner import Logits, Piece
 from gpt2.progress import log
 
@@ -90,7 +90,7 @@ class CpuRunner:
         config = model.config
         self.precision = precision
         self._threads = Threads(threads or torch.get_num_threads())
-        self._embeddings = model.wte, model.wpe
+        self._embeddings = token_embeddings(model, precision), model.wpe
         self._heads, self._size = config.n_layer * config.n_head, config.n_embd // config.n_head
         self._panels = Panels()
         self._model = self._describe(model, take)
@@ -132,7 +132,7 @@ class CpuRunner:
             heads=config.n_head,
             activation=ACTIVATIONS[config.activation_function],
             epsilon=config.layer_norm_epsilon,
-            table=panels.table(model, self.precision, take=take),
+            table=panels.table(model, self.precision, self._embeddings[0], take=take),
             scales=panels.vector(scales),
             unused=panels.keep(torch.tensor(model.unused_ids, dtype=torch.int64)),
             unused_count=len(model.unused_ids),

@@ -15,8 +15,9 @@ from gpt2.generation.cpu.instructions import (
 )
 from gpt2.generation.cpu.step import Matrix, Norm
 from gpt2.model.gpt import GPT2Network, TiedHead
-from gpt2.model.quantized import Quantized, QuantizedMatrix, quantize, unpack
+from gpt2.model.quantized import Quantized, QuantizedEmbedding, QuantizedMatrix, quantize, unpack
 
+Embeddings = nn.Embedding | QuantizedEmbedding
 Layer = nn.Linear | nn.Embedding | TiedHead | QuantizedMatrix
 KINDS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "int8": INT8, "int4": INT4}
 
@@ -32,16 +33,18 @@ class Panels:
         """Bytes of all that was packed."""
         return sum(tensor.nbytes for tensor in self._kept)
 
-    def table(self, model: GPT2Network, precision: str, *, take: bool) -> int:
+    def table(
+        self, model: GPT2Network, precision: str, embeddings: Embeddings, *, take: bool
+    ) -> int:
         """Pack all weights; return the address of the numbers by which the pass finds them.
 
         Args:
             model: The network.
             precision: A key of KINDS.
+            embeddings: Those of the tokens, as `token_embeddings` returns them.
             take: Let go of the model's own matrices of the blocks as soon as they are packed.
         """
         kind = KINDS[precision]
-        of_head = INT8 if kind == INT4 else kind  # which tells 50,257 tokens apart
         numbers: list[int] = []
         for index in range(model.config.n_layer):
             block = model.block(index)
@@ -53,9 +56,9 @@ class Panels:
             numbers += self._matrix(kind, block.mlp.c_proj, block.mlp.c_proj.bias)
             if take:
                 block.to("meta")
-        head = model.wte if model.config.tie_word_embeddings else model.lm_head
+        head = embeddings if model.config.tie_word_embeddings else model.lm_head
         numbers += self._norm(model.ln_f)
-        numbers += self._matrix(of_head, head, None)
+        numbers += self._matrix(INT8 if kind == INT4 else kind, head, None)
         return self.keep(torch.tensor(numbers, dtype=torch.int64))
 
     def _matrix(self, kind: int, layer: Layer, bias: Tensor | None) -> Matrix:
@@ -85,6 +88,16 @@ class Panels:
         """Keep a tensor; return its address."""
         self._kept.append(tensor)
         return tensor.data_ptr()
+
+
+def token_embeddings(model: GPT2Network, precision: str) -> Embeddings:
+    """Return the model's token embeddings, or 8-bit ones for int8 and int4, as in their files."""
+    if KINDS[precision] not in GROUP or isinstance(model.wte, QuantizedMatrix):
+        return model.wte
+    rows, columns = model.wte.weight.shape
+    quantized = QuantizedEmbedding(rows, columns, 8)
+    quantized.assign(model.wte.weight)
+    return quantized
 
 
 def _in_panels(rows: Tensor) -> Tensor:  # (R, ...) -> (P, LANES, ...), with zeros at the end
