@@ -106,7 +106,8 @@ def test_only_commands_that_download_are_left_out() -> None:
     assert [
         c for c in commands() + commands(DATA) + commands(TRAINING) if NEEDS_NETWORK.search(c)
     ] == [
-        """gpt2 generate "Hello, I'm a language model," --model gpt2 --num-samples 5 --dtype int8""",
+        """gpt2 generate "Hello, I'm a language model," --model gpt2 --num-samples 5 """
+        "--dtype int8",
         "gpt2 prepare fineweb-edu --out data/fineweb-edu-10B",
         "gpt2 prepare fineweb-edu --out data/parts/03 --part 3/16",
         "gpt2 prepare tinyshakespeare --out data/shakespeare",
