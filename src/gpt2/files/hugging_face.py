@@ -23,6 +23,7 @@ from gpt2.config.toml import typed
 from gpt2.errors import CheckpointError, ConfigError
 from gpt2.files.tensors import read_json, read_tensors
 from gpt2.model.gpt import GPT2Network
+from gpt2.model.initialization import shapes_alone
 from gpt2.model.quantized import GROUP_SIZE, NetworkBits, quantize_network
 from llm_tokenizer import Tokenizer, TokenizerError
 from llm_tokenizer.files import TOKENIZER_FILES
@@ -269,7 +270,7 @@ def _stored_forms(config: GPT2Config, bits: NetworkBits | None) -> dict[str, _Fo
 
     From a network of one block and one position: a damaged config.json may ask for thousands.
     """
-    with torch.device("meta"):  # shapes alone
+    with shapes_alone():
         network = GPT2Network(dataclasses.replace(config, n_layer=1, n_positions=1))
         if bits:
             quantize_network(network, *bits)

@@ -24,6 +24,7 @@ from gpt2.files.names import locate
 from gpt2.files.tensors import WEIGHTS_FILE, read_json, write_json, write_tensors
 from gpt2.files.whole_directory import written_whole
 from gpt2.model.gpt import GPT2Network
+from gpt2.model.initialization import shapes_alone
 from gpt2.model.quantized import NetworkBits, network_bits, quantize_network
 from llm_tokenizer import END_OF_TEXT, Tokenizer
 from llm_tokenizer.files import TOKENIZER_FILES
@@ -91,7 +92,7 @@ class GPT2(GPT2Network):
             dtype = _dtype_beside(bits, directory, dtype)
         # Before the model is made: a damaged config.json may ask for one that takes long.
         weights = read_weights(directory, config, dtype or named_dtype(entries), device, bits)
-        with torch.device("meta"):  # shapes alone: the weights are those of the file
+        with shapes_alone():  # the weights are those of the file
             model = cls(config)
             if bits:
                 quantize_network(model, *bits)

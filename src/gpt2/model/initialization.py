@@ -5,9 +5,13 @@ src/model.py (0.02 for weights, 0.01 for positions, zero biases).
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 POSITION_DEVIATION = 0.01
 
@@ -40,3 +44,22 @@ def initialize(network: nn.Module, *, deviation: float, n_layer: int, seed: int)
             nn.init.normal_(module.weight, std=scale, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+class _DrawNothing(TorchFunctionMode):
+    """Lets the functions of torch.nn.init return at once."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Make networks on the meta device while the context lasts: they have shapes, no numbers.
+
+    Nothing is drawn: on that device it would load torch's compiler, which takes a second.
+    """
+    with torch.device("meta"), _DrawNothing():
+        yield

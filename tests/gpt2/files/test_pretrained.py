@@ -555,3 +555,12 @@ for name in ("old", "new", "new.json"):
     assert done.stdout.count("could not write") == 3
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+
+
+def test_opening_a_model_loads_no_compiler(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    code = (
+        "import sys; from gpt2 import GPT2; GPT2.from_pretrained(sys.argv[1]);"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
