@@ -77,11 +77,12 @@ class Generate:
 
     def _write(self, model: "GPT2", prompts: list[tuple[Prompt, list[int]]]) -> None:
         from gpt2.cli import sample_output
+        from gpt2.generation.engine import MOST_TEXTS
         from gpt2.progress import log
 
         samples = range(self.sampling.num_samples)
         count = len(prompts) * len(samples)
-        engine = self.run_on.engine(model, min(count, sample_output.MOST_TEXTS))
+        engine = self.run_on.engine(model, min(count, MOST_TEXTS))
         output = sample_output.Counted(
             sample_output.JsonOutput()
             if self.json

@@ -14,11 +14,10 @@ from gpt2.cli.streams import printable
 from gpt2.cli.token_colors import colored
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.continuation import Continuation, kept_tokens
-from gpt2.generation.engine import Engine
+from gpt2.generation.engine import MOST_TEXTS, Engine
 from gpt2.generation.generate import as_sample
 from gpt2.progress import log
 
-MOST_TEXTS = 16  # that are written at the same time
 MOST_UNPRINTED = 4 * MOST_TEXTS  # finished texts wait for those before them
 
 

@@ -52,10 +52,9 @@ class Thrift:
         """Return how many tokens to guess, 0 if that may not pay.
 
         Args:
-            extra: What one more token in a pass costs, in units of a plain pass.
+            extra: What one more token in a pass costs, in units of a plain pass; above 0.
         """
-        affordable = int(self._account / extra) if extra > 0 else LONGEST
-        return self._length if affordable >= self._length else 0
+        return self._length if self._account >= self._length * extra else 0
 
     def record(self, guessed: int, right: int, extra: float) -> None:
         """Note the outcome of a pass with `guessed` guesses, 0 of a plain one."""

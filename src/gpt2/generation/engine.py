@@ -2,7 +2,8 @@
 
 A step is one pass of the network, in which each text that is being written gets one token or more,
 and those that have just joined are read, some tokens at a time. What a text becomes depends on its
-prompt and its settings alone, not on what else runs.
+prompt and its settings alone, not on what else runs: to the bit where `Runner.is_invariant` is
+true, and but for near ties elsewhere.
 """
 
 import math
@@ -21,6 +22,7 @@ from gpt2.generation.continuation import Continuation, checked_ids
 from gpt2.generation.runner import Logits, Piece, Runner, TextCache
 from gpt2.generation.runners import Precision, make_runner
 
+MOST_TEXTS = 16  # that are written at the same time, unless the caller says otherwise
 WORTH_SHARING = 16  # tokens of a common beginning from which on it is copied, not read again
 
 
@@ -46,7 +48,7 @@ class Engine:
         *,
         precision: Precision = "auto",
         memory: int | None = None,
-        most_texts: int = 16,
+        most_texts: int = MOST_TEXTS,
         threads: int | None = None,
         take: bool = False,
     ) -> None:

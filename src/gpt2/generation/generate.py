@@ -12,10 +12,9 @@ from gpt2.config import GenerationConfig
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.continuation import Continuation, FinishReason, checked_ids
-from gpt2.generation.engine import Engine
+from gpt2.generation.engine import MOST_TEXTS, Engine
 
 Prompt = str | Sequence[int]
-MOST_TEXTS = 16  # that are written at the same time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ def make_runner(
     Args:
         model: On the device where it is to run.
         precision: Of the weights that the compiled pass reads. auto: the fastest that has them
-            exactly. int8 and int4 quantize them, and round what they are
-            multiplied with to 16 bits; all else is float32.
+            exactly. int8 and int4 quantize them, and round what they are multiplied with to 16
+            bits; all else is float32.
         slots: Texts at the same time.
         threads: Of a CPU; as many as torch uses if None.
         memory: See `Engine`.
