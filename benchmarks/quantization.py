@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from gpt2.data.shard_folder import open_shards
 from gpt2.evaluate.perplexity import token_nats
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import Bits, quantize_network
 
@@ -35,28 +36,29 @@ def main() -> None:
     model = GPT2.from_pretrained(options.model, dtype=torch.float32)
     data = open_shards(options.data)
     held_out = np.concatenate(data.val)[: options.tokens].astype(np.int64)
-    tokens = torch.from_numpy(held_out)
     parameters = model.num_parameters()
-    print(f"{options.model}: {parameters:,} parameters; {len(tokens):,} held-out tokens")
+    print(f"{options.model}: {parameters:,} parameters; {len(held_out):,} held-out tokens")
     print(f"{'precision':22}{'bytes':>13}{'perplexity':>12}{'difference':>12}{'± 1 s.e.':>10}")
-    exact = token_nats(model, tokens)
+    exact = token_nats(Scorer(model), held_out)
     print_row("float32", model, exact, exact)
     for name, bits in PRECISIONS.items():
         model = GPT2.from_pretrained(options.model, dtype=torch.float32)
         start = time.perf_counter()
         quantize_network(model, *bits)
         seconds = time.perf_counter() - start
-        print_row(name, model, token_nats(model, tokens), exact)
+        print_row(name, model, token_nats(Scorer(model), held_out), exact)
         print(f"{'':22}quantized in {seconds:.2f} s, {torch.get_num_threads()} threads")
 
 
-def print_row(name: str, model: GPT2, nats: Tensor, exact: Tensor) -> None:
+def print_row(
+    name: str, model: GPT2, nats: NDArray[np.float64], exact: NDArray[np.float64]
+) -> None:
     """Print a precision's figures; the standard error is that of the tokens' differences."""
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
-    difference = (nats - exact).mean().item()
-    error = (nats - exact).std().item() / math.sqrt(len(nats))
+    difference = (nats - exact).mean()
+    error = (nats - exact).std(ddof=1) / math.sqrt(len(nats))
     print(
-        f"{name:22}{size:13,}{math.exp(nats.mean().item()):12.3f}"
+        f"{name:22}{size:13,}{math.exp(nats.mean()):12.3f}"
         f"{math.expm1(difference):+12.3%}{math.exp(difference) * error:10.3%}",
         flush=True,
     )

@@ -9,7 +9,8 @@ import torch
 
 from gpt2.data.shard_folder import TokenData
 from gpt2.data.shards import Tokens
-from gpt2.evaluate.perplexity import held_out_perplexity, text_of
+from gpt2.evaluate.perplexity import held_out_text, perplexity, text_of
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 
 
@@ -50,20 +51,20 @@ def compare(model: GPT2, data: TokenData, *, dtype: torch.dtype) -> Comparison:
     """Measure a model and the simpler ones on the held-out tokens of prepared data.
 
     Args:
-        model: Reads the tokens in windows that overlap by half, see `perplexity.token_nats`.
+        model: Reads the tokens in windows that overlap by half, see `perplexity`.
         data: The text of the byte models is read back from its tokens.
         dtype: Of the model's matrix products.
     """
-    perplexity = held_out_perplexity(model, data, dtype=dtype)
+    found = perplexity(Scorer(model, dtype=dtype), [held_out_text(model, data)])
     train, val = np.concatenate(data.train), np.concatenate(data.val)
     train_text, val_text = (text_of(tokens, data.tokenizer) for tokens in (train, val))
     return Comparison(
-        tokens=perplexity.tokens,
-        bytes=perplexity.bytes,
+        tokens=found.tokens,
+        bytes=found.bytes,
         uniform_bits=8.0,
         unigram_nats=unigram_nats(train, val[1:], data.tokenizer.n_vocab),
         xz_bits=8 * (_xz_bytes(train_text + val_text) - _xz_bytes(train_text)) / len(val_text),
-        model_nats=perplexity.nats_per_token,
+        model_nats=found.figures["nats_per_token"],
     )
 
 

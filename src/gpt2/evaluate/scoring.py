@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gpt2.devices import autocast
 from gpt2.errors import ConfigError, InputError, NotFiniteError
+from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import GPT2Network, evaluating
 
 LOOK_AHEAD = 1024  # questions that are sorted by length together: equal ones need no padding
@@ -67,7 +68,7 @@ class Scorer:
     """
 
     def __init__(
-        self, model: GPT2Network, *, memory: int | None = None, dtype: torch.dtype | None = None
+        self, model: GPT2, *, memory: int | None = None, dtype: torch.dtype | None = None
     ) -> None:
         self.model = model
         self._dtype = dtype or torch.float32  # float32: no autocast, so the model's own
@@ -103,7 +104,7 @@ class Scorer:
     def plan(self, questions: Iterable[tuple[int, Question]]) -> "list[list[Row]]":
         """Return the passes that score some numbered questions: the rows of each."""
         rows = [row for number, each in questions for row in rows_of(number, each, self._longest)]
-        rows.sort(key=lambda row: (row.is_forked, row.length, row.number), reverse=True)
+        rows.sort(key=lambda row: (row.is_forked, -row.length))
         passes: list[list[Row]] = []
         for row in rows:
             current = passes[-1] if passes else []

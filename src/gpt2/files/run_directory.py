@@ -27,6 +27,12 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step_"))
 
 
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run directory that a model directory is a checkpoint of, None if of none."""
+    is_checkpoint = checkpoint.parent.name == CHECKPOINTS and checkpoint.name.startswith("step_")
+    return checkpoint.parent.parent if is_checkpoint else None
+
+
 def list_checkpoints(run: Path) -> list[Path]:
     """Return the complete checkpoints of a run directory, oldest first."""
     found = (run / CHECKPOINTS).glob("step_" + 8 * "[0-9]")
