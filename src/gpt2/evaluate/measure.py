@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from gpt2.evaluate.scoring import Question, Score, Scorer
 
@@ -33,6 +33,8 @@ class Measure(Protocol):
 class KeptRows:
     """The numbers of the questions that are done, on disk, so that a later start goes on from them.
 
+    A context: its file is removed at the end, unless an exception ends it.
+
     Args:
         path: File of JSON lines: what is measured, then a row a question.
         identity: What is measured, as JSON holds it: other rows than those of the same are dropped.
@@ -53,10 +55,12 @@ class KeptRows:
         self.rows[number] = numbers
         self._file.write(json.dumps([number, *numbers]) + "\n")
 
-    def close(self, *, is_done: bool) -> None:
-        """Close the file, and remove it if the evaluation has come to its end."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._file.close()
-        if is_done:
+        if failure is None:
             self._path.unlink(missing_ok=True)
 
 

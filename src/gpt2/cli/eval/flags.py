@@ -16,6 +16,7 @@ from gpt2.cli.model_flags import ModelFlags
 from gpt2.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gpt2.evaluate.data_files import DataFile
     from gpt2.evaluate.measure import KeptRows, Measure, Show
     from gpt2.evaluate.results import Result
     from gpt2.evaluate.scoring import Scorer
@@ -43,13 +44,13 @@ class EvaluationFlags(ModelFlags):
             raise ConfigError(f"memory must be above 0 GB, got {self.memory}")
 
     def measured(
-        self, name: str, data: Sequence[tuple[str, str]], work: Work, *, unit: str = "rows"
+        self, name: str, data: "Sequence[DataFile]", work: Work, *, unit: str = "rows"
     ) -> None:
         """Measure the model, print what is found, and add it to the run that the model is of.
 
         Args:
             name: Of the evaluation.
-            data: Name and checksum of each file that it reads.
+            data: The files that it reads.
             work: The evaluation.
             unit: What progress is counted in.
         Raises:
@@ -66,7 +67,11 @@ class EvaluationFlags(ModelFlags):
         with self._kept(name, directory, data) as kept, _display(unit) as show:
             result = work(scorer, partial(measure, kept=kept, show=show))
         seconds = round(time.perf_counter() - started, 3)
-        about = {"model": self.model, "data": [list(each) for each in data], "seconds": seconds}
+        about = {
+            "model": self.model,
+            "data": [[file.name, file.checksum] for file in data],
+            "seconds": seconds,
+        }
         self._publish(result, directory, about)
 
     def _publish(self, result: "Result", directory: Path, about: Mapping[str, Any]) -> None:
@@ -81,7 +86,7 @@ class EvaluationFlags(ModelFlags):
 
     @contextmanager
     def _kept(
-        self, name: str, directory: Path, data: Sequence[tuple[str, str]]
+        self, name: str, directory: Path, data: "Sequence[DataFile]"
     ) -> "Iterator[KeptRows | None]":
         """Keep the rows that are done while the context lasts, if the disk takes them."""
         from huggingface_hub import constants
@@ -95,7 +100,7 @@ class EvaluationFlags(ModelFlags):
             "directory": str(directory.resolve()),
             "changed": max(path.stat().st_mtime_ns for path in directory.iterdir()),
             "flags": repr(flags),
-            "data": repr(sorted(data)),
+            "data": repr([file.checksum for file in data]),
         }
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
         folder = Path(constants.HF_HOME) / "gpt2-from-scratch" / "evaluations"
@@ -109,15 +114,12 @@ class EvaluationFlags(ModelFlags):
             return
         if self.resume:
             log(f"going on after {len(kept.rows):,} that were done before")
-        is_done = False
-        try:
-            yield kept
-            is_done = True
-        except KeyboardInterrupt:
-            log(f"stopped; {len(kept.rows):,} are done: the same command with --resume goes on")
-            raise
-        finally:
-            kept.close(is_done=is_done)
+        with kept:
+            try:
+                yield kept
+            except KeyboardInterrupt:
+                log(f"stopped; {len(kept.rows):,} are done: the same command with --resume goes on")
+                raise
 
 
 @contextmanager
