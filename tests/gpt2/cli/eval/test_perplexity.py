@@ -2,20 +2,26 @@
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 
 from gpt2.cli.main import main
 from gpt2.config import PrepareConfig
 from gpt2.data.shard_folder import open_shards
 from gpt2.evaluate.baselines import compare
+from gpt2.evaluate.perplexity import token_nats
+from gpt2.evaluate.scoring import Question, Scorer
 from gpt2.files.pretrained import GPT2
 from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import in_memory
@@ -31,9 +37,9 @@ def stored(model: GPT2, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def figures(stored: str, capsys: pytest.CaptureFixture[str]) -> Callable[[str], dict[str, Any]]:
-    def measure(data: str) -> dict[str, Any]:
-        assert main(["eval", "perplexity", "--model", stored, "--json", "--data", data]) == 0
+def figures(stored: str, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    def measure(*data: str) -> dict[str, Any]:
+        assert main(["eval", "perplexity", "--model", stored, "--json", "--data", *data]) == 0
         found: dict[str, Any] = json.loads(capsys.readouterr().out)
         return found
 
@@ -67,7 +73,7 @@ def unhurried(figures: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("source", ["stdin", "pipe", "/dev/stdin", "substitution"])
 def test_a_text_that_is_no_regular_file_has_the_same_figures(
     source: str,
-    figures: Callable[[str], dict[str, Any]],
+    figures: Callable[..., dict[str, Any]],
     stored: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +131,7 @@ def test_a_stdin_that_is_no_text_is_one_line(
 
 
 def test_prepared_data_are_measured_on_their_held_out_tokens(
-    figures: Callable[[str], dict[str, Any]], model: GPT2, shards: Path
+    figures: Callable[..., dict[str, Any]], model: GPT2, shards: Path
 ) -> None:
     found = figures(str(shards))
     data = open_shards(shards)
@@ -204,7 +210,7 @@ def test_a_model_whose_loss_is_not_finite_is_one_line(
 
 
 def test_a_figure_beyond_the_range_of_a_float_is_null(
-    figures: Callable[[str], dict[str, Any]], tmp_path: Path
+    figures: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     (tmp_path / "text.txt").write_text("Permission" * 300)  # one word
     assert figures(str(tmp_path / "text.txt"))["word_perplexity"] is None
@@ -218,3 +224,158 @@ def test_a_vocabulary_with_gaps_is_measured(
     args = ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "text.txt"), "--json"]
     assert main(["eval", "perplexity", *args]) == 0
     assert json.loads(capsys.readouterr().out)["bytes"] == len(TEXT.encode())
+
+
+def a_run(model: GPT2, folder: Path) -> Path:
+    """Return a run directory whose only checkpoint is of step 7."""
+    model.save_pretrained(folder / "checkpoints" / "step_00000007")
+    (folder / "config.toml").write_text("", encoding="utf-8")
+    return folder
+
+
+def test_rows_and_several_files_are_texts_by_themselves(
+    figures: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = ["Permission is granted", "to any person", "日本"]
+    (tmp_path / "rows.jsonl").write_text(
+        "\n".join(json.dumps({"body": text}) for text in texts), encoding="utf-8"
+    )
+    pq.write_table(pa.table({"body": texts}), tmp_path / "rows.parquet")
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text, encoding="utf-8")
+    apart = figures(*(str(tmp_path / f"{number}.txt") for number in range(3)))
+    assert (apart["texts"], apart["bytes"]) == (3, 40)
+    for name in ("rows.jsonl", "rows.parquet"):
+        rows = figures(str(tmp_path / name), "--text-column", "body")
+        assert rows["nats_per_token"] == pytest.approx(apart["nats_per_token"], rel=1e-6)
+        assert rows["standard_errors"]["nats_per_token"] > 0
+
+
+def test_token_shards_are_read_as_one_text(
+    figures: Callable[..., dict[str, Any]], shards: Path
+) -> None:
+    [shard] = shards.glob("val*.bin")
+    found, held_out = figures(str(shard)), figures(str(shards))
+    assert found["nats_per_token"] == held_out["nats_per_token"]
+    assert found["data"][0][1] != ""
+
+
+def test_a_test_set_of_the_paper_has_its_numbers_beside_it(
+    stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wiki.test.tokens").write_text(
+        " = A = \n \n It is @-@ so . \n = B = \n \n x y \n", encoding="utf-8"
+    )
+    args = ["--model", stored, "--data", str(tmp_path / "wiki.test.tokens")]
+    assert main(["eval", "perplexity", "--dataset", "wikitext103", *args]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [header] = [line for line in lines if "GPT-2 124M" in line]
+    assert header.split("  ")[-1].strip() == "GPT-2 1558M"
+    [words] = [line for line in lines if line.startswith("word_perplexity")]
+    assert words.split()[-4:] == ["37.5000", "26.3700", "22.0500", "17.4800"]
+    assert ["texts", "2"] in [line.split() for line in lines]
+
+
+def test_the_last_word_of_a_passage_is_scored_with_lambada(
+    figures: Callable[..., dict[str, Any]], model: GPT2, tmp_path: Path
+) -> None:
+    (tmp_path / "lambada.jsonl").write_text('{"text": "Permission is\\nhereby granted"}\n')
+    found = figures(str(tmp_path / "lambada.jsonl"), "--dataset", "lambada")
+    given, word = (
+        model.require_tokenizer().encode(t) for t in ("Permission is\nhereby", " granted")
+    )
+    logits = model(torch.tensor([[299, *given, *word]]))[0, -len(word) - 1 : -1]
+    nats = F.cross_entropy(logits, torch.tensor(word), reduction="sum").item()
+    assert found["word_perplexity"] == pytest.approx(math.exp(nats), rel=1e-4)
+    assert (found["words"], found["tokens"]) == (1, len(word))
+
+
+@pytest.mark.parametrize("stride", ["1", "24"])
+def test_the_stride_decides_what_a_window_scores(
+    stride: str, figures: Callable[..., dict[str, Any]], model: GPT2, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    found = figures(str(tmp_path / "text.txt"), "--stride", stride)
+    ids = [299, *model.require_tokenizer().encode(TEXT)]
+    expected = token_nats(Scorer(model), ids, stride=int(stride)).mean()
+    assert found["nats_per_token"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_figures_of_a_run_are_added_to_its_evaluations(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(model, tmp_path / "run")
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    args = ["--model", str(run), "--data", str(tmp_path / "text.txt"), "--json"]
+    for _ in range(2):
+        assert main(["eval", "perplexity", *args]) == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = (run / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    assert list(map(json.loads, lines)) == printed
+    assert printed[0]["step"] == 7
+    assert printed[0]["evaluation"] == "perplexity"
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    stored: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    args = ["eval", "perplexity", "--model", stored, "--data", str(tmp_path / "text.txt"), "--json"]
+    assert main(args) == 0
+    expected = unhurried(json.loads(capsys.readouterr().out))
+
+    def stopped(scorer: Scorer, questions: Iterable[Question]) -> Iterator[Any]:
+        yield from islice(score(scorer, questions), 3)
+        raise KeyboardInterrupt
+
+    score = Scorer.score
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "score", stopped)
+        assert main(args) == 130
+    assert "3 are done: the same command with --resume goes on" in capsys.readouterr().err
+    assert main([*args, "--stride", "5", "--resume"]) == 0  # another evaluation
+    assert "going on after 0 that" in capsys.readouterr().err
+    assert main([*args, "--resume"]) == 0
+    captured = capsys.readouterr()
+    assert "going on after 3 that were done before" in captured.err
+    found = unhurried(json.loads(captured.out))
+    assert found["nats_per_token"] == pytest.approx(expected["nats_per_token"], rel=1e-6)
+    assert found["tokens"] == expected["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ([], "the options --data or --dataset are required"),
+        (["--data", "x.txt", "--memory", "0"], "memory must be above 0 GB, got 0.0"),
+        (["--data", "x.txt", "--dataset", "c4"], "c4"),
+        (["--dataset", "enwik8"], "the data must be given: name a file"),
+        (["--data", "TEXT", "--stride", "25"], "stride must be 1 to 24"),
+        (["--data", "TEXT", "--memory", "0.001"], "memory must be at least 0.03 GB"),
+        (["--data", "ROWS"], "ROWS, line 2 must be a JSON object"),
+        (["--data", "TEXTS", "--text-column", "b"], "line 1 must have the key 'b', it has text"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    args: list[str],
+    told: str,
+    stored: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = {"TEXT": "text.txt", "ROWS": "rows.jsonl", "TEXTS": "texts.jsonl"}
+    files = {key: tmp_path / name for key, name in names.items()}
+    files["TEXTS"].write_text('{"text": "a"}\n', encoding="utf-8")
+    files["TEXT"].write_text(TEXT, encoding="utf-8")
+    files["ROWS"].write_text('{"text": "a"}\n[1]\n', encoding="utf-8")
+    given = [str(files.get(arg, arg)) for arg in args]
+    assert main(["eval", "perplexity", "--model", stored, *given]) != 0
+    error = capsys.readouterr().err
+    assert told.replace("ROWS", str(files["ROWS"])) in error
+    assert error.count("\n") == 1
