@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 EVALUATIONS_FILE = "evaluations.jsonl"  # of a run directory
+LARGE = 1e6  # figures from there on are written with an exponent
 UNCERTAIN = "± 1 s.e."
 
 
@@ -43,9 +44,9 @@ class Result:
         for name, value in self.figures.items():
             error = self.standard_errors.get(name)
             known = self.references.get(name, {})
-            uncertain = ["" if error is None else f"{error:.4f}"] if errors else []
-            others = [f"{known[label]:.4f}" if label in known else "" for label in labels]
-            rows.append([name, f"{value:.4f}", *uncertain, *others])
+            uncertain = [_written(error)] if errors else []
+            others = [_written(known.get(label)) for label in labels]
+            rows.append([name, _written(value), *uncertain, *others])
         rows += [[name, f"{count:,}"] for name, count in self.counts.items()]
         return "\n".join([*(f"# {note}" for note in self.notes), *_aligned(rows)])
 
@@ -64,6 +65,13 @@ def append_result(run: Path, row: Mapping[str, Any]) -> None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _written(value: float | None) -> str:
+    """Return a figure as a table shows it, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

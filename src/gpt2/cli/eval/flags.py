@@ -56,10 +56,12 @@ class EvaluationFlags(ModelFlags):
         Raises:
             Gpt2Error: There is no such model, or it cannot be measured on these data.
         """
+        from gpt2 import devices
         from gpt2.evaluate.measure import measure
         from gpt2.evaluate.scoring import Scorer
         from gpt2.files.names import locate
 
+        devices.keep_freed_memory()
         directory = locate(self.model)
         memory = None if self.memory is None else int(self.memory * 1e9)
         scorer = Scorer(self.load(), memory=memory)
