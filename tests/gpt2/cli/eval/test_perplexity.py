@@ -357,7 +357,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
         (["--data", "x.txt", "--dataset", "c4"], "c4"),
         (["--dataset", "enwik8"], "the data must be given: name a file"),
         (["--data", "TEXT", "--stride", "25"], "stride must be 1 to 24"),
-        (["--data", "TEXT", "--memory", "0.001"], "memory must be at least 0.03 GB"),
+        (["--data", "TEXT", "--memory", "0.001"], "memory must be at least 0.07 GB"),
         (["--data", "ROWS"], "ROWS, line 2 must be a JSON object"),
         (["--data", "TEXTS", "--text-column", "b"], "line 1 must have the key 'b', it has text"),
     ],
