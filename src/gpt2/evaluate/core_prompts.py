@@ -71,9 +71,9 @@ def prompts_of(task: Task, index: int, tokenizer: Tokenizer) -> list[Prompt]:
 def parts_of(prompts: Sequence[Prompt], longest: int) -> Iterator[Part]:
     """Yield the questions that score the prompts of a row: one, if they share a context.
 
-    A prompt of more tokens than the model reads loses its beginning, and of what is scored what
-    then has no token before it. A prompt that equals an earlier one is left out, as is one of which
-    nothing is scored.
+    A prompt of more tokens than the model reads loses its beginning. What then comes first is not
+    scored, as no token predicts it. A prompt that equals an earlier one is left out, as is one of
+    which nothing is scored.
 
     Args:
         prompts: Of the options of the row.
