@@ -10,7 +10,7 @@ from typing import Any
 
 EVALUATIONS_FILE = "evaluations.jsonl"  # of a run directory
 LARGE = 1e6  # figures from there on are written with an exponent
-UNCERTAIN = "± 1 s.e."
+UNCERTAIN, INTERVAL = "± 1 s.e.", "95 % interval"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class Result:
     counts: dict[str, int]  # what was measured, such as rows and tokens
     figures: dict[str, float]
     standard_errors: dict[str, float | None]  # of each figure that is a mean; None: unknown
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # of 95 %, if computed
     references: dict[str, dict[str, float]] = field(default_factory=dict)  # figure: label: value
     notes: tuple[str, ...] = ()  # lines on how it was measured
 
@@ -31,6 +32,7 @@ class Result:
             **self.counts,
             **{name: _finite(value) for name, value in self.figures.items()},
             "standard_errors": {k: _finite(error) for k, error in self.standard_errors.items()},
+            **({"intervals": self.intervals} if self.intervals else {}),
             "references": self.references,
             "notes": list(self.notes),
         }
@@ -39,14 +41,16 @@ class Result:
         """Return a table: a line a figure, with its standard error and the published values."""
         labels = list(dict.fromkeys(label for row in self.references.values() for label in row))
         errors = any(error is not None for error in self.standard_errors.values())
-        header = ["", self.evaluation, *([UNCERTAIN] if errors else []), *labels]
-        rows = [header] if errors or labels else []
+        beside = [*([UNCERTAIN] if errors else []), *([INTERVAL] if self.intervals else [])]
+        header = ["", self.evaluation, *beside, *labels]
+        rows = [header] if beside or labels else []
         for name, value in self.figures.items():
             error = self.standard_errors.get(name)
             known = self.references.get(name, {})
             uncertain = [_written(error)] if errors else []
+            bounds = [_interval(self.intervals.get(name))] if self.intervals else []
             others = [_written(known.get(label)) for label in labels]
-            rows.append([name, _written(value), *uncertain, *others])
+            rows.append([name, _written(value), *uncertain, *bounds, *others])
         rows += [[name, f"{count:,}"] for name, count in self.counts.items()]
         return "\n".join([*(f"# {note}" for note in self.notes), *_aligned(rows)])
 
@@ -72,6 +76,10 @@ def _written(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

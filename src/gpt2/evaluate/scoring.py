@@ -341,7 +341,7 @@ def _scored_tokens(
             places += [i * length + len(row.context) - 1, *range(after, after + len(each) - 1)]
             targets.extend(each)
             after += len(each) - 1
-    return np.array(places), np.array(targets), np.array(starts)
+    return np.array(places), np.array(targets, np.int64), np.array(starts)
 
 
 def _stacked(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

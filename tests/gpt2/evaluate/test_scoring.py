@@ -200,9 +200,10 @@ def test_a_model_that_has_diverged_is_refused(model: GPT2) -> None:
         list(Scorer(model).score([Question([1], [[1]])]))
 
 
-def test_tokens_may_be_arrays(model: GPT2) -> None:
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64])
+def test_tokens_may_be_arrays(dtype: type, model: GPT2) -> None:
     lists = ids(5, 3, 4)
-    context, *continuations = map(np.array, lists)
+    context, *continuations = (np.array(each, dtype) for each in lists)
     [(_, scores)] = Scorer(model).score([Question(context, continuations)])
     [(_, right)] = Scorer(model).score([Question(lists[0], lists[1:])])
     assert [score.nats.tolist() for score in scores] == [score.nats.tolist() for score in right]

@@ -1,11 +1,13 @@
 """`gpt2 eval`: measure a model."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from gpt2.cli.eval.core import Core
 from gpt2.cli.eval.perplexity import Perplexity
 from gpt2.cli.parsing import parse_one_of
 
-EVALUATIONS = {"perplexity": Perplexity}
+EVALUATIONS: dict[str, Any] = {"core": Core, "perplexity": Perplexity}
 
 
 def main(args: Sequence[str]) -> None:
