@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt2.cli.eval_run import Run
 from gpt2.cli.model_flags import ModelFlags
 from gpt2.cli.parsing import parse_one_of
 from gpt2.errors import DataError
@@ -108,4 +109,4 @@ def _read(data: Path) -> str:
 
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
-    parse_one_of({"perplexity": Perplexity}, args, verb="eval").run()
+    parse_one_of({"perplexity": Perplexity, "run": Run}, args, verb="eval").run()
