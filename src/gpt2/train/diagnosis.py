@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gpt2.config import RunConfig
 from gpt2.train.data_facts import DataFacts
+from gpt2.train.known_runs import TRAINING_WINDOW
 from gpt2.train.metrics import Row
 
 Floats = npt.NDArray[np.float64]
@@ -21,7 +22,9 @@ RATE_TOO_HIGH, RATE_TOO_LOW = "a learning rate that is too high", "a learning ra
 
 FAR_FROM_UNIFORM = 0.1  # of ln(vocab_size); large models start up to 0.03 above it
 TOO_EVEN, TOO_RANDOM = 0.25, 0.98  # of ln(vocab_size); texts have some 0.5 to 0.9
+TOO_EASY = 0.2  # nats a token; of characters, the easiest tokens, good models reach some 0.6
 PERIODIC, LEAST_PERIODIC = 0.6, 100  # correlation, and steps, that chance does not give
+SHORTEST_PERIOD = 4  # steps; neighbouring changes are alike, or opposite, without a period
 LEAST_NOISE = 1e-3  # nats that the texts of a step make of a difference, at the very least
 GAP, RISE = 0.3, 0.05  # nats between held-out and training loss; of the held-out loss from its best
 CLIMB = 0.7  # nats that no sound training loss climbs, averaged over a twentieth of the run
@@ -99,7 +102,7 @@ class Course:
 
 def diagnose(course: Course) -> Cause | None:
     """Return the likeliest cause of an unusual course; None if nothing in it is unusual."""
-    checks = (initialization, not_finite, dead_data, too_few_tokens, no_shuffle)
+    checks = (initialization, not_finite, dead_data, too_easy, too_few_tokens, no_shuffle)
     for check in (*checks, other_rate, rate_too_high, rate_too_low):
         if cause := check(course):
             return cause
@@ -127,7 +130,7 @@ def not_finite(course: Course) -> Cause | None:
     steps = sum("learning_rate" in row for row in course.rows)
     evaluations = [row["val_loss"] for row in course.rows if "val_loss" in row]
     diverged = bool(evaluations) and evaluations[-1] is None
-    usual = max(5, 0.01 * steps) if course.config.training.dtype == "float16" else 0
+    usual = max(5, 0.01 * steps) if course.config.training.dtype == "float16" else 0.001 * steps
     seen = [f"{skipped} of {steps} steps had no finite loss or gradient"] * (skipped > usual)
     seen += ["the last held-out loss is not finite"] * diverged
     return Cause(RATE_TOO_HIGH, " and ".join(seen)) if seen else None
@@ -150,44 +153,51 @@ def dead_data(course: Course) -> Cause | None:
     )
 
 
+def too_easy(course: Course) -> Cause | None:
+    """A held-out loss that no text has which the model has not seen."""
+    if not course.evaluations or course.evaluations[-1][1] > TOO_EASY or course.reads_one_batch:
+        return None
+    return Cause(
+        "a text that repeats itself, or held-out text that is in the training text, too",
+        f"the held-out loss is {course.evaluations[-1][1]:.2g}",
+    )
+
+
 def no_shuffle(course: Course) -> Cause | None:
     """A loss that repeats itself: the same texts come in the same order.
 
-    The correlation is that of the changes from step to step, clipped at three times the median, so
-    that neither the trend of the loss nor the start of an epoch counts as a period.
+    The correlation is that of the losses' second differences, clipped at three times the median,
+    so that neither the trend of the loss nor the start of an epoch counts as a period.
     """
-    changes = np.diff(course.losses[len(course.losses) // 10 :])
+    changes = np.diff(course.losses[len(course.losses) // 10 :], n=2)
     if len(changes) < LEAST_PERIODIC:
         return None
-    changes -= np.median(changes)
     limit = 3 * np.median(np.abs(changes))
     if limit < LEAST_NOISE:
         return None
-    changes = np.clip(changes, -limit, limit)
-    periods = range(4, len(changes) // 2)
-    likeness = [np.corrcoef(changes[:-period], changes[period:])[0, 1] for period in periods]
-    best = int(np.argmax(likeness))
-    # A smooth loss has changes that are alike at every distance.
-    if likeness[best] - max(0.0, float(np.median(likeness))) < PERIODIC:
+    likeness = autocorrelation(np.clip(changes, -limit, limit))[: len(changes) // 2]
+    likeness[:SHORTEST_PERIOD] = 0.0
+    highest = float(likeness.max())
+    if highest < PERIODIC:
         return None
+    period = int((likeness > 0.9 * highest).argmax())  # twice the period is as good as once
     return Cause(
         "no shuffle",
-        f"the training loss repeats itself every {periods[best]} steps "
-        f"(correlation {likeness[best]:.2f})",
+        f"the training loss repeats itself every {period} steps (correlation {highest:.2f})",
     )
 
 
 def too_few_tokens(course: Course) -> Cause | None:
     """A training loss far below the held-out one, or a held-out loss that rises again."""
-    if not course.evaluations or not len(course.losses) or course.reads_one_batch:
+    if not course.evaluations or course.reads_one_batch:
         return None
+    step, last = course.evaluations[-1]
     best_step, best = min(course.evaluations, key=lambda pair: pair[1])
-    last = course.evaluations[-1][1]
-    gap = last - course.smooth[-1]
+    recent = course.recent_loss(step, TRAINING_WINDOW)
     rises = last - best > RISE
-    if gap < GAP or not (rises or gap > 2 * GAP):
+    if recent is None or last - recent < (GAP if rises else 2 * GAP):
         return None
-    seen = f"the held-out loss, {last:.2f}, is far above the training loss, {course.smooth[-1]:.2f}"
+    seen = f"the held-out loss, {last:.2f}, is far above the training loss, {recent:.2f}"
     if rises:
         seen += f", and was best, {best:.2f}, at step {best_step}"
     if course.epochs is None:
@@ -244,6 +254,18 @@ def rate_too_low(course: Course) -> Cause | None:
         f"the training loss falls slowly all along, to {course.smooth[-1]:.2f}; half of its fall "
         f"took {share:.0%} of the steps",
     )
+
+
+def autocorrelation(series: Floats) -> Floats:
+    """Return how much a series is like itself at each distance from 0 on: 1 where it is the same.
+
+    >>> autocorrelation(np.array([1.0, -1.0, 1.0, -1.0])).round(3).tolist()
+    [1.0, -1.0, 1.0, -1.0]
+    """
+    centred, count = series - series.mean(), len(series)
+    power = np.abs(np.fft.rfft(centred, 2 * count)) ** 2  # as long again in zeros: no wrapping
+    products = np.fft.irfft(power)[:count]
+    return products / products[0] * count / np.arange(count, 0, -1)
 
 
 def _is_long_enough(course: Course) -> bool:

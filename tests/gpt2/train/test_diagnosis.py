@@ -74,6 +74,12 @@ def test_steps_that_are_not_finite_are_a_rate_that_is_too_high() -> None:
     assert cause == f"{RATE_TOO_HIGH}: 1 of 300 steps had no finite loss or gradient"
 
 
+def test_a_step_in_thousands_that_is_not_finite_is_usual() -> None:
+    metrics = rows(sound(2000))
+    metrics[200] |= {"loss": None, "skipped": True}
+    assert cause_of(metrics) == "nothing"
+
+
 def test_a_held_out_loss_that_is_not_finite_is_a_rate_that_is_too_high() -> None:
     cause = cause_of(rows(sound(), {100: 5.0, 300: None}))
     assert cause == f"{RATE_TOO_HIGH}: the last held-out loss is not finite"
@@ -95,6 +101,11 @@ def test_tokens_that_are_alike_or_random_are_dead_data(unigram: float, what: str
     cause = cause_of(rows([8.3] * 300), data=replace(FACTS, unigram_nats=unigram))
     assert cause.startswith("dead data: ")
     assert what in cause
+
+
+def test_a_held_out_loss_of_almost_nothing_is_a_text_that_the_model_has_seen() -> None:
+    cause = cause_of(rows(sound(), {300: 0.1}))
+    assert cause.startswith("a text that repeats itself, or held-out text that is in the training")
 
 
 def test_a_loss_with_a_period_is_no_shuffle() -> None:
@@ -128,6 +139,10 @@ def test_a_held_out_loss_that_rises_while_the_training_loss_falls_is_too_few_tok
     )
     assert cause.startswith("too few training tokens: they were read 30.0 times, and the held-out")
     assert cause.endswith("was best, 5.00, at step 200")
+
+
+def test_a_training_loss_that_fell_since_the_last_evaluation_is_no_gap() -> None:
+    assert cause_of(rows(sound(), {20: 5.6})) == "nothing"
 
 
 def test_a_gap_to_the_held_out_text_in_the_first_epoch_is_a_text_of_another_kind() -> None:
