@@ -80,6 +80,17 @@ class Course:
             (row["step"], row["val_loss"]) for row in self.rows if row.get("val_loss") is not None
         ]
 
+    @property
+    def step(self) -> int:
+        """The step that the run has reached."""
+        return max((row["step"] for row in self.rows), default=0)
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the last held-out loss is not finite."""
+        measured = [row["val_loss"] for row in self.rows if "val_loss" in row]
+        return bool(measured) and measured[-1] is None
+
     def recent_loss(self, step: int, steps: int) -> float | None:
         """Return the training loss averaged over some steps up to a step; None without any."""
         within = range(step - steps + 1, step + 1)
@@ -128,11 +139,9 @@ def not_finite(course: Course) -> Cause | None:
     """Steps that are not finite; float16 has some while its loss scaler finds its range."""
     skipped = sum("skipped" in row for row in course.rows)
     steps = sum("learning_rate" in row for row in course.rows)
-    evaluations = [row["val_loss"] for row in course.rows if "val_loss" in row]
-    diverged = bool(evaluations) and evaluations[-1] is None
     usual = max(5, 0.01 * steps) if course.config.training.dtype == "float16" else 0.001 * steps
     seen = [f"{skipped} of {steps} steps had no finite loss or gradient"] * (skipped > usual)
-    seen += ["the last held-out loss is not finite"] * diverged
+    seen += ["the last held-out loss is not finite"] * course.has_diverged
     return Cause(RATE_TOO_HIGH, " and ".join(seen)) if seen else None
 
 

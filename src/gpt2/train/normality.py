@@ -43,7 +43,7 @@ class Verdict:
 
     line: str
     match: Match
-    step: int  # of the last evaluation with a finite loss; 0 without one
+    step: int  # that it has reached
     steps: int  # of the whole run
     figures: tuple[Figure, ...]
     cause: Cause | None
@@ -90,22 +90,23 @@ def judge_metrics(
     """
     match = match_recipe(config, data.source if data else None)
     course = Course(config, rows, data, match.learning_rate)
-    steps, step = config.training.steps, course.evaluations[-1][0] if course.evaluations else 0
     figures = _figures(course, match, evaluations)
     held_out = next((f for f in figures if f.name == HELD_OUT and f.known), None)
-    if held_out:
+    if held_out and not course.has_diverged:
         cause = _cause(held_out, course, match, figures)
-        line = _beside(held_out, match, cause)
+        sentences = [_beside(held_out, course, match, cause)]
     else:
         cause = diagnose(course)
-        line = f"{_alone(course, cause)} {match.obstacle or _nothing_known(match, steps, step)}"
-    if step < steps:
-        line += f" At step {step} of {steps} it is still running, or ended early."
+        sentences = [_alone(course, cause), match.obstacle or _nothing_known(course, match)]
+    if course.step < config.training.steps:
+        sentences.append(
+            f"At step {course.step} of {config.training.steps} it is still running, or ended early."
+        )
     return Verdict(
-        line=line,
+        line=" ".join(filter(None, sentences)),
         match=match,
-        step=step,
-        steps=steps,
+        step=course.step,
+        steps=config.training.steps,
         figures=tuple(figures),
         cause=cause,
         band=tuple(_band(course, match)),
@@ -124,12 +125,10 @@ def _figures(course: Course, match: Match, evaluations: Sequence[Row]) -> list[F
         figures += _bits_per_byte(course, match, held_out, known.get(HELD_OUT))
     if course.epochs is not None:
         figures.append(Figure(EPOCHS, course.epochs))
-    known = _known(course, match, course.config.training.steps)
-    figures += [
-        Figure(HELLASWAG, row["acc_norm"], known.get(HELLASWAG))
-        for row in evaluations
-        if row["evaluation"] == "hellaswag" and row.get("acc_norm") is not None
-    ]
+    for row in [row for row in evaluations if row["evaluation"] == "hellaswag"][-1:]:
+        if (accuracy := row.get("acc_norm")) is not None:
+            known = _known(course, match, row["step"])
+            figures.append(Figure(HELLASWAG, accuracy, known.get(HELLASWAG)))
     return figures
 
 
@@ -186,17 +185,17 @@ def _other_tokenizer(course: Course, figures: Sequence[Figure]) -> Cause | None:
     return Cause(
         "another tokenizer",
         f"a token of the held-out text has {own:.2f} bytes, not {usual:.2f}; the bits/byte, which "
-        f"do not depend on it, are {place} {'their range' if place == 'within' else 'it'}",
+        f"do not depend on it, are {place} their range",
     )
 
 
-def _beside(held_out: Figure, match: Match, cause: Cause | None) -> str:
+def _beside(held_out: Figure, course: Course, match: Match, cause: Cause | None) -> str:
     """Return the verdict on a run whose held-out loss has a known range."""
     assert held_out.known
     place = held_out.known.place(held_out.value)
     line = (
-        f"{place.capitalize()} the range of recipe {match.recipe}, {held_out.known} nats/token: "
-        f"the held-out loss is {held_out.value:.4g}"
+        f"{place.capitalize()} the range of recipe {match.recipe}, {held_out.known} nats/token at "
+        f"step {course.evaluations[-1][0]}: the held-out loss is {held_out.value:.4g}"
     )
     if cause:
         return f"{line}, most often because of {cause}."
@@ -222,8 +221,11 @@ def _alone(course: Course, cause: Cause | None) -> str:
     return "Nothing in its metrics is unusual."
 
 
-def _nothing_known(match: Match, steps: int, step: int) -> str:
+def _nothing_known(course: Course, match: Match) -> str:
     """Return why no range is known of a run whose settings are those of a recipe."""
-    if not step:
+    if course.has_diverged:
+        return ""
+    if not course.evaluations:
         return "No held-out loss has been measured yet."
+    step, steps = course.evaluations[-1][0], course.config.training.steps
     return f"Of recipe {match.recipe} no range is known at step {step} of {steps}."

@@ -47,7 +47,8 @@ def figures(verdict: Verdict) -> dict[str, float]:
 def test_a_demo_within_the_band_is_normal() -> None:
     verdict = judge_metrics(DEMO, metrics(NORMAL), FACTS)
     assert verdict.line == (
-        f"Within the range of recipe demo, {KNOWN} nats/token: the held-out loss is {NORMAL:.4g}."
+        f"Within the range of recipe demo, {KNOWN} nats/token at step 900: the held-out loss is "
+        f"{NORMAL:.4g}."
     )
     assert verdict.cause is None
     assert verdict.band == ((900, KNOWN.low, KNOWN.high),)
@@ -64,6 +65,15 @@ def test_a_demo_that_is_still_running_is_compared_at_its_step() -> None:
     assert verdict.line.startswith("Within the range of recipe demo")
     assert verdict.line.endswith(" At step 450 of 900 it is still running, or ended early.")
     assert judge_metrics(DEMO, metrics(KNOWN.low, step=450), FACTS).line.startswith("Below")
+
+
+def test_a_run_that_diverged_is_not_within_because_it_was_before() -> None:
+    there = known_ranges("demo", 900, 850)[HELD_OUT]
+    rows = [*metrics(there.high, step=850), {"step": 900, "val_loss": None}]
+    assert judge_metrics(DEMO, rows, FACTS).line == (
+        "Not normal, most often because of a learning rate that is too high: the last held-out "
+        "loss is not finite."
+    )
 
 
 def test_above_the_band_the_metrics_show_the_cause() -> None:
@@ -140,6 +150,8 @@ def test_the_124m_recipe_is_set_beside_what_is_published() -> None:
         HELLASWAG: True,
     }
     assert "published repeats" in verdict.to_markdown()
+    evaluations = [{"evaluation": "hellaswag", "step": 250, "acc_norm": 0.25}]
+    assert judge_metrics(LARGE, rows, None, evaluations).figures[-1].known is None
     early = judge_metrics(LARGE, [{"step": 250, "val_loss": 6.0}])
     assert "no range is known at step 250 of 19073" in early.line
 
