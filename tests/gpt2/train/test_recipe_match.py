@@ -95,3 +95,11 @@ def test_fine_tuning_has_the_shape_of_its_model() -> None:
     assert match_recipe(other, None).differing == {}
     limited = replace(config, data=DataConfig(train_tokens=5000))
     assert match_recipe(limited, None).differing == {"data.train_tokens": (5000, None)}
+
+
+def test_a_recipe_for_any_text_takes_any_vocabulary() -> None:
+    config, demo = recipe("overfit-one-batch"), recipe("demo")
+    assert not match_recipe(
+        replace(config, model=replace(config.model, vocab_size=300)), None
+    ).differing
+    assert match_recipe(replace(demo, model=replace(demo.model, vocab_size=300)), None).differing
