@@ -48,8 +48,8 @@ def main() -> None:
     prepare_text(replace(recipe, data=DataConfig(directory=options.data)))
     band = read_or_begin(recipe, options.data)
     known = {(run["steps"], run["seed"], run["dtype"]) for run in band["runs"]}
-    for steps in options.lengths:
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):  # all lengths first, so that a stopped start has a band
+        for steps in options.lengths:
             if (steps, seed, dtype) in known:
                 continue
             config = replace(

@@ -22,6 +22,7 @@ HELD_OUT, TRAINING, HELLASWAG = "held-out loss", "training loss", "hellaswag acc
 # the mean. The share allows for what five seeds on one machine do not show: the documentation of
 # another version of Python, float32 for bfloat16; of FineWeb-Edu another held-out text.
 DEVIATIONS, LEAST_SHARE = 4.0, 0.015
+MOST_APART = 2.5  # lengths between which a third is interpolated: the longer one by the shorter
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ PUBLISHED = {  # at the last step; repeats of build-nanogpt's settings, see the 
     }
 }
 ORIGINS = {
-    DEMO: "five seeds at several lengths, benchmarks/demo_band.py",
+    DEMO: f"other seeds, by benchmarks/demo_band.py, {DEVIATIONS:g} standard deviations and at "
+    f"least {LEAST_SHARE:.1%} to both sides of the mean",
     FINEWEB_EDU_124M: "published repeats, 3.03 to 3.09 nats/token and 0.300 to 0.306, widened by "
     f"{LEAST_SHARE:.1%} for another held-out text",
 }
@@ -76,7 +78,8 @@ def demo_ranges(runs: Sequence[dict[str, Any]], steps: int, step: int) -> dict[s
 
     Args:
         runs: As in demo-band.json.
-        steps: Steps of the whole run; outside the lengths of the runs nothing is known.
+        steps: Steps of the whole run; outside the lengths of the runs, and between two that are
+            far apart, nothing is known.
         step: At which the losses are measured; before the first evaluation nothing is known.
     """
     lengths = sorted({run["steps"] for run in runs})
@@ -84,6 +87,8 @@ def demo_ranges(runs: Sequence[dict[str, Any]], steps: int, step: int) -> dict[s
         return {}
     above = next(length for length in lengths if length >= steps)
     below = max(length for length in lengths if length <= steps)
+    if above > MOST_APART * below:
+        return {}
     weight = 0.0 if above == below else math.log(steps / below) / math.log(above / below)
     ranges = {}
     for column, name in ((1, HELD_OUT), (2, TRAINING)):

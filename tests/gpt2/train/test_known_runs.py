@@ -48,18 +48,24 @@ def test_a_step_between_two_evaluations_is_interpolated() -> None:
 
 
 def test_a_length_between_two_others_is_interpolated_at_the_same_share_of_the_steps() -> None:
-    runs = [run(100, 6.0, 5.0), run(400, 4.0, 3.0)]  # 200 is halfway on a logarithmic scale
-    for step, expected in ((200, 4.0), (100, 5.0)):
-        found = demo_ranges(runs, steps=200, step=step)[HELD_OUT]
+    runs = [run(100, 6.0, 5.0), run(196, 4.0, 3.0)]  # 140 is halfway on a logarithmic scale
+    for step, expected in ((140, 4.0), (70, 5.0)):
+        found = demo_ranges(runs, steps=140, step=step)[HELD_OUT]
         assert (found.low + found.high) / 2 == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("steps", "step"), [(99, 99), (401, 401), (200, 99), (100, 49)])
+@pytest.mark.parametrize(("steps", "step"), [(99, 99), (201, 201), (140, 69), (100, 49)])
 def test_nothing_is_known_outside_of_the_lengths_and_before_the_first_evaluation(
     steps: int, step: int
 ) -> None:
-    assert demo_ranges([run(100, 6.0, 5.0), run(400, 4.0, 3.0)], steps, step) == {}
+    assert demo_ranges([run(100, 6.0, 5.0), run(200, 4.0, 3.0)], steps, step) == {}
     assert demo_ranges([], steps, step) == {}
+
+
+def test_nothing_is_known_between_two_lengths_that_are_far_apart() -> None:
+    runs = [run(100, 6.0, 5.0), run(400, 4.0, 3.0)]
+    assert demo_ranges(runs, steps=200, step=200) == {}
+    assert demo_ranges(runs, steps=400, step=400) != {}
 
 
 def test_the_published_figures_are_those_of_the_last_step() -> None:
