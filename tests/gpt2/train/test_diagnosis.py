@@ -141,6 +141,16 @@ def test_a_held_out_loss_that_rises_while_the_training_loss_falls_is_too_few_tok
     assert cause.endswith("was best, 5.00, at step 200")
 
 
+@pytest.mark.parametrize(("gap", "is_sound"), [(1.0, True), (2.1, False)])
+def test_a_text_that_is_read_again_may_be_known_better_than_the_held_out_one(
+    gap: float, is_sound: bool
+) -> None:
+    losses = sound()
+    held_out: dict[int, float | None] = {300: losses[-1] + gap}
+    cause = cause_of(rows(losses, held_out), data=replace(FACTS, train_tokens=300 * 4096 // 7))
+    assert cause.startswith("nothing" if is_sound else "too few training tokens: they were read")
+
+
 def test_a_training_loss_that_fell_since_the_last_evaluation_is_no_gap() -> None:
     assert cause_of(rows(sound(), {20: 5.6})) == "nothing"
 
