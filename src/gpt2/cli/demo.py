@@ -91,7 +91,7 @@ class Demo:
                 from gpt2.train.settings import with_shape_of_init_from
 
                 config = with_shape_of_init_from(config)  # as the run saves it
-            _prepare(config)
+            prepare_text(config)
             plan = _train(config, self.out, self.minutes)
             _report(config, self.out, plan)
         # Where the environment is not activated, a shell does not find gpt2 by its name.
@@ -130,7 +130,7 @@ def _alone_in(run: Path) -> Iterator[None]:
         raise ConfigError(f"another demo is at work in {run}: wait for it") from None
 
 
-def _prepare(config: RunConfig) -> None:
+def prepare_text(config: RunConfig) -> None:
     """Collect the text, learn the vocabulary, and write the shards."""
     import numpy as np
 

@@ -79,18 +79,32 @@ def read_metrics(run: Path) -> list[Row]:
         CheckpointError: A line before the last is no row, or a figure is no number.
     """
     path = run / METRICS_FILE
+    rows = read_rows(path, "a row of metrics", lambda row: type(row.get("step")) is int)
+    for number, row in rows.items():
+        _check_figures(row, f"{path}, line {number}")
+    return list(rows.values())
+
+
+def read_rows(path: Path, what: str, is_row: Callable[[Row], bool]) -> dict[int, Row]:
+    """Return the rows of a file of JSON lines, by the number of their line, from 1 on.
+
+    Args:
+        path: The file; without it there are no rows.
+        what: What a line holds; the error names it.
+        is_row: Whether an object is such a row.
+    Raises:
+        CheckpointError: A line before the last is no row; a crash may cut the last one short.
+    """
     if not path.exists():
-        return []
+        return {}
     lines = path.read_bytes().splitlines()
-    rows = []
+    rows = {}
     for number, line in enumerate(lines, start=1):
-        where = f"{path}, line {number}"
-        if (row := _parse(line)) is not None:
-            _check_figures(row, where)
-            rows.append(row)
+        if (row := _parse(line)) is not None and is_row(row):
+            rows[number] = row
         elif number < len(lines):
             raise CheckpointError(
-                f"{where} is not a row of metrics: {line[:40]!r}; remove that line"
+                f"{path}, line {number} is not {what}: {line[:40]!r}; remove that line"
             )
     return rows
 
@@ -111,7 +125,7 @@ def _parse(line: bytes) -> Row | None:
         row = json.loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and type(row.get("step")) is int else None
+    return row if isinstance(row, dict) else None
 
 
 def _line(row: Row) -> bytes:

@@ -6,11 +6,15 @@ from statistics import median
 
 from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
+from gpt2.train.evaluations import evaluations_table, read_evaluations
 from gpt2.train.metrics import Row, read_metrics
+from gpt2.train.normality import Verdict, judge
 from gpt2.visual.figures import draw_loss
 from llm_tokenizer.atomic import write_whole
 
 REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
+SECTION = "\n## "
+NORMAL, EVALUATIONS = "Is this run normal?", "Evaluations"  # the first sections of a report
 
 
 def write_report(
@@ -29,16 +33,45 @@ def write_report(
         processes: How many processes trained it.
     """
     config = RunConfig.from_toml(run / SETTINGS_FILE)
-    rows = read_metrics(run)
-    draw_loss(rows, run / LOSS_FILE, references=references)
+    rows, verdict = read_metrics(run), judge(run)
+    draw_loss(rows, run / LOSS_FILE, references=references, band=verdict.band)
     parts = [
         "# Training run",
         f"![loss]({LOSS_FILE})",
         "\n".join(_summary(config, rows, processes, references or {})),
+        *(f"## {section}" for section in _own_sections(run, verdict)),
         *sections,
         f"## Settings\n\n```toml\n{config.to_toml()}```",
     ]
     write_whole(run / REPORT_FILE, ("\n\n".join(parts) + "\n").encode())
+
+
+def add_evaluations(run: Path) -> None:
+    """Bring what depends on evaluations up to date in a run's report, and leave the rest.
+
+    Without a report nothing is written: the run will have one when it ends.
+
+    Args:
+        run: The run directory.
+    Raises:
+        CheckpointError: A line of metrics.jsonl or evaluations.jsonl is damaged.
+    """
+    path = run / REPORT_FILE
+    if not path.exists():
+        return
+    head, *sections = path.read_text(encoding="utf-8").split(SECTION)
+    while sections and sections[0].startswith((NORMAL, EVALUATIONS)):
+        del sections[0]
+    own = (f"{section}\n" for section in _own_sections(run, judge(run)))
+    write_whole(path, SECTION.join([head, *own, *sections]).encode())
+
+
+def _own_sections(run: Path, verdict: Verdict) -> list[str]:
+    """Return the sections that depend on evaluations.jsonl, without the marks of their headings."""
+    sections = [f"{NORMAL}\n\n{verdict.to_markdown()}"]
+    if rows := read_evaluations(run):
+        sections.append(f"{EVALUATIONS}\n\n{evaluations_table(rows)}")
+    return sections
 
 
 def _summary(

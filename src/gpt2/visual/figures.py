@@ -88,7 +88,11 @@ def draw_attention(weights: Tensor, tokens: Sequence[str], path: Path, *, title:
 
 
 def draw_loss(
-    rows: Sequence[dict[str, Any]], path: Path, *, references: dict[str, float] | None = None
+    rows: Sequence[dict[str, Any]],
+    path: Path,
+    *,
+    references: dict[str, float] | None = None,
+    band: Sequence[tuple[int, float, float]] = (),
 ) -> None:
     """Draw the loss of a run over its steps.
 
@@ -96,6 +100,7 @@ def draw_loss(
         rows: Rows of metrics.jsonl.
         path: Image to write.
         references: Horizontal lines, by label, in nats a token.
+        band: Steps, and between which losses the held-out loss of like runs is there.
     """
     figure, axes = _figure(8, 4.5)
     steps = [row for row in rows if row.get("loss") is not None]  # null where it was not finite
@@ -110,6 +115,11 @@ def draw_loss(
         markersize=3,
         label="held out",
     )
+    if band:
+        steps_of_band, low, high = zip(*band, strict=True)
+        axes.fill_between(
+            steps_of_band, low, high, color="C1", alpha=0.2, label="held out, like runs"
+        )
     for number, (label, value) in enumerate((references or {}).items()):
         style = ("--", ":", "-.")[number % 3]
         axes.axhline(value, linestyle=style, color="gray", label=label)

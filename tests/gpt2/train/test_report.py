@@ -1,7 +1,13 @@
+"""The report of a run, from its settings, its metrics and its evaluations."""
+
+import json
 from pathlib import Path
 
+import pytest
+
 from gpt2.config import RunConfig
-from gpt2.train.report import write_report
+from gpt2.errors import CheckpointError
+from gpt2.train.report import add_evaluations, write_report
 
 STEP = (
     '{"step": %d, "loss": %s, "tokens": 64, "tokens_per_second": 9.0, "mfu": %s, '
@@ -69,3 +75,77 @@ def test_a_last_held_out_loss_that_is_not_finite_is_not_hidden_by_one_before(
     text = report(config, tmp_path, STEP % (2, 3.0, "null") + VAL % 2.25 + VAL % "null")
     assert "| held-out loss, last evaluation | not finite |" in text
     assert "| held-out loss, best | 2.2500 nats/token, step 2 |" in text
+
+
+EVALUATION = {
+    "evaluation": "hellaswag",
+    "step": 6,
+    "completion_acc_norm": 0.25,
+    "standard_errors": {"completion_acc_norm": 0.01},
+    "references": {"completion_acc_norm": {"GPT-2 124M": 0.2945}},
+}
+LINE = "| hellaswag | 6 | completion_acc_norm | 0.25 ± 0.01 | GPT-2 124M 0.2945 |"
+
+
+def headings(text: str) -> list[str]:
+    return [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+
+
+def test_the_report_has_a_verdict_and_no_evaluations_where_there_are_none(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    text = report(config, tmp_path, STEP % (1, 5.7, "null") + VAL % 2.25)
+    assert headings(text) == ["Is this run normal?", "Settings"]
+    assert "Nothing in its metrics is unusual. No bundled recipe has its settings" in text
+    assert "| held-out loss | 2.25 |  |" in text
+
+
+def test_the_report_has_the_evaluations_beside_other_models(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "evaluations.jsonl").write_text(json.dumps(EVALUATION) + "\n")
+    text = report(config, tmp_path, STEP % (1, 5.7, "null") + VAL % 2.25)
+    assert headings(text) == ["Is this run normal?", "Evaluations", "Settings"]
+    assert LINE in text
+
+
+def test_a_later_evaluation_changes_nothing_else_of_the_report(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    report(config, tmp_path, STEP % (1, 5.7, "null") + VAL % 2.25)
+    sample = "## A sample\n\n```text\n\n## Evaluations\n\nwere never written\n```"
+    write_report(tmp_path, sections=[sample])
+    before = (tmp_path / "report.md").read_text()
+
+    add_evaluations(tmp_path)
+    assert (tmp_path / "report.md").read_text() == before
+
+    (tmp_path / "evaluations.jsonl").write_text(json.dumps(EVALUATION) + "\n")
+    for _ in range(2):
+        add_evaluations(tmp_path)
+        text = (tmp_path / "report.md").read_text()
+        assert text.count(LINE) == 1
+        assert "| hellaswag completion_acc_norm | 0.25 |  |" in text
+    write_report(tmp_path, sections=[sample])
+    assert (tmp_path / "report.md").read_text() == text
+
+
+def test_a_report_of_an_older_version_gets_the_sections(config: RunConfig, tmp_path: Path) -> None:
+    report(config, tmp_path, STEP % (1, 5.7, "null") + VAL % 2.25)
+    (tmp_path / "report.md").write_text("# Training run\n\ntable\n\n## Settings\n\ntoml\n")
+    add_evaluations(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert headings(text) == ["Is this run normal?", "Settings"]
+    assert text.endswith("## Settings\n\ntoml\n")
+
+
+def test_a_run_that_has_no_report_yet_gets_none(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    add_evaluations(tmp_path)
+    assert not (tmp_path / "report.md").exists()
+
+
+def test_a_damaged_line_of_evaluations_is_named(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "evaluations.jsonl").write_text("{}\n{}\n")
+    with pytest.raises(CheckpointError, match="evaluations.jsonl, line 1 is not an evaluation"):
+        report(config, tmp_path, STEP % (1, 5.7, "null") + VAL % 2.25)

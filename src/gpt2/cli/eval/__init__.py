@@ -5,9 +5,10 @@ from typing import Any
 
 from gpt2.cli.eval.core import Core
 from gpt2.cli.eval.perplexity import Perplexity
+from gpt2.cli.eval.run import Run
 from gpt2.cli.parsing import parse_one_of
 
-EVALUATIONS: dict[str, Any] = {"core": Core, "perplexity": Perplexity}
+EVALUATIONS: dict[str, Any] = {"perplexity": Perplexity, "core": Core, "run": Run}
 
 
 def main(args: Sequence[str]) -> None:

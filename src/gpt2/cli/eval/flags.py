@@ -79,12 +79,15 @@ class EvaluationFlags(ModelFlags):
     def _publish(self, result: "Result", directory: Path, about: Mapping[str, Any]) -> None:
         from gpt2.evaluate.results import append_result
         from gpt2.files.run_directory import run_of, step_of
+        from gpt2.train.report import add_evaluations
 
         row = result.to_row() | dict(about)
         if run := run_of(directory):
             row["step"] = step_of(directory)
             append_result(run, row)
         print(json.dumps(row, allow_nan=False) if self.json else result.to_text())
+        if run:
+            add_evaluations(run)
 
     @contextmanager
     def _kept(

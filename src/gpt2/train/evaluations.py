@@ -1,0 +1,89 @@
+"""evaluations.jsonl: what `gpt2 eval` measured of a run's checkpoints, a row an evaluation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt2.errors import CheckpointError
+from gpt2.evaluate.results import EVALUATIONS_FILE
+from gpt2.train.metrics import Row, read_rows
+
+
+def read_evaluations(run: Path) -> list[Row]:
+    """Return the rows of a run; of one evaluation of one step that was repeated, the last.
+
+    Raises:
+        CheckpointError: A line before the last is no row, or one has a wrong value.
+    """
+    path = run / EVALUATIONS_FILE
+    rows = read_rows(path, "an evaluation", lambda row: type(row.get("evaluation")) is str)
+    for number, row in rows.items():
+        _check(row, f"{path}, line {number}")
+    return list(
+        {
+            (row["evaluation"], str(row.get("model")), row["step"]): row for row in rows.values()
+        }.values()
+    )
+
+
+def figures_of(row: Row) -> list[str]:
+    """Return the names of a row's figures: those with a standard error or a reference."""
+    return list(row.get("standard_errors", {}) | row.get("references", {}))
+
+
+def evaluations_table(rows: Sequence[Row]) -> str:
+    """Return the rows as a table in Markdown, a line a figure, beside the reference models."""
+    lines = [
+        f"| {_cell(row['evaluation'])} | {row['step']} | {_cell(name)} | {_figure(row, name)} | "
+        f"{_references(row, name)} |"
+        for row in rows
+        for name in figures_of(row)
+    ]
+    head = "| evaluation | step | figure | this run ± standard error | references |"
+    return "\n".join([head, "|---|---|---|---|---|", *lines])
+
+
+def _figure(row: Row, name: str) -> str:
+    error = row.get("standard_errors", {}).get(name)
+    return _number(row[name]) + ("" if error is None else f" ± {_number(error)}")
+
+
+def _references(row: Row, name: str) -> str:
+    known = row.get("references", {}).get(name, {})
+    return ", ".join(f"{_cell(model)} {_number(value)}" for model, value in known.items())
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays within a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _check(row: Row, where: str) -> None:
+    """Raise CheckpointError if a value of a row has the wrong type."""
+    step = row.get("step")
+    _require(type(step) is int, where, "step", "a number of steps", step)
+    for group in ("standard_errors", "references"):
+        _require(isinstance(row.get(group, {}), dict), where, group, "a table", row.get(group))
+    for name, error in row.get("standard_errors", {}).items():
+        _require(_is_number(error), where, f"standard_errors.{name}", "a number or null", error)
+    for name, known in row.get("references", {}).items():
+        fits = isinstance(known, dict) and all(map(_is_number, known.values()))
+        _require(fits, where, f"references.{name}", "a table of numbers", known)
+    for name in figures_of(row):
+        value = row.get(name, "nothing")
+        _require(_is_number(value), where, name, "a number or null", value)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or type(value) in (int, float)
+
+
+def _require(fits: bool, where: str, name: str, wanted: str, value: Any) -> None:
+    if not fits:
+        raise CheckpointError(
+            f"{where}: {name} must be {wanted}, got {value!r}; put it right, or remove that line"
+        )

@@ -1,0 +1,82 @@
+"""The rows of evaluations.jsonl, and their table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt2.errors import CheckpointError
+from gpt2.train.evaluations import EVALUATIONS_FILE, evaluations_table, read_evaluations
+
+HELLASWAG: dict[str, Any] = {
+    "evaluation": "hellaswag",
+    "model": "runs/x",
+    "step": 900,
+    "rows": 10042,
+    "acc": 0.2892,
+    "acc_norm": 0.3114,
+    "perplexity": 35.13,
+    "standard_errors": {"acc": 0.0045, "acc_norm": 0.0046, "perplexity": None},
+    "references": {"acc_norm": {"GPT-2 124M": 0.2945, "GPT-2 355M": 0.3752}},
+    "seconds": 12.3,
+}
+
+
+def write(run: Path, *rows: dict[str, Any], end: str = "") -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (run / EVALUATIONS_FILE).write_text(lines + end)
+
+
+def test_a_run_without_evaluations_has_no_rows(tmp_path: Path) -> None:
+    assert read_evaluations(tmp_path) == []
+
+
+def test_each_figure_is_a_line_beside_the_models_that_are_known() -> None:
+    assert evaluations_table([HELLASWAG]).splitlines() == [
+        "| evaluation | step | figure | this run ± standard error | references |",
+        "|---|---|---|---|---|",
+        "| hellaswag | 900 | acc | 0.2892 ± 0.0045 |  |",
+        "| hellaswag | 900 | acc_norm | 0.3114 ± 0.0046 | GPT-2 124M 0.2945, GPT-2 355M 0.3752 |",
+        "| hellaswag | 900 | perplexity | 35.13 |  |",
+    ]
+
+
+def test_a_figure_that_is_not_finite_is_named_so_and_a_text_stays_in_its_cell() -> None:
+    row = HELLASWAG | {"evaluation": "a|b\n## c", "acc": None, "references": {}}
+    assert "| a\\|b ## c | 900 | acc | not finite ± 0.0045 |  |" in evaluations_table([row])
+
+
+def test_an_evaluation_that_was_repeated_counts_once(tmp_path: Path) -> None:
+    write(tmp_path, HELLASWAG, HELLASWAG | {"step": 450}, HELLASWAG | {"acc": 0.5})
+    assert [(row["step"], row["acc"]) for row in read_evaluations(tmp_path)] == [
+        (900, 0.5),
+        (450, 0.2892),
+    ]
+
+
+def test_a_last_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, HELLASWAG, end='{"evaluation": "hel')
+    assert read_evaluations(tmp_path) == [HELLASWAG]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"evaluation": 3}, "line 1 is not an evaluation"),
+        ({"step": "900"}, "line 1: step must be a number of steps, got '900'"),
+        ({"acc": "high"}, "line 1: acc must be a number or null, got 'high'"),
+        ({"acc": True}, "line 1: acc must be a number or null, got True"),
+        ({"standard_errors": []}, "line 1: standard_errors must be a table"),
+        ({"standard_errors": {"acc": "x"}}, "standard_errors.acc must be a number or null"),
+        ({"references": {"acc": 0.3}}, "references.acc must be a table of numbers, got 0.3"),
+        ({"references": {"other": {}}}, "other must be a number or null, got 'nothing'"),
+    ],
+)
+def test_a_wrong_line_is_named_with_what_to_do(
+    wrong: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    write(tmp_path, HELLASWAG | wrong, HELLASWAG)
+    with pytest.raises(CheckpointError, match="remove that line") as raised:
+        read_evaluations(tmp_path)
+    assert message in str(raised.value)
