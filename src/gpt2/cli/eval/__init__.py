@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from gpt2.cli.eval.harness import Harness
 from gpt2.cli.eval.perplexity import Perplexity
 from gpt2.cli.parsing import parse_one_of
 
-EVALUATIONS = {"perplexity": Perplexity}
+EVALUATIONS = {"perplexity": Perplexity, "harness": Harness}
 
 
 def main(args: Sequence[str]) -> None:
