@@ -68,14 +68,14 @@ class HarnessModel(LM):  # type: ignore[misc]
         self._scorer = scorer
         self._measure = measure
         self._display = display
-        self._model = scorer.model
-        self._tokenizer = self._model.require_tokenizer()
+        self.model = scorer.model
+        self._tokenizer = self.model.require_tokenizer()
         self._engine: Engine | None = None
 
     @property
     def max_length(self) -> int:
         """Tokens that the model reads at once."""
-        return self._model.config.n_positions
+        return self.model.config.n_positions
 
     @property
     def eot_token_id(self) -> int:
@@ -140,7 +140,7 @@ class HarnessModel(LM):  # type: ignore[misc]
             InputError: A new text may be as long as what the model reads.
         """
         if self._engine is None:
-            self._engine = Engine(self._model, most_texts=MOST_TEXTS)
+            self._engine = Engine(self.model, most_texts=MOST_TEXTS)
         engine = self._engine
         texts = []
         for number, request in enumerate(requests):
