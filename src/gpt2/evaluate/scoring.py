@@ -127,11 +127,9 @@ class Scorer:
             shared = SharedContext(branches, positions)
         places, targets, starts = _scored_tokens(rows, ids.size(1))
         with evaluating(model), autocast(device, self._dtype):
-            hidden = model.hidden(ids, shared).flatten(0, 1)  # (B * T, C)
+            hidden = model.hidden(ids, shared, torch.from_numpy(places).to(device))  # (S, C)
             nats, likeliest = target_nats(
-                hidden[torch.from_numpy(places).to(device)],
-                model.lm_head.weight,
-                torch.from_numpy(targets).to(device),
+                hidden, model.lm_head.weight, torch.from_numpy(targets).to(device)
             )
         if not nats.isfinite().all():
             raise NotFiniteError(

@@ -61,9 +61,11 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: Tensor, mask: Tensor, cache: BlockCache | None = None
-    ) -> Tensor:  # (B, T, C), (1 or B, 1, T, S) -> (B, T, C)
+        self, x: Tensor, mask: Tensor, cache: BlockCache | None = None, at: Tensor | None = None
+    ) -> Tensor:  # (B, T, C), (1 or B, 1, T, S) -> (B, T, C), or (S, C) with `at`
         x = x + self.attn(self.ln_1(x), mask, cache)
+        if at is not None:
+            x = x.flatten(0, 1)[at]
         return x + self.mlp(self.ln_2(x))
 
 
@@ -134,12 +136,16 @@ class GPT2Network(nn.Module):
         """Return the logits of the token after each token, from what `hidden` returns."""
         return self.lm_head(hidden)
 
-    def hidden(self, ids: Tensor, cache: Cache | None = None) -> Tensor:  # (B, T) -> (B, T, C)
+    def hidden(
+        self, ids: Tensor, cache: Cache | None = None, at: Tensor | None = None
+    ) -> Tensor:  # (B, T) -> (B, T, C), or (S, C) with `at`
         """Return what the head reads: the residual stream after the last block, normalized.
 
         Args:
             ids: The tokens; with a cache, the new tokens alone.
             cache: Keys and values of the tokens before; those of `ids` are appended to it.
+            at: Places in the flattened tokens, (S,): the stream of these alone is returned, and
+                the last MLP, the only part that nothing else depends on, computes no others.
         """
         self._check("ids", ids, 0 if cache is None else cache.longest)
         length = ids.size(1)
@@ -151,7 +157,8 @@ class GPT2Network(nn.Module):
             mask = cache.mask(positions)
         x = self.drop(self.wte(ids) + self.wpe(positions))
         for index, block in enumerate(self.h):
-            inputs = x, mask, None if cache is None else cache.block(index)
+            wanted = at if index == len(self.h) - 1 else None
+            inputs = x, mask, None if cache is None else cache.block(index), wanted
             if self.gradient_checkpointing and self.training:
                 x = checkpoint(block, *inputs, use_reentrant=False)
             else:

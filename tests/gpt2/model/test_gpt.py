@@ -117,6 +117,20 @@ def test_a_block_that_does_not_exist_is_refused(model: GPT2Network) -> None:
         model.set_attention("manual", blocks=[0, 3])
 
 
+def test_at_some_places_the_stream_is_as_it_is_at_all(model: GPT2Network, ids: Tensor) -> None:
+    at = torch.tensor([17, 0, 3, 3])  # of 2 rows of 16
+    everywhere = model.hidden(ids).flatten(0, 1)
+    torch.testing.assert_close(model.hidden(ids, at=at), everywhere[at])
+
+
+def test_at_some_places_the_last_mlp_computes_no_others(model: GPT2Network, ids: Tensor) -> None:
+    seen: list[int] = []  # tokens
+    for block in model.h:
+        block.mlp.register_forward_hook(lambda _, __, out: seen.append(out.flatten(0, -2).size(0)))
+    model.hidden(ids, at=torch.tensor([17, 0, 3]))
+    assert seen == [32, 32, 3]
+
+
 @pytest.mark.parametrize("drop_rate", [0.0, 0.3])
 def test_gradient_checkpointing_changes_neither_loss_nor_gradients(
     ids: Tensor, drop_rate: float
