@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
+import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -48,6 +49,7 @@ def main() -> None:
     options = parser.parse_args()
 
     transformers.logging.set_verbosity_error()
+    devices.keep_freed_memory()  # for both: `gpt2 eval` does, and `hf` gains from it, too
     device = devices.select_device()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -56,11 +58,11 @@ def main() -> None:
             write_task(folder, task, options.rows)
             manager = TaskManager(include_path=name, include_defaults=False)
             compare(task, manager.load([task]), models, options.rounds)
-    peak = devices.peak_flops(device, Scorer(models[OURS].model)._dtype)
-    print(f"peak of float32 products: {(peak or 0) / 1e9:.0f} GFLOP/s")
+    if peak := devices.peak_flops(device, torch.float32):
+        print(f"peak of float32 products: {peak / 1e9:.0f} GFLOP/s")
 
 
-def open_models(folder: Path, device: Any) -> dict[str, Any]:
+def open_models(folder: Path, device: torch.device) -> dict[str, Any]:
     """Return the same model by this package, and by transformers with several batch sizes."""
     ours = GPT2(GPT2Config(), tokenizer=Tokenizer.gpt2(), seed=0).eval()
     ours.save_pretrained(folder)

@@ -69,9 +69,11 @@ class EvaluationFlags(ModelFlags):
         Raises:
             Gpt2Error: There is no such model.
         """
+        from gpt2.devices import keep_freed_memory
         from gpt2.evaluate.scoring import Scorer
         from gpt2.files.names import locate
 
+        keep_freed_memory()
         directory = locate(self.model)
         memory = None if self.memory is None else int(self.memory * 1e9)
         return directory, Scorer(self.load(), memory=memory)
