@@ -277,9 +277,9 @@ def checksum_of(questions: Iterable[Question]) -> str:
     return digest.hexdigest()
 
 
-def _numbers_of(number: int, scores: Sequence[Score]) -> list[float]:
-    """Return nats of each continuation, and 1 after it if it is greedy, 0 if not."""
-    return [number for score in scores for number in (score.total, float(score.is_greedy))]
+def _numbers_of(question: int, scores: Sequence[Score]) -> list[float]:
+    """Return the nats of each continuation, and after them 1 if it is greedy, 0 if not."""
+    return [each for score in scores for each in (score.total, float(score.is_greedy))]
 
 
 def _manager(include_path: Path | None) -> Any:
