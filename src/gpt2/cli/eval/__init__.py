@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpt2.cli.eval.core import Core
+from gpt2.cli.eval.harness import Harness
 from gpt2.cli.eval.perplexity import Perplexity
 from gpt2.cli.eval.run import Run
 from gpt2.cli.parsing import parse_one_of
 
-EVALUATIONS: dict[str, Any] = {"perplexity": Perplexity, "core": Core, "run": Run}
+EVALUATIONS: dict[str, Any] = {
+    "perplexity": Perplexity,
+    "core": Core,
+    "harness": Harness,
+    "run": Run,
+}
 
 
 def main(args: Sequence[str]) -> None:

@@ -5,12 +5,12 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpt2.cli.model_flags import ModelFlags
 from gpt2.errors import ConfigError
@@ -56,32 +56,48 @@ class EvaluationFlags(ModelFlags):
         Raises:
             Gpt2Error: There is no such model, or it cannot be measured on these data.
         """
-        from gpt2 import devices
         from gpt2.evaluate.measure import measure
+
+        directory, scorer = self.opened()
+        started = time.perf_counter()
+        with self.kept(name, directory, data) as kept, shown(unit) as show:
+            result = work(scorer, partial(measure, kept=kept, show=show))
+        self.publish(result, directory, data, started)
+
+    def opened(self) -> "tuple[Path, Scorer]":
+        """Return the directory of the model, and what scores texts by it.
+
+        Raises:
+            Gpt2Error: There is no such model.
+        """
+        from gpt2.devices import keep_freed_memory
         from gpt2.evaluate.scoring import Scorer
         from gpt2.files.names import locate
 
-        devices.keep_freed_memory()
+        keep_freed_memory()
         directory = locate(self.model)
         memory = None if self.memory is None else int(self.memory * 1e9)
-        scorer = Scorer(self.load(), memory=memory)
-        started = time.perf_counter()
-        with self._kept(name, directory, data) as kept, _display(unit) as show:
-            result = work(scorer, partial(measure, kept=kept, show=show))
-        seconds = round(time.perf_counter() - started, 3)
-        about = {
-            "model": self.model,
-            "data": [[file.name, file.checksum] for file in data],
-            "seconds": seconds,
-        }
-        self._publish(result, directory, about)
+        return directory, Scorer(self.load(), memory=memory)
 
-    def _publish(self, result: "Result", directory: Path, about: Mapping[str, Any]) -> None:
+    def publish(
+        self, result: "Result", directory: Path, data: "Sequence[DataFile]", started: float
+    ) -> None:
+        """Print what is found, and add it to the run that the model is of.
+
+        Args:
+            result: What is found.
+            directory: Of the model.
+            data: As for `measured`.
+            started: When the work began, by time.perf_counter.
+        """
         from gpt2.evaluate.results import append_result
         from gpt2.files.run_directory import run_of, step_of
         from gpt2.train.report import add_evaluations
 
-        row = result.to_row() | dict(about)
+        seconds = round(time.perf_counter() - started, 3)
+        files = [[file.name, file.checksum] for file in data]
+        about = {"model": self.model, "data": files, "seconds": seconds}
+        row = result.to_row() | about
         if run := run_of(directory):
             row["step"] = step_of(directory)
             append_result(run, row)
@@ -90,10 +106,13 @@ class EvaluationFlags(ModelFlags):
             add_evaluations(run)
 
     @contextmanager
-    def _kept(
+    def kept(
         self, name: str, directory: Path, data: "Sequence[DataFile]"
     ) -> "Iterator[KeptRows | None]":
-        """Keep the rows that are done while the context lasts, if the disk takes them."""
+        """Keep the rows that are done while the context lasts, if the disk takes them.
+
+        Args: As for `measured`.
+        """
         from huggingface_hub import constants
 
         from gpt2.evaluate.measure import KeptRows
@@ -128,7 +147,7 @@ class EvaluationFlags(ModelFlags):
 
 
 @contextmanager
-def _display(unit: str) -> "Iterator[Show]":
+def shown(unit: str) -> "Iterator[Show]":
     """Show on stderr how far an evaluation is, and that tokenizing takes long if it does."""
     from gpt2.progress import display, log
 
