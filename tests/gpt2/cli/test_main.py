@@ -178,8 +178,8 @@ def test_a_reader_that_stops_reading_is_no_failure_to_shout_about(
     model.save_pretrained(tmp_path)
     reading, writing = os.pipe()
     os.close(reading)
-    model = ["--model", str(tmp_path), "--attention", "manual"]  # without compiling a pass
-        args = [sys.executable, "-m", "gpt2", "generate", "a", *model]
+    args = [sys.executable, "-m", "gpt2", "generate", "a", "--model", str(tmp_path)]
+    args += ["--attention", "manual"]  # which needs no pass to be compiled
     done = subprocess.run(args, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert done.stderr == ""
