@@ -28,6 +28,7 @@ class Hub(ThreadingHTTPServer):
         self.ranges: list[str] = []  # parts of files that were asked for
         self.tokens: list[str | None] = []  # of each request
         self.drops = 0  # downloads that end in the middle, before they work again
+        self.large = 2**20  # bytes from which on a file is an LFS file
 
     def handle_error(self, *args: object) -> None:
         """Say nothing of a client that has gone."""
@@ -52,20 +53,20 @@ class Handler(BaseHTTPRequestHandler):
         folder = root / owner / name
         if not folder.is_dir():
             return self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
-        if revision not in ("main", COMMIT):
+        if revision not in ("main", "refs%2Fconvert%2Fparquet", COMMIT):
             return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         if api and kind == "revision":
             return self.answer_json({"id": f"{owner}/{name}", "sha": COMMIT, "siblings": []})
         if api and kind == "tree":
             files = sorted(path for path in folder.rglob("*") if path.is_file())
-            return self.answer_json([described(file, folder) for file in files])
+            return self.answer_json([self.described(file, folder) for file in files])
         if not (file := folder.joinpath(*file_parts)).is_file():
             return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         return self.answer_file(file)
 
     def answer_file(self, file: Path) -> None:
         content = file.read_bytes()
-        headers = {"ETag": f'"{tag(file)}"', "X-Repo-Commit": COMMIT}
+        headers = {"ETag": f'"{self.tag(file)}"', "X-Repo-Commit": COMMIT}
         if self.command == "HEAD":
             return self.answer(200, content, headers)
         wanted = self.headers["Range"]
@@ -83,6 +84,21 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(206 if wanted else 200, half, headers)
         return self.answer(206 if wanted else 200, content[start:], headers)
 
+    def described(self, file: Path, folder: Path) -> dict[str, object]:
+        size, tag = file.stat().st_size, self.tag(file)
+        lfs = {"oid": tag, "size": size, "pointerSize": 134} if self.is_large(file) else None
+        path = file.relative_to(folder).as_posix()
+        return {"type": "file", "path": path, "size": size, "oid": tag, "lfs": lfs}
+
+    def tag(self, file: Path) -> str:
+        content = file.read_bytes()
+        if self.is_large(file):
+            return hashlib.sha256(content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+    def is_large(self, file: Path) -> bool:
+        return file.stat().st_size >= self.server.large
+
     def answer_json(self, content: object) -> None:
         self.answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
@@ -96,15 +112,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
-
-
-def described(file: Path, folder: Path) -> dict[str, object]:
-    path, size = file.relative_to(folder).as_posix(), file.stat().st_size
-    return {"type": "file", "path": path, "size": size, "oid": tag(file)}
-
-
-def tag(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture

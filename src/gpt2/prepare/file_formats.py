@@ -55,7 +55,7 @@ class Batch:
 
 def is_text_file(name: str) -> bool:
     """Return whether a file with this name is read when its folder is named."""
-    return _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES)) or _is_parquet(name)
+    return _stem(name).endswith((TEXT_SUFFIX, *JSON_SUFFIXES)) or is_parquet(name)
 
 
 def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) -> Iterator[Batch]:
@@ -70,8 +70,8 @@ def read(path: Path, config: PrepareConfig, *, start: int, in_part: PartFilter) 
     Raises:
         DataError: The file cannot be read, is damaged, is no text, or has no such column.
     """
-    with _named(path):
-        if _is_parquet(path.name):
+    with named(path):
+        if is_parquet(path.name):
             yield from _parquet(path, config.text_column, start, in_part)
         elif in_part(0, 1):
             lines = _stem(path.name).endswith(JSON_SUFFIXES)
@@ -93,7 +93,7 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: The file cannot be read, is empty, or is not text.
     """
-    with _named(path), closing(_OpenedText(path)) as file:
+    with named(path), closing(_OpenedText(path)) as file:
         text = "".join(_text_parts(file, path))
     if not text.strip():
         raise DataError(f"{path} is empty: wanted some text")
@@ -101,7 +101,7 @@ def read_text(path: Path) -> str:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Turn a failure to read a file into an error that names it."""
     try:
         yield
@@ -184,7 +184,7 @@ def _is_utf8(texts: pa.Array) -> bool:
 
 def _json_lines(path: Path, config: PrepareConfig) -> Iterator[Batch]:
     key = config.text_column
-    for number, (lines, done) in enumerate(_line_blocks(path)):
+    for number, (lines, done) in enumerate(line_blocks(path)):
         rows = [_json_object(line) for line in lines if line.strip()]
         objects = [row for row in rows if row is not None]
         if number == 0 and rows and not any(key in row for row in objects):
@@ -206,7 +206,7 @@ def _json_object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
+def line_blocks(path: Path) -> Iterator[tuple[list[bytes], float]]:
     """Yield the lines of a file, many at a time, and the share of it that has been read."""
     with closing(_Opened(path)) as file:
         rest: list[bytes] = []  # of a line that is not complete
@@ -287,7 +287,7 @@ def _no_column(path: Path, column: str, names: Sequence[str]) -> DataError:
     )
 
 
-def _is_parquet(name: str) -> bool:
+def is_parquet(name: str) -> bool:
     return name.lower().endswith(PARQUET_SUFFIX)
 
 

@@ -212,7 +212,7 @@ def _on_hub(
         revision = before.revision
     try:
         list_files = _cached_files if is_offline_mode() else _hub_files
-        commit, files = list_files(repository, revision)
+        commit, files = list_files(repository, revision, subset)
     except HubFailure as error:
         reason = meaning_of(error, revision=revision, wanted="a list of its files")
         raise DataError(
@@ -230,8 +230,12 @@ def _choose(files: Sequence[SourceFile], subset: str | None) -> list[SourceFile]
     """Return the files in a subset; without a subset, those named train, or all if none is."""
     if subset is None:
         return [file for file in files if _is_for_training(file.name)] or list(files)
-    within = subset.rstrip("/") + "/*"
-    return [f for f in files if fnmatchcase(f.name, within) or fnmatchcase(f.name, subset)]
+    globs = _globs(subset)
+    return [file for file in files if any(fnmatchcase(file.name, glob) for glob in globs)]
+
+
+def _globs(subset: str | None) -> list[str]:
+    return [subset.rstrip("/") + "/*", subset] if subset else ["*.parquet"]
 
 
 def _is_for_training(name: str) -> bool:
@@ -240,9 +244,11 @@ def _is_for_training(name: str) -> bool:
     return next(filter(None, splits), []) == ["train"]
 
 
-def _hub_files(repository: str, revision: str | None) -> tuple[str, list[SourceFile]]:
-    # With the card, the cache also remembers which commit the revision is.
-    commit = _snapshot(repository, revision, "README.md").name
+def _hub_files(
+    repository: str, revision: str | None, subset: str | None
+) -> tuple[str, list[SourceFile]]:
+    # With a small file, which each branch has, the cache also remembers the revision's commit.
+    commit = _snapshot(repository, revision, ["README.md", ".gitattributes"]).name
     listed = huggingface_hub.HfApi().list_repo_tree(
         repository, recursive=True, revision=commit, repo_type="dataset"
     )
@@ -258,9 +264,14 @@ def _hub_files(repository: str, revision: str | None) -> tuple[str, list[SourceF
     ]
 
 
-def _cached_files(repository: str, revision: str | None) -> tuple[str, list[SourceFile]]:
-    """List what is in the cache, which names a file's content by its checksum."""
-    directory = _snapshot(repository, revision, "*.parquet")
+def _cached_files(
+    repository: str, revision: str | None, subset: str | None
+) -> tuple[str, list[SourceFile]]:
+    """List what is in the cache, which names a file's content by its checksum.
+
+    Of the subset it has all files, or the client raises an error.
+    """
+    directory = _snapshot(repository, revision, _globs(subset))
     return directory.name, [
         SourceFile(
             name=path.relative_to(directory).as_posix(),
@@ -272,7 +283,7 @@ def _cached_files(repository: str, revision: str | None) -> tuple[str, list[Sour
     ]
 
 
-def _snapshot(repository: str, revision: str | None, files: str) -> Path:
+def _snapshot(repository: str, revision: str | None, files: list[str]) -> Path:
     """Return the cache's folder of a commit, in which there are some of its files."""
     return Path(
         huggingface_hub.snapshot_download(

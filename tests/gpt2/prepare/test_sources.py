@@ -168,6 +168,19 @@ def test_what_was_downloaded_is_there_offline(
     assert [one.fetch().read_text() for one in offline.files] == contents  # type: ignore[union-attr]
 
 
+def test_a_subset_that_was_downloaded_is_there_offline(
+    hub_server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(hub_server, "someone/texts", "de/0.parquet", "en/0.parquet")
+    online = find(["someone/texts"], subset="de")
+    for one in online.files:
+        one.fetch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert find(["someone/texts"], subset="de") == online
+    with pytest.raises(DataError, match="is not in the cache, or not all of it"):
+        find(["someone/texts"])
+
+
 @pytest.mark.parametrize(
     ("name", "revision", "told"),
     [
