@@ -37,7 +37,8 @@ def cloze(
         gap(place, text_at(place, row, "context"), text_at(place, row, "continuation"), tokenizer)
         for place, row in rows
     ]
-    return predicted("cloze", numbers_of(scorer, questions, measure))
+    nats, is_greedy, _ = numbers_of(scorer, questions, measure).T
+    return predicted("cloze", nats, {"accuracy": is_greedy})
 
 
 def gap(place: str, context: str, continuation: str, tokenizer: Tokenizer) -> Question:
@@ -72,9 +73,9 @@ def numbers_of(
 
 def predicted(
     evaluation: str,
-    numbers: NDArray[np.float64],
+    nats: NDArray[np.float64],
+    hits: dict[str, NDArray[np.float64]],
     *,
-    filtered: bool = False,
     references: dict[str, dict[str, float]] | None = None,
     notes: Sequence[str] = (),
 ) -> Result:
@@ -82,27 +83,22 @@ def predicted(
 
     Args:
         evaluation: Its name.
-        numbers: As `numbers_of` returns them, (N, 3).
-        filtered: Whether stop words were left out; the names of the accuracies tell.
+        nats: Of each continuation, whatever its tokens, (N,).
+        hits: Of each accuracy 0 or 1 a row, (N,).
         references: Published values of the figures.
         notes: Lines on how it was measured.
     """
-    nats, *hits = numbers.T
-    names = [f"{name}{'_filtered' * filtered}" for name in ("accuracy", "last_token_accuracy")]
     with np.errstate(over="ignore"):  # infinity, beyond the range of a float
         perplexity = float(np.exp(nats.mean()))
-        spread = np.exp(resampled_means(nats[:, None])).std(ddof=1)
+        drawn = np.exp(resampled_means(nats[:, None]))
+    spread = float(drawn.std(ddof=1)) if len(nats) > 1 and np.isfinite(drawn).all() else None
+    means = {name: float(each.mean()) for name, each in hits.items()}
+    errors = {name: standard_error(each) for name, each in hits.items()}
     return Result(
         evaluation=evaluation,
         counts={"rows": len(nats)},
-        figures={
-            **{name: float(each.mean()) for name, each in zip(names, hits, strict=True)},
-            "perplexity": perplexity,  # of the whole continuation, whatever its tokens
-        },
-        standard_errors={
-            **{name: standard_error(each) for name, each in zip(names, hits, strict=True)},
-            "perplexity": float(spread) if len(nats) > 1 else None,
-        },
+        figures={**means, "perplexity": perplexity},
+        standard_errors={**errors, "perplexity": spread},
         references=references or {},
         notes=tuple(notes),
     )

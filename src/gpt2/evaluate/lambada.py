@@ -36,26 +36,22 @@ REFERENCES: dict[str, dict[str, float]] = {
 }
 REFERENCES["perplexity"][LM_EVAL] = 40.06
 
-# Words that rarely end a passage of LAMBADA, by what they are: articles and determiners, pronouns,
-# prepositions, conjunctions, auxiliary verbs, adverbs of degree and place. OpenAI's list is not
-# public.
-STOP_WORDS = frozenset(
-    """
-    a an the this that these those each every either neither some any no all both few many more
-    most much several such other another own same
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his
-    himself she her hers herself it its itself they them their theirs themselves one who whom whose
-    which what whoever whatever
-    about above across after against along among around as at before behind below beneath beside
-    between beyond by down during for from in inside into like near of off on onto out outside over
-    past since than through to toward towards under until up upon with within without
+# Words of grammar, which rarely end a passage of LAMBADA: articles and determiners, pronouns,
+# prepositions, conjunctions, auxiliary verbs, and some adverbs. OpenAI's list is not public.
+_WORDS = """
+    a an the this that these those each every either neither some any no all both few more most much
+    such other another own same
+    i me my myself we us our ours ourselves you your yours yourself yourselves he him his himself
+    she her hers herself it its itself they them their theirs themselves who whom whose which what
+    about above across after against along among around as at before below between beyond by down
+    during for from in into of off on onto out over since than through to toward towards under until
+    up upon with within without
     and or but nor so yet if because although though while when where whether why how unless once
     am is are was were be been being have has had having do does did doing can could may might must
-    shall should will would ought
-    not very too just only even also then there here now again ever never still almost already
-    quite rather perhaps
-    """.split()
-)
+    shall should will would
+    not very too just only even also then there here now again
+"""
+STOP_WORDS = frozenset(_WORDS.split())
 STOP_WORD_NOTE = (
     "stop words: a token that is one, with the space before it, is not taken for the likeliest "
     "first token of the last word; perplexity is without the filter"
@@ -95,13 +91,10 @@ def lambada(
     if stop_words:
         scorer = scorer.without(stop_word_ids(tokenizer))
         notes = (*notes, STOP_WORD_NOTE)
-    return predicted(
-        "lambada",
-        numbers_of(scorer, questions, measure),
-        filtered=stop_words,
-        references=REFERENCES,
-        notes=notes,
-    )
+    nats, is_greedy, last_is_greedy = numbers_of(scorer, questions, measure).T
+    suffix = "_filtered" * stop_words
+    hits = {f"accuracy{suffix}": is_greedy, f"last_token_accuracy{suffix}": last_is_greedy}
+    return predicted("lambada", nats, hits, references=REFERENCES, notes=notes)
 
 
 def passages(path: Path) -> Iterator[tuple[str, str]]:
