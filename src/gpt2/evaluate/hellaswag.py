@@ -27,10 +27,10 @@ ENDINGS = 4
 # Of the released sizes. All but completion_acc_norm, which llm.c has, are those that
 # build-nanogpt quotes in its hellaswag.py.
 REFERENCES = {
+    "completion_acc_norm": {"124M": 0.2945, "355M": 0.3752, "774M": 0.4320, "1558M": 0.4889},
     "acc": {"124M": 0.2892, "1558M": 0.4004},
     "acc_norm": {"124M": 0.3114, "1558M": 0.5089},
     "completion_acc": {"124M": 0.2859, "1558M": 0.3842},
-    "completion_acc_norm": {"124M": 0.2945, "355M": 0.3752, "774M": 0.4320, "1558M": 0.4889},
 }
 NOTES = (
     "acc, acc_norm: as lm-eval, with the activity, nats by characters",

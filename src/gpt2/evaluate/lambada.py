@@ -57,6 +57,9 @@ STOP_WORD_NOTE = (
     "first token of the last word; perplexity is without the filter"
 )
 
+QUOTES_NOTE = "the text as OpenAI prepared it, with straight quotes"
+DETOKENIZED_NOTE = "plain text, taken for the original release: it was detokenized"
+
 # The original release has its text tokenized: words and punctuation between spaces.
 _JOINED = [
     (r"`` ?| ?''", '"'),
@@ -113,6 +116,12 @@ def passages(path: Path) -> Iterator[tuple[str, str]]:
         return
     for place, row in read_rows(path):
         yield place, passage(place, row)
+
+
+def reading_notes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a line on how files with some names are read."""
+    is_plain = any(is_original(Path(name)) for name in names)
+    return (DETOKENIZED_NOTE,) if is_plain else (QUOTES_NOTE,)
 
 
 def is_original(path: Path) -> bool:

@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 
 from gpt2.cli.eval.perplexity import Perplexity
+from gpt2.cli.eval.tasks import Cloze, HellaSwag, Lambada, MultipleChoice
 from gpt2.cli.parsing import parse_one_of
 
-EVALUATIONS = {"perplexity": Perplexity}
+EVALUATIONS = {
+    "perplexity": Perplexity,
+    "hellaswag": HellaSwag,
+    "lambada": Lambada,
+    "multiple-choice": MultipleChoice,
+    "cloze": Cloze,
+}
 
 
 def main(args: Sequence[str]) -> None:
