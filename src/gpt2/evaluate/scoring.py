@@ -133,7 +133,7 @@ class Scorer:
                 passes.append([row])
         return passes
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and no inference mode: sharded weights that are gathered must be trainable
     def run(self, rows: "Sequence[Row]") -> list[list[Score]]:
         """Return the scores of the continuations of each row of a pass."""
         model, device = self.model, self.model.device
