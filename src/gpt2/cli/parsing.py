@@ -54,8 +54,9 @@ def parse_one_of(kinds: dict[str, Any], args: Sequence[str], *, verb: str) -> An
         return parse(kinds[name], args[1:], verb=f"{verb} {name}")
     if name in ("-h", "--help"):
         print(f"usage: gpt2 {verb} NAME [OPTIONS]   (gpt2 {verb} NAME --help lists its options)\n")
+        width = max(12, *(len(known) + 2 for known in kinds))
         for known, kind in kinds.items():
-            print(f"  {known:12}{kind.__doc__.splitlines()[0]}")
+            print(f"  {known:{width}}{kind.__doc__.splitlines()[0]}")
         raise SystemExit(0)
     raise UsageError(f"gpt2 {verb} takes one of {', '.join(kinds)}, got {name}")
 

@@ -19,7 +19,7 @@ VERBS = {
     "prepare": "text to token shards",
     "train": "train a model on token shards, or continue a run",
     "generate": "continue a prompt",
-    "eval": "measure a model: perplexity of a text",
+    "eval": "measure a model: perplexity, HellaSwag, LAMBADA, CORE and more; or a run",
     "plot": "pictures of a model or a run",
     "export": "a model as a Hugging Face directory, or as a GGUF file for llama.cpp",
     "bench": "time and memory of the attention backends",

@@ -178,9 +178,17 @@ class EvaluationConfig:
     """Tokens a sample."""
     reference: str | None = None
     """Model, such as gpt2, whose loss on the same tokens the report draws as a line."""
+    hellaswag: str | None = None
+    """File with rows of HellaSwag, or hub for the validation rows on the Hugging Face hub: each
+    evaluation measures the accuracy on them, in completion style."""
+    hellaswag_rows: int | None = None
+    """First rows of HellaSwag to take; all if not given."""
 
     def __post_init__(self) -> None:
         check_types(self, "evaluation.")
+        fits = self.hellaswag_rows is None or self.hellaswag_rows >= 1
+        check(fits, "evaluation.hellaswag_rows must be at least 1", self.hellaswag_rows)
+        check(self.hellaswag != "", "evaluation.hellaswag must name a file", self.hellaswag)
         for name in ("every", "val_tokens", "sample_tokens"):
             value = getattr(self, name)
             check(value >= 1, f"evaluation.{name} must be at least 1", value)

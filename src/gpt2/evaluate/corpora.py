@@ -12,6 +12,9 @@ from itertools import pairwise
 from typing import Literal
 
 from gpt2.evaluate.data_files import DataRow, HubFile, text_at
+from gpt2.evaluate.lambada import ON_HUB as LAMBADA_ON_HUB
+from gpt2.evaluate.lambada import detokenized, straightened
+from gpt2.evaluate.multiple_choice import encode_pair
 from gpt2.evaluate.perplexity import Text, as_text
 from gpt2.evaluate.references import of_sizes
 from llm_tokenizer import Tokenizer
@@ -64,12 +67,11 @@ class Corpus:
 
 def last_word(passage: str, tokenizer: Tokenizer) -> Text:
     """Return a passage whose last word alone is scored, the space before it included."""
-    given, _, word = passage.rpartition(" ")
-    before = [tokenizer.eot_token, *tokenizer.encode_ordinary(given)] if given else []
-    ids = [*(before or [tokenizer.eot_token]), *tokenizer.encode_ordinary(" " * bool(given) + word)]
+    context, space, word = passage.rpartition(" ")
+    given, scored = encode_pair(context, space + word, tokenizer)
     return Text(
-        ids=ids,
-        given=len(before) or 1,
+        ids=[*given, *scored],
+        given=len(given),
         bytes=len(word.encode()),
         characters=len(word),
         words=1,
@@ -109,7 +111,6 @@ _WIKITEXT_AFTER = {
     " 's": "'s",
 }
 _PTB = {" n't": "n't", " '": "'", "$ ": "$", "# ": "#", " \n": "\n", "\n ": "\n"}
-_PLAIN_QUOTES = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "``": '"', "''": '"'}
 
 
 def detokenized_wikitext(text: str) -> str:
@@ -123,11 +124,6 @@ def detokenized_wikitext(text: str) -> str:
 def detokenized_ptb(text: str) -> str:
     """Return the Penn Treebank's sentences as text, numbers being 1; <unk> stays."""
     return _replaced(re.sub(r"\bN\b", "1", text), _PTB).strip(" ")
-
-
-def without_fancy_quotes(text: str) -> str:
-    """Return text with plain quotes, as OpenAI's form of LAMBADA has them."""
-    return _replaced(text, _PLAIN_QUOTES)
 
 
 def last_twentieth(text: str) -> list[str]:
@@ -202,12 +198,12 @@ CORPORA: dict[CorpusName, Corpus] = {
         note="as it is; of the whole file the last 5 million characters",
     ),
     "lambada": Corpus(
-        divide=str.splitlines,
-        detokenize=without_fancy_quotes,
+        divide=lambda text: [detokenized(line) for line in text.splitlines() if line.strip()],
+        detokenize=straightened,
         scores_last_word=True,
         figure="word_perplexity",
         published=(35.13, 15.60, 10.87, 8.63),
-        hub=HubFile("EleutherAI/lambada_openai", "default/test"),
+        hub=LAMBADA_ON_HUB,
         note="the last word of each passage, what comes before it being given",
     ),
 }

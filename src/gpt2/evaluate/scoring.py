@@ -8,6 +8,7 @@ they stay in a processor's cache and the whole of them is never in memory.
 Dimension key: B rows, T tokens a row, C channels, V vocabulary, S scored tokens.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -50,7 +51,12 @@ class Score:
     """How likely a continuation is."""
 
     nats: NDArray[np.float64]  # negative log-likelihood of each of its tokens
-    is_greedy: bool  # whether each token is the likeliest one, the first among equals
+    hits: NDArray[np.bool_]  # whether each token is the likeliest one, the first among equals
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether each token is the likeliest one."""
+        return bool(np.all(self.hits))
 
     @property
     def total(self) -> float:
@@ -76,6 +82,7 @@ class Scorer:
         self.model = model
         self._dtype = dtype or torch.float32  # float32: no autocast, so the model's own
         self._longest = model.config.n_positions
+        self._banned: Tensor | None = None
         self._tokens = max(PREFERRED_TOKENS[model.device.type], self._longest)
         if memory is not None:
             self._tokens = min(self._tokens, tokens_within(memory, model))
@@ -85,6 +92,17 @@ class Scorer:
                 f"memory must be at least {least / 1e9:.2f} GB to score {self._longest} tokens at "
                 f"once, got {(memory or 0) / 1e9:.2f}"
             )
+
+    def without(self, banned: Sequence[int]) -> "Scorer":
+        """Return a scorer that never takes some ids for the likeliest to begin a continuation.
+
+        Their probability stays: nats are the same.
+        """
+        other = copy.copy(self)
+        other._banned = torch.zeros(self.model.lm_head.weight.size(0), dtype=torch.bool)
+        other._banned[list(banned)] = True
+        other._banned = other._banned.to(self.model.device)
+        return other
 
     def score(self, questions: Iterable[Question]) -> Iterator[tuple[int, list[Score]]]:
         """Yield the number of each question and the scores of its continuations.
@@ -118,7 +136,7 @@ class Scorer:
                 passes.append([row])
         return passes
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and no inference mode: sharded weights that are gathered must be trainable
     def run(self, rows: "Sequence[Row]") -> list[list[Score]]:
         """Return the scores of the continuations of each row of a pass."""
         model, device = self.model, self.model.device
@@ -135,6 +153,7 @@ class Scorer:
                 hidden[torch.from_numpy(places).to(device)],
                 model.lm_head.weight,
                 torch.from_numpy(targets).to(device),
+                self._banned_at(starts, len(targets)),
             )
         if not nats.isfinite().all():
             raise NotFiniteError(
@@ -142,9 +161,24 @@ class Scorer:
                 "those of an earlier checkpoint"
             )
         losses = np.split(nats.double().cpu().numpy(), starts[1:])
-        greedy = np.logical_and.reduceat(likeliest.cpu().numpy() == targets, starts)
-        found = map(Score, losses, greedy.tolist())
+        hits = np.split(likeliest.cpu().numpy() == targets, starts[1:])
+        found = map(Score, losses, hits)
         return [[next(found) for _ in row.indices] for row in rows]
+
+    def _banned_at(self, starts: NDArray[np.int64], count: int) -> "Banned | None":
+        if self._banned is None:
+            return None
+        is_first = torch.zeros(count, dtype=torch.bool)
+        is_first[starts] = True
+        return Banned(self._banned, is_first.to(self.model.device))
+
+
+@dataclass(frozen=True)
+class Banned:
+    """Ids that are not taken for the likeliest, in some places."""
+
+    ids: Tensor  # of each id whether it is banned, (V,)
+    places: Tensor  # of each scored token whether its place is one of them, (S,)
 
 
 @dataclass(frozen=True)
@@ -254,7 +288,7 @@ class SharedContext:
 
 
 def target_nats(
-    hidden: Tensor, weight: Tensor, targets: Tensor
+    hidden: Tensor, weight: Tensor, targets: Tensor, banned: Banned | None = None
 ) -> tuple[Tensor, Tensor]:  # (S, C), (V, C), (S,) -> (S,), (S,)
     """Return the negative log-likelihood of each target, and the likeliest id in its place.
 
@@ -262,15 +296,22 @@ def target_nats(
         hidden: What the head reads.
         weight: The head.
         targets: Token ids.
+        banned: Ids that are not taken for the likeliest.
     Returns:
         Nats, float32; and ids, of equal logits the lowest.
     """
-    parts = zip(hidden.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True)
-    nats, likeliest = zip(*(_part_nats(rows, weight, ids) for rows, ids in parts), strict=True)
+    found = []
+    for first in range(0, len(targets), HEAD_ROWS):
+        rows = slice(first, first + HEAD_ROWS)
+        here = banned and Banned(banned.ids, banned.places[rows])
+        found.append(_part_nats(hidden[rows], weight, targets[rows], here))
+    nats, likeliest = zip(*found, strict=True)
     return torch.cat(nats), torch.cat(likeliest)
 
 
-def _part_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _part_nats(
+    hidden: Tensor, weight: Tensor, targets: Tensor, banned: Banned | None
+) -> tuple[Tensor, Tensor]:
     """Do as `target_nats` does, for so few tokens that some columns of logits fit into a cache."""
     normalizers, largest, ids = [], [], []
     at_target = torch.zeros(len(targets), device=hidden.device)
@@ -280,9 +321,13 @@ def _part_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor,
         is_here = (targets >= first) & (targets < first + HEAD_IDS)
         at_target = torch.where(is_here, logits.gather(1, columns)[:, 0], at_target)
         most, place = logits.max(dim=1)
+        shift = most
+        if banned:
+            is_banned = banned.places[:, None] & banned.ids[first : first + HEAD_IDS]
+            most, place = logits.masked_fill(is_banned, -torch.inf).max(dim=1)
         largest.append(most)
         ids.append(place + first)
-        normalizers.append(logits.sub_(most[:, None]).exp_().sum(dim=1).log() + most)
+        normalizers.append(logits.sub_(shift[:, None]).exp_().sum(dim=1).log() + shift)
     part = torch.stack(largest).argmax(dim=0, keepdim=True)  # the first of equal ones
     nats = torch.stack(normalizers).logsumexp(dim=0) - at_target
     return nats, torch.stack(ids).gather(0, part)[0]

@@ -18,6 +18,7 @@ from gpt2.files.run_directory import STATE_FILE
 from gpt2.files.training_state import TrainingState
 from gpt2.train.checks import check_data, check_settings
 from gpt2.train.distributed import Parallel, Processes, parallelize
+from gpt2.train.hellaswag import hellaswag_accuracy, hellaswag_rows
 from gpt2.train.loop import Trainer
 from gpt2.train.optimizer import make_optimizers
 from gpt2.train.validation import Evaluation, held_out_loss, samples
@@ -45,7 +46,7 @@ def build(
     check_settings(config, processes)
     train, val = check_data(config, data, weights_from, processes)
     batches = _batches(train, config, state, processes)
-    evaluations = [*_evaluations(val, config), *evaluations]
+    evaluations = [*_evaluations(val, config, data.tokenizer), *evaluations]
     parallel = make_parallel(config, data.tokenizer, weights_from, processes)
     if state.scaler:
         _restore_scaler(parallel.scaler, state.scaler)
@@ -81,13 +82,17 @@ def _batches(
     )
 
 
-def _evaluations(stream: TokenStream, config: RunConfig) -> list[Evaluation]:
-    """Return the evaluations of every run, the held-out loss first."""
-    evaluation = config.evaluation
-    return [
-        held_out_loss(stream, evaluation.val_tokens, config.training.micro_batch),
+def _evaluations(stream: TokenStream, config: RunConfig, tokenizer: Tokenizer) -> list[Evaluation]:
+    """Return the evaluations of a run, the held-out loss first."""
+    evaluation, micro_batch = config.evaluation, config.training.micro_batch
+    evaluations = [
+        held_out_loss(stream, evaluation.val_tokens, micro_batch),
         samples(evaluation.sample_prompts, evaluation.sample_tokens),
     ]
+    if evaluation.hellaswag is not None:
+        rows = hellaswag_rows(evaluation)
+        evaluations.append(hellaswag_accuracy(rows, tokenizer, micro_batch))
+    return evaluations
 
 
 def _restore_scaler(scaler: torch.amp.GradScaler, state: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from gpt2.files.names import locate
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import log
 from gpt2.train.distributed import Processes
+from gpt2.train.hellaswag import check_lengths, hellaswag_rows
 from gpt2.train.tracking import require_tracker
 from llm_tokenizer import Tokenizer
 
@@ -60,6 +61,7 @@ def check_data(
     if config.evaluation.reference is not None:  # checked now, and not at the end of the run
         _check_reference(config.evaluation.reference, config.model, data.tokenizer)
     _check_prompts(config, data.tokenizer)
+    _check_hellaswag(config, data.tokenizer)
     embeddings, known = config.model.vocab_size, data.tokenizer.n_vocab
     if embeddings > math.ceil(known / PADDED_TO) * PADDED_TO and processes.is_rank_0:
         log(
@@ -88,6 +90,18 @@ def _check_prompts(config: RunConfig, tokenizer: Tokenizer) -> None:
                 f"evaluation.sample_prompts must have ids below the {config.model.vocab_size} "
                 f"embeddings of the model, {prompt!r} has {max(ids)}"
             )
+
+
+def _check_hellaswag(config: RunConfig, tokenizer: Tokenizer) -> None:
+    """Make sure that the model can read the rows of HellaSwag."""
+    if config.evaluation.hellaswag is None:
+        return
+    if config.model.vocab_size < tokenizer.n_vocab:
+        raise ConfigError(
+            "evaluation.hellaswag needs an embedding for every token of the vocabulary, "
+            f"{tokenizer.n_vocab}, model.vocab_size is {config.model.vocab_size}"
+        )
+    check_lengths(hellaswag_rows(config.evaluation), tokenizer, config.model.n_positions)
 
 
 def _require_vocabulary(name: str | Path, tokenizer: Tokenizer, setting: str) -> GPT2Config:

@@ -207,6 +207,15 @@ def parallelize(
     return parallel(replica, gradient_sync)
 
 
+def gather_outside_blocks(model: GPT2) -> None:
+    """Make the embeddings and the last norm of a sharded model whole, for use outside its forward.
+
+    They stay so until the next backward pass, as after a forward pass.
+    """
+    if isinstance(model, FSDPModule):
+        model.unshard()
+
+
 def clip_gradients(model: nn.Module, largest: float) -> float:
     """Scale the gradients down to a global norm of at most `largest`, and return what it was."""
     return full_tensor(nn.utils.clip_grad_norm_(model.parameters(), largest)).item()

@@ -18,6 +18,7 @@ Record = Callable[[Row], None]  # takes the rows as they come
 
 FIGURES = (  # numbers, null where they were not finite
     *("loss", "val_loss", "learning_rate", "grad_norm", "tokens", "val_tokens"),
+    *("hellaswag_acc", "hellaswag_acc_norm"),
     *("tokens_per_second", "mfu", "training_seconds", "evaluation_seconds"),
 )
 

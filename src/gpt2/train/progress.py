@@ -26,7 +26,7 @@ def display(first_step: int, steps: int, seconds: float = 0.0) -> Iterator[Recor
 
         def show(row: Row) -> None:
             if "val_loss" in row:
-                shown.log(f"{label(row['step'])}  val {row['val_loss']:.3f}")
+                shown.log(f"{label(row['step'])}  {describe_evaluation(row)}")
                 for line in describe_samples(row):
                     shown.log(line)
                 return
@@ -44,6 +44,13 @@ def describe(row: Row) -> str:
         f"loss {row['loss']:.3f}  lr {row['learning_rate']:.1e}  "
         f"norm {row['grad_norm']:.2f}  {row['tokens_per_second']:,.0f} tok/s{mfu}"
     )
+
+
+def describe_evaluation(row: Row) -> str:
+    """Return the figures of an evaluation in a line."""
+    accuracy = row.get("hellaswag_acc_norm")
+    hellaswag = "" if accuracy is None else f"  HellaSwag {accuracy:.4f}"
+    return f"val {row['val_loss']:.3f}{hellaswag}"
 
 
 def describe_samples(row: Row) -> list[str]:

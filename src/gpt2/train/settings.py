@@ -12,6 +12,7 @@ from gpt2.files.names import is_local, locate
 from gpt2.files.run_directory import CHECKPOINT_MANIFEST
 from gpt2.progress import log
 from gpt2.train.distributed import Processes
+from gpt2.train.hellaswag import HUB
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.files import VOCAB_FILE
 
@@ -24,11 +25,14 @@ def resolve(config: RunConfig, processes: Processes) -> RunConfig:
     reference = config.evaluation.reference
     if reference is not None and is_local(reference):
         reference = str(Path(reference).resolve())
+    hellaswag = config.evaluation.hellaswag
+    if hellaswag is not None and hellaswag != HUB:
+        hellaswag = str(Path(hellaswag).resolve())
     return replace(
         config,
         data=replace(config.data, directory=config.data.directory.resolve()),
         training=replace(config.training, dtype=devices.name_dtype(dtype)),
-        evaluation=replace(config.evaluation, reference=reference),
+        evaluation=replace(config.evaluation, reference=reference, hellaswag=hellaswag),
     )
 
 

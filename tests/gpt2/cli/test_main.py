@@ -72,7 +72,7 @@ def test_the_help_of_train_names_the_bundled_recipes_without_torch() -> None:
         (["train", "--training.steps", "x"], "Error parsing --training.steps"),
         (["train", "--training.steps", "0"], "training.steps must be at least 1, got 0"),
         (["generate", "a", "--temperature", "-1"], "temperature must be at least 0, got -1.0"),
-        (["eval", "fame"], "gpt2 eval takes one of perplexity, "),
+        (["eval", "fame"], "gpt2 eval takes one of perplexity, hellaswag,"),
         (
             ["prepare", "--out", "x"],
             "wanted a source, such as fineweb-edu, stdlib-docs or files, and --out DIR",

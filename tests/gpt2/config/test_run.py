@@ -71,7 +71,13 @@ UNUSUAL = RunConfig(
         gradient_clip=float("inf"),
     ),
     evaluation=EvaluationConfig(
-        every=9, val_tokens=64, sample_prompts=("a", '"\x7f\n'), sample_tokens=5, reference="gpt2"
+        every=9,
+        val_tokens=64,
+        sample_prompts=("a", '"\x7f\n'),
+        sample_tokens=5,
+        reference="gpt2",
+        hellaswag="hub",
+        hellaswag_rows=7,
     ),
     checkpoint=CheckpointConfig(every=11, keep_last=3, keep_best=False),
 )

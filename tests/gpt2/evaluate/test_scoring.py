@@ -29,7 +29,7 @@ def expected(model: GPT2Network, context: Sequence[int], continuation: Sequence[
         logits = model(ids[None, :-1])[0, -len(continuation) :]
     targets = ids[-len(continuation) :]
     nats = F.cross_entropy(logits, targets, reduction="none").double().numpy()
-    return Score(nats, bool((logits.argmax(dim=-1) == targets).all()))
+    return Score(nats, (logits.argmax(dim=-1) == targets).numpy())
 
 
 def check(model: GPT2, questions: Sequence[Question]) -> None:
@@ -39,7 +39,8 @@ def check(model: GPT2, questions: Sequence[Question]) -> None:
         for score, each in zip(found[number], question.continuations, strict=True):
             right = expected(model, question.context, each)
             np.testing.assert_allclose(score.nats, right.nats, atol=1e-4)
-            assert score.is_greedy == right.is_greedy
+            assert score.hits.tolist() == right.hits.tolist()
+            assert score.is_greedy == all(right.hits)
 
 
 def ids(*shape: int, seed: int = 0) -> list[list[int]]:
@@ -54,6 +55,30 @@ def test_the_nats_of_a_target_as_computed_by_hand() -> None:
     nats, likeliest = target_nats(hidden, torch.eye(3), torch.tensor([0, 2]))
     assert nats.tolist() == pytest.approx([math.log(8), math.log(8 / 5)])
     assert likeliest.tolist() == [2, 2]
+
+
+def test_a_banned_id_is_never_the_likeliest_to_begin_a_continuation(
+    model: GPT2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "HEAD_IDS", 7)
+    [context] = ids(5)
+    likeliest = []  # the greedy continuation
+    for _ in range(2):
+        likeliest.append(int(logits_at(model, [*context, *likeliest]).argmax()))
+    second = int(logits_at(model, context).topk(2).indices[1])
+    questions = [Question(context, [likeliest, [second]])]
+    [(_, [first, other])] = Scorer(model).score(questions)
+    [(_, [first_without, other_without])] = Scorer(model).without(likeliest).score(questions)
+    assert (first.hits.tolist(), other.hits.tolist()) == ([True, True], [False])
+    assert first_without.hits.tolist() == [False, True]  # the second token begins nothing
+    assert other_without.hits.tolist() == [second not in likeliest]
+    np.testing.assert_array_equal(first_without.nats, first.nats)
+
+
+def logits_at(model: GPT2, context: Sequence[int]) -> torch.Tensor:
+    """Return the logits after a context."""
+    with torch.no_grad():
+        return model(torch.tensor([context]))[0, -1]
 
 
 def test_of_equal_logits_the_first_is_the_likeliest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Several processes, started by torchrun and joined over gloo, beside one."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,17 +30,29 @@ from gpt2.train.run import resume, start
 # With dropout, whose draws do not depend on the number of processes either. Both are relative, of
 # tensors to the largest of their values; steps are of 1e-3 of a weight.
 LOSSES, TENSORS = 1e-6, 1e-3
+COMPARED = {"step", "loss", "val_loss", "hellaswag_acc", "hellaswag_acc_norm", "learning_rate"}
+COMPARED |= {"tokens"}
 
 
 @pytest.fixture
-def config(config: RunConfig) -> RunConfig:
+def config(config: RunConfig, tmp_path: Path) -> RunConfig:
     """Eight steps of twelve rows, which 1, 2 and 3 processes share."""
+    hellaswag = tmp_path / "hellaswag.jsonl"
+    hellaswag.write_text("".join(json.dumps(row) + "\n" for row in map(hellaswag_row, range(5))))
     return replace(
         config,
         training=replace(config.training, steps=8, batch_tokens=192, micro_batch=2),
         optimizer=replace(config.optimizer, learning_rate=1e-3, min_learning_rate=1e-4),
-        evaluation=replace(config.evaluation, val_tokens=80),  # five rows: none divides them
+        # Five rows of each: none divides them.
+        evaluation=replace(config.evaluation, val_tokens=80, hellaswag=str(hellaswag)),
     )
+
+
+def hellaswag_row(number: int) -> dict[str, Any]:
+    context = "Permission to use " * number
+    endings = ["sell", "copies of", "the Software to", "and"]
+    parts = {"ctx_a": context, "ctx_b": "", "ctx": context, "endings": endings}
+    return {"activity_label": "Using", "label": number % 4, **parts}
 
 
 def torchrun(processes: int, *args: str | Path) -> subprocess.Popen[str]:
@@ -62,7 +76,7 @@ def recipe(config: RunConfig, directory: Path) -> Path:
 def assert_close(one: Path, other: Path) -> None:
     """Compare all metrics and the last weights and optimizers of two runs."""
     for row, theirs in zip(read_metrics(one), read_metrics(other), strict=True):
-        for key in {"step", "loss", "val_loss", "learning_rate", "tokens"} & row.keys():
+        for key in COMPARED & row.keys():
             assert row[key] == pytest.approx(theirs[key], rel=LOSSES), (key, row, theirs)
         if "grad_norm" in row:  # torch adds up squares in float32
             assert row["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)

@@ -7,10 +7,15 @@ from gpt2.cli.eval.core import Core
 from gpt2.cli.eval.harness import Harness
 from gpt2.cli.eval.perplexity import Perplexity
 from gpt2.cli.eval.run import Run
+from gpt2.cli.eval.tasks import Cloze, HellaSwag, Lambada, MultipleChoice
 from gpt2.cli.parsing import parse_one_of
 
 EVALUATIONS: dict[str, Any] = {
     "perplexity": Perplexity,
+    "hellaswag": HellaSwag,
+    "lambada": Lambada,
+    "multiple-choice": MultipleChoice,
+    "cloze": Cloze,
     "core": Core,
     "harness": Harness,
     "run": Run,

@@ -287,7 +287,7 @@ def test_the_last_word_of_a_passage_is_scored_with_lambada(
     given, word = (
         model.require_tokenizer().encode(t) for t in ("Permission is\nhereby", " granted")
     )
-    logits = model(torch.tensor([[299, *given, *word]]))[0, -len(word) - 1 : -1]
+    logits = model(torch.tensor([[*given, *word]]))[0, -len(word) - 1 : -1]
     nats = F.cross_entropy(logits, torch.tensor(word), reduction="sum").item()
     assert found["word_perplexity"] == pytest.approx(math.exp(nats), rel=1e-4)
     assert (found["words"], found["tokens"]) == (1, len(word))
