@@ -8,7 +8,7 @@ from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.train.evaluations import evaluations_table, read_evaluations
 from gpt2.train.metrics import Row, read_metrics
-from gpt2.train.normality import Verdict, judge
+from gpt2.train.normality.verdict import Verdict, judge
 from gpt2.visual.figures import draw_loss
 from llm_tokenizer.atomic import write_whole
 

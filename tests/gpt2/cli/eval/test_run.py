@@ -8,7 +8,7 @@ import pytest
 
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, DataConfig, RunConfig
-from gpt2.train.known_runs import HELD_OUT, known_ranges
+from gpt2.train.normality.known_ranges import HELD_OUT, known_ranges
 
 
 @pytest.fixture

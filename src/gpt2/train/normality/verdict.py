@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.errors import CheckpointError
-from gpt2.train.data_facts import DataFacts, read_data_facts
-from gpt2.train.diagnosis import Cause, Course, diagnose
 from gpt2.train.evaluations import read_evaluations
-from gpt2.train.known_runs import (
+from gpt2.train.metrics import Row, read_metrics
+from gpt2.train.normality.data_facts import DataFacts, read_data_facts
+from gpt2.train.normality.diagnosis import Cause, Course, diagnose
+from gpt2.train.normality.known_ranges import (
     HELD_OUT,
     HELLASWAG,
     ORIGINS,
@@ -20,8 +21,7 @@ from gpt2.train.known_runs import (
     demo_bytes_per_token,
     known_ranges,
 )
-from gpt2.train.metrics import Row, read_metrics
-from gpt2.train.recipe_match import DEMO, Match, match_recipe
+from gpt2.train.normality.nearest_recipe import DEMO, Match, match_recipe
 
 BITS, EPOCHS = "bits/byte, estimated", "times the training tokens were read"
 OTHER_TOKENIZER = 0.03  # share by which the bytes of a token differ

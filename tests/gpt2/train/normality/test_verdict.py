@@ -10,9 +10,15 @@ import pytest
 
 from gpt2.config import RECIPES, DataConfig, RunConfig
 from gpt2.errors import CheckpointError
-from gpt2.train.data_facts import DataFacts
-from gpt2.train.known_runs import HELD_OUT, HELLASWAG, TRAINING, demo_bytes_per_token, known_ranges
-from gpt2.train.normality import BITS, EPOCHS, Verdict, judge, judge_metrics
+from gpt2.train.normality.data_facts import DataFacts
+from gpt2.train.normality.known_ranges import (
+    HELD_OUT,
+    HELLASWAG,
+    TRAINING,
+    demo_bytes_per_token,
+    known_ranges,
+)
+from gpt2.train.normality.verdict import BITS, EPOCHS, Verdict, judge, judge_metrics
 
 DEMO = RunConfig.from_toml(RECIPES / "demo.toml")
 LARGE = RunConfig.from_toml(RECIPES / "gpt2-124m-fineweb-edu.toml")

@@ -11,7 +11,7 @@ import pytest
 from gpt2.config import DataConfig, RunConfig
 from gpt2.data.manifest import read_manifest
 from gpt2.data.shard_folder import open_shards
-from gpt2.train.data_facts import read_data_facts
+from gpt2.train.normality.data_facts import read_data_facts
 
 
 def test_source_number_and_frequencies_are_those_of_the_shards(

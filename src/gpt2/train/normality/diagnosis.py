@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2.config import RunConfig
-from gpt2.train.data_facts import DataFacts
-from gpt2.train.known_runs import TRAINING_WINDOW
 from gpt2.train.metrics import Row
+from gpt2.train.normality.data_facts import DataFacts
+from gpt2.train.normality.known_ranges import TRAINING_WINDOW
 
 Floats = npt.NDArray[np.float64]
 
