@@ -160,7 +160,7 @@ class Scorer:
                 "the model's loss must be finite, and is not: its weights have diverged; take "
                 "those of an earlier checkpoint"
             )
-        losses = np.split(nats.double().cpu().numpy(), starts[1:])
+        losses = np.split(nats.cpu().double().numpy(), starts[1:])
         hits = np.split(likeliest.cpu().numpy() == targets, starts[1:])
         found = map(Score, losses, hits)
         return [[next(found) for _ in row.indices] for row in rows]
