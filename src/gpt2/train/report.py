@@ -23,7 +23,7 @@ def write_report(
     sections: Sequence[str] = (),
     references: dict[str, float] | None = None,
     processes: int = 1,
-) -> None:
+) -> Verdict:
     """Write the report of a run from its settings and its metrics.
 
     Args:
@@ -31,6 +31,8 @@ def write_report(
         sections: More sections, in Markdown, inserted before the settings.
         references: Horizontal lines for the loss picture, by label, in nats a token.
         processes: How many processes trained it.
+    Returns:
+        Whether the run is normal, as the report has it.
     """
     config = RunConfig.from_toml(run / SETTINGS_FILE)
     rows, verdict = read_metrics(run), judge(run)
@@ -44,6 +46,7 @@ def write_report(
         f"## Settings\n\n```toml\n{config.to_toml()}```",
     ]
     write_whole(run / REPORT_FILE, ("\n\n".join(parts) + "\n").encode())
+    return verdict
 
 
 def add_evaluations(run: Path) -> None:
