@@ -33,8 +33,10 @@ class Run:
 
 
 def _print(verdict: "Verdict") -> None:
-    width = max((len(figure.name) for figure in verdict.figures), default=0)
-    print(f"{'figure':{width}} {'this run':>10}  known range")
-    for figure in verdict.figures:
-        print(f"{figure.name:{width}} {figure.value:10.4g}  {figure.known or ''}".rstrip())
-    print(f"\n{verdict.line}")
+    if verdict.figures:
+        width = max(len(figure.name) for figure in verdict.figures)
+        print(f"{'figure':{width}} {'this run':>10}  known range")
+        for figure in verdict.figures:
+            print(f"{figure.name:{width}} {figure.value:10.4g}  {figure.known or ''}".rstrip())
+        print()
+    print(verdict.line)

@@ -53,9 +53,10 @@ class Verdict:
 
     def to_markdown(self) -> str:
         """Return the line, the table of the figures, and where the ranges are from."""
-        rows = [f"| {f.name} | {f.value:.4g} | {f.known or ''} |" for f in self.figures]
-        table = "\n".join(["| figure | this run | known range |", "|---|---|---|", *rows])
-        parts = [self.line, table]
+        parts = [self.line]
+        if self.figures:
+            rows = [f"| {f.name} | {f.value:.4g} | {f.known or ''} |" for f in self.figures]
+            parts.append("\n".join(["| figure | this run | known range |", "|---|---|---|", *rows]))
         if self.band:
             parts.append(f"Ranges of recipe {self.match.recipe}: {ORIGINS[self.match.recipe]}.")
         return "\n\n".join(parts)
