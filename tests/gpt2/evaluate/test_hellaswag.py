@@ -49,7 +49,7 @@ def test_each_convention_finds_one_of_the_four_labels_right(model: GPT2) -> None
     names = ["acc", "acc_norm", "completion_acc", "completion_acc_norm"]
     assert result.figures == dict.fromkeys(names, 0.25)
     assert result.counts == {"rows": 4}
-    assert result.references["completion_acc_norm"]["1558M"] == 0.4889
+    assert result.references["completion_acc_norm"]["GPT-2 1558M"] == 0.4889
 
 
 @pytest.mark.parametrize(
