@@ -16,7 +16,14 @@ import numpy as np
 from gpt2.errors import DataError
 from gpt2.evaluate.data_files import DataRow, HubFile, index_at, text_at, texts_at
 from gpt2.evaluate.measure import Measure, measure
-from gpt2.evaluate.multiple_choice import Encoded, Item, accuracies, encoded, hits_of
+from gpt2.evaluate.multiple_choice import (
+    Encoded,
+    Item,
+    accuracies,
+    check_lengths,
+    encoded,
+    hits_of,
+)
 from gpt2.evaluate.references import SIZES, of_sizes
 from gpt2.evaluate.results import Result
 from gpt2.evaluate.scoring import Question, Scorer
@@ -63,7 +70,7 @@ def hellaswag(
         rows: Each after its place; of the data set's own files, or of the hub's.
         measure: How the questions are scored.
     Raises:
-        DataError: A row is bad, or there is none.
+        DataError: A row is bad or too long, or there is none.
         NotFiniteError: A loss is not finite.
     """
     tokenizer = scorer.model.require_tokenizer()
@@ -72,6 +79,8 @@ def hellaswag(
         [encoded(as_in_lm_eval(row), tokenizer) for row in checked],
         [completion(row, tokenizer) for row in checked],
     ]
+    for style in styles:
+        check_lengths([row.place for row in checked], style, scorer)
     hits = hits_of(scorer, [item for style in styles for item in style], measure)
     lm_eval, completions = np.split(hits, 2)
     return accuracies(
@@ -94,7 +103,7 @@ def checked_row(place: str, row: DataRow) -> HellaSwagRow:
         DataError: A key is missing, or a value is none that it can hold.
     """
     endings = texts_at(place, row, "endings")
-    if len(endings) != ENDINGS or not all(map(clean, endings)):
+    if len(endings) != ENDINGS or not all(endings):
         raise DataError(f"{place}: 'endings' must be {ENDINGS} texts, none of them empty")
     return HellaSwagRow(
         place=place,
