@@ -49,7 +49,7 @@ def test_each_convention_finds_one_of_the_four_labels_right(model: GPT2) -> None
     names = ["acc", "acc_norm", "completion_acc", "completion_acc_norm"]
     assert result.figures == dict.fromkeys(names, 0.25)
     assert result.counts == {"rows": 4}
-    assert result.references["completion_acc_norm"]["1558M"] == 0.4889
+    assert result.references["completion_acc_norm"]["GPT-2 1558M"] == 0.4889
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_each_convention_finds_one_of_the_four_labels_right(model: GPT2) -> None
         ({"label": ""}, "'label' must be 0 to 3, got ''"),  # as the hub has it in the test split
         ({"label": 4}, "'label' must be 0 to 3, got 4"),
         ({"endings": ["a", "b", "c"]}, "'endings' must be 4 texts, none of them empty"),
-        ({"endings": ["a", "b", "c", "[x]"]}, "'endings' must be 4 texts, none of them empty"),
+        ({"endings": ["a", "b", "c", ""]}, "'endings' must be 4 texts, none of them empty"),
         ({"ctx": None}, "'ctx' must be a text, got None"),
     ],
 )
@@ -66,6 +66,17 @@ def test_a_bad_row_is_named(model: GPT2, change: dict[str, Any], message: str) -
     with pytest.raises(DataError) as raised:
         hellaswag(Scorer(model), [(PLACE, ROW | change)])
     assert str(raised.value) == f"{PLACE}: {message}"
+
+
+def test_an_ending_longer_than_the_model_reads_is_named(model: GPT2) -> None:
+    row = ROW | {"endings": ["a", "b", "c", "日" * 30]}
+    with pytest.raises(DataError, match=f"^{PLACE}: what is scored must have at most 24 tokens"):
+        hellaswag(Scorer(model), [(PLACE, row)])
+
+
+def test_an_ending_that_is_a_mark_alone_is_never_the_likeliest_for_its_length(model: GPT2) -> None:
+    row = ROW | {"endings": ["[header]"] * 3 + ["starts."]}
+    assert hellaswag(Scorer(model), [(PLACE, row)]).figures["acc_norm"] == 1
 
 
 def test_a_missing_key_is_named(model: GPT2) -> None:
