@@ -14,8 +14,9 @@ from gpt2.evaluate.bootstrap import resampled_means, standard_error
 from gpt2.evaluate.data_files import DataRow, text_at
 from gpt2.evaluate.measure import Measure, measure
 from gpt2.evaluate.multiple_choice import check_length, encode_pair
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.scoring import Score, Scorer
 from llm_tokenizer import Tokenizer
 
 

@@ -24,9 +24,10 @@ from gpt2.evaluate.multiple_choice import (
     encoded,
     hits_of,
 )
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.references import SIZES, of_sizes
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from llm_tokenizer import Tokenizer
 
 ON_HUB = HubFile("Rowan/hellaswag", "default/validation")

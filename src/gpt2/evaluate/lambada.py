@@ -13,9 +13,10 @@ from gpt2.errors import DataError
 from gpt2.evaluate.cloze import gap, numbers_of, predicted
 from gpt2.evaluate.data_files import DataRow, HubFile, read_rows, text_at
 from gpt2.evaluate.measure import Measure, measure
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.references import of_sizes
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from gpt2.prepare.file_formats import read_text
 from llm_tokenizer import Tokenizer
 

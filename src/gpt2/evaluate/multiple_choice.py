@@ -13,8 +13,9 @@ from gpt2.errors import DataError
 from gpt2.evaluate.bootstrap import standard_error
 from gpt2.evaluate.data_files import DataRow, index_at, text_at, texts_at
 from gpt2.evaluate.measure import Measure, measure
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.scoring import Score, Scorer
 from llm_tokenizer import Tokenizer
 
 DELIMITER = " "  # between a query and a choice

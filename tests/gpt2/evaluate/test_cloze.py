@@ -19,7 +19,8 @@ from gpt2.evaluate.lambada import (
     reading_notes,
     stop_word_ids,
 )
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 

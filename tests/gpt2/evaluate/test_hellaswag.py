@@ -6,7 +6,8 @@ import pytest
 
 from gpt2.errors import DataError
 from gpt2.evaluate.hellaswag import as_in_lm_eval, checked_row, completion, hellaswag
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 

@@ -16,7 +16,8 @@ from gpt2.evaluate.multiple_choice import (
     item_of,
     multiple_choice,
 )
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Score, Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
