@@ -182,12 +182,17 @@ def check_length(place: str, question: Question, scorer: Scorer) -> None:
 
 
 def hits_of(
-    scorer: Scorer, items: Sequence[Encoded], measure: Measure
+    scorer: Scorer, items: Sequence[Encoded], measure: Measure, *, items_a_row: int = 1
 ) -> NDArray[np.float64]:  # N items -> (N, 2)
     """Return for each item, as 0 or 1, whether the right choice is the likeliest one.
 
     In the first column by its nats, in the second by its nats divided by its length.
 
+    Args:
+        scorer: Scores the questions.
+        items: At least one.
+        measure: How they are scored; progress counts rows of the data.
+        items_a_row: Items that are made of each row.
     Raises:
         DataError: There is no item.
     """
@@ -200,7 +205,8 @@ def hits_of(
         choices = questions[number].continuations
         return [scores[choices.index(each)].total for each in choices]
 
-    numbers = iter(measure(scorer, questions, numbers_of))
+    shares = [1 / len(item.questions) / items_a_row for item in items for _ in item.questions]
+    numbers = iter(measure(scorer, questions, numbers_of, weights=shares))
     nats = [[x for _ in item.questions for x in next(numbers)] for item in items]
     return np.array([hits(item, each) for item, each in zip(items, nats, strict=True)])
 

@@ -1,11 +1,13 @@
 """HellaSwag: both conventions of a row, and rows that are bad."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from gpt2.errors import DataError
 from gpt2.evaluate.hellaswag import as_in_lm_eval, checked_row, completion, hellaswag
+from gpt2.evaluate.measure import measure
 from gpt2.evaluate.packing import Question
 from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
@@ -51,6 +53,14 @@ def test_each_convention_finds_one_of_the_four_labels_right(model: GPT2) -> None
     assert result.figures == dict.fromkeys(names, 0.25)
     assert result.counts == {"rows": 4}
     assert result.references["completion_acc_norm"]["GPT-2 1558M"] == 0.4889
+
+
+def test_progress_counts_rows_and_not_their_two_conventions(model: GPT2) -> None:
+    shown: list[tuple[float, float]] = []
+    measuring = partial(measure, show=lambda *numbers: shown.append(numbers))
+    hellaswag(Scorer(model), [(PLACE, ROW)] * 3, measure=measuring)
+    assert shown[0] == (0, 3)
+    assert shown[-1] == (3, 3)
 
 
 @pytest.mark.parametrize(
