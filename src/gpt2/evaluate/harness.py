@@ -323,7 +323,8 @@ def _notes(results: Mapping[str, Any]) -> tuple[str, ...]:
     """Say by which version of lm-eval, and of each task, with how many examples."""
     shots: dict[int, list[str]] = {}
     for task in results["n-samples"]:
-        version = results["versions"].get(task, "")
-        shots.setdefault(results["n-shot"][task], []).append(f"{task} {version}".strip())
+        version = results["versions"].get(task)
+        name = f"{task} {version}" if isinstance(version, Real) else task  # "Yaml": it has none
+        shots.setdefault(results["n-shot"][task], []).append(name)
     lines = (f"{count}-shot: {', '.join(tasks)}" for count, tasks in sorted(shots.items()))
     return (f"lm-eval {results['lm_eval_version']}", *lines)

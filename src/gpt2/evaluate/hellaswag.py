@@ -82,9 +82,8 @@ def hellaswag(
     ]
     for style in styles:
         check_lengths([row.place for row in checked], style, scorer)
-    hits = hits_of(
-        scorer, [item for style in styles for item in style], measure, items_a_row=len(styles)
-    )
+    items = [item for style in styles for item in style]
+    hits = hits_of(scorer, items, measure, per_row=len(styles))
     lm_eval, completions = np.split(hits, 2)
     return accuracies(
         "hellaswag",

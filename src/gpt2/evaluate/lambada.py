@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gpt2.errors import DataError
 from gpt2.evaluate.cloze import gap, numbers_of, predicted
-from gpt2.evaluate.data_files import DataRow, HubFile, read_rows, text_at
+from gpt2.evaluate.data_files import HubFile, read_rows, text_at
 from gpt2.evaluate.measure import Measure, measure
 from gpt2.evaluate.packing import Question
 from gpt2.evaluate.references import of_sizes
@@ -51,12 +51,10 @@ _WORDS = """
 """
 STOP_WORDS = frozenset(_WORDS.split())
 STOP_WORD_NOTE = (
-    "stop words: a token that is one, with the space before it, is not taken for the likeliest "
-    "first token of the last word; perplexity is without the filter"
+    "as OpenAI did: quotes are straight, and a token that is a stop word, with the space before "
+    "it, is not taken for the likeliest first token of the last word; perplexity counts all words"
 )
-
-QUOTES_NOTE = "the text as OpenAI prepared it, with straight quotes"
-DETOKENIZED_NOTE = "plain text, taken for the original release: it was detokenized"
+FORM_NOTE = "rows as they are; lines of a .txt file, the original release, are detokenized"
 
 # The original release has its text tokenized: words and punctuation between spaces.
 _JOINED = [
@@ -72,7 +70,6 @@ def lambada(
     rows: Iterable[tuple[str, str]],
     *,
     stop_words: bool = False,
-    notes: tuple[str, ...] = (),
     measure: Measure = measure,
 ) -> Result:
     """Measure how well a model predicts the last word of passages.
@@ -80,18 +77,19 @@ def lambada(
     Args:
         scorer: Scores the words.
         rows: Each passage after its place.
-        stop_words: Whether a stop word is never taken for the predicted word.
-        notes: Lines on how the passages were read.
+        stop_words: Whether to measure as OpenAI did: quotes become straight, and a stop word is
+            never taken for the predicted word.
         measure: How the questions are scored.
     Raises:
         DataError: A passage has one word alone or a very long one, or there is no passage.
         NotFiniteError: A loss is not finite.
     """
     tokenizer = scorer.model.require_tokenizer()
-    questions = [(place, last_word(place, text, tokenizer)) for place, text in rows]
+    prepared = straightened if stop_words else str
+    questions = [(place, last_word(place, prepared(text), tokenizer)) for place, text in rows]
+    notes = (FORM_NOTE, STOP_WORD_NOTE) if stop_words else (FORM_NOTE,)
     if stop_words:
         scorer = scorer.without(stop_word_ids(tokenizer))
-        notes = (*notes, STOP_WORD_NOTE)
     nats, is_greedy, last_is_greedy = numbers_of(scorer, questions, measure).T
     suffix = "_filtered" * stop_words
     hits = {f"accuracy{suffix}": is_greedy, f"last_token_accuracy{suffix}": last_is_greedy}
@@ -102,8 +100,8 @@ def passages(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the passages of a file, each after its place.
 
     Args:
-        path: JSON lines or parquet with a "text", as OpenAI's and the hub's; or plain text, a
-            passage a line, as the original release, which is detokenized.
+        path: JSON lines or parquet with a "text", as OpenAI's and the hub's, which is taken as it
+            is; or plain text, a passage a line, as the original release, which is detokenized.
     Raises:
         DataError: The file cannot be read, or a row has no text.
     """
@@ -113,13 +111,7 @@ def passages(path: Path) -> Iterator[tuple[str, str]]:
                 yield f"{path}, line {number}", detokenized(line)
         return
     for place, row in read_rows(path):
-        yield place, passage(place, row)
-
-
-def reading_notes(names: Iterable[str]) -> tuple[str, ...]:
-    """Return a line on how files with some names are read."""
-    is_plain = any(is_original(Path(name)) for name in names)
-    return (DETOKENIZED_NOTE,) if is_plain else (QUOTES_NOTE,)
+        yield place, text_at(place, row, "text")
 
 
 def is_original(path: Path) -> bool:
@@ -127,17 +119,8 @@ def is_original(path: Path) -> bool:
     return path.suffix == ".txt"
 
 
-def passage(place: str, row: DataRow) -> str:
-    """Return the text of a row with straight quotes, as OpenAI prepared it.
-
-    Raises:
-        DataError: The row has no text.
-    """
-    return straightened(text_at(place, row, "text"))
-
-
 def straightened(text: str) -> str:
-    """Return a text with straight quotes, and without white space at its ends."""
+    """Return a text with straight quotes, and without white space at its ends, as OpenAI did."""
     return re.sub("[“”]", '"', text).strip()
 
 

@@ -182,17 +182,17 @@ def check_length(place: str, question: Question, scorer: Scorer) -> None:
 
 
 def hits_of(
-    scorer: Scorer, items: Sequence[Encoded], measure: Measure, *, items_a_row: int = 1
+    scorer: Scorer, items: Sequence[Encoded], measure: Measure, *, per_row: int = 1
 ) -> NDArray[np.float64]:  # N items -> (N, 2)
     """Return for each item, as 0 or 1, whether the right choice is the likeliest one.
 
     In the first column by its nats, in the second by its nats divided by its length.
 
     Args:
-        scorer: Scores the questions.
+        scorer: Scores the choices.
         items: At least one.
-        measure: How they are scored; progress counts rows of the data.
-        items_a_row: Items that are made of each row.
+        measure: How their questions are scored.
+        per_row: Items that a row of the data is, so that progress counts rows.
     Raises:
         DataError: There is no item.
     """
@@ -205,8 +205,8 @@ def hits_of(
         choices = questions[number].continuations
         return [scores[choices.index(each)].total for each in choices]
 
-    shares = [1 / len(item.questions) / items_a_row for item in items for _ in item.questions]
-    numbers = iter(measure(scorer, questions, numbers_of, weights=shares))
+    weights = [1 / per_row / len(item.questions) for item in items for _ in item.questions]
+    numbers = iter(measure(scorer, questions, numbers_of, weights=weights))
     nats = [[x for _ in item.questions for x in next(numbers)] for item in items]
     return np.array([hits(item, each) for item, each in zip(items, nats, strict=True)])
 

@@ -39,6 +39,13 @@ class Harness(EvaluationFlags):
             raise ConfigError(f"num_fewshot must be at least 0, got {self.num_fewshot}")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit must be at least 1, got {self.limit}")
+        if not self.names:
+            raise ConfigError("tasks must name a task; lm-eval ls tasks lists them")
+
+    @property
+    def names(self) -> list[str]:
+        """What `tasks` names."""
+        return [name.strip() for name in self.tasks.split(",") if name.strip()]
 
     def run(self) -> None:
         """Have lm-eval measure the model, and print its figures."""
@@ -55,7 +62,7 @@ class Harness(EvaluationFlags):
         with ExitStack() as files:
             result = run_tasks(
                 self._model(scorer, directory, files),
-                [name.strip() for name in self.tasks.split(",")],
+                self.names,
                 num_fewshot=self.num_fewshot,
                 limit=self.limit,
                 include_path=self.include_path,

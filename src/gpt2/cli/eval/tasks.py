@@ -82,19 +82,16 @@ class Lambada(TaskFlags):
     """Files with passages of LAMBADA: JSON lines or parquet with a text, or plain text of the
     original release, a passage a line; if not given, the test rows on the Hugging Face hub."""
     stop_words: bool = False
-    """Never take a stop word, such as "the", for the predicted word."""
+    """Measure as the GPT-2 paper: a stop word, such as "the", is never taken for the predicted
+    word, and quotes are straight."""
 
     def run(self) -> None:
         """Load the model, score the words and print the figures."""
-        from gpt2.evaluate.lambada import ON_HUB, lambada, passages, reading_notes
-
-        notes = reading_notes(self.data)
+        from gpt2.evaluate.lambada import ON_HUB, lambada, passages
 
         def work(rows: list[tuple[str, str]]) -> Work:
             def evaluate(scorer: "Scorer", measure: "Measure") -> "Result":
-                return lambada(
-                    scorer, rows, stop_words=self.stop_words, notes=notes, measure=measure
-                )
+                return lambada(scorer, rows, stop_words=self.stop_words, measure=measure)
 
             return evaluate
 

@@ -49,6 +49,12 @@ def command(model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     return ["eval", "harness", "--tasks", "last_word", *model_flags]
 
 
+def with_flag(command: list[str], flag: str, value: str) -> list[str]:
+    """Return a command whose flag has another value."""
+    place = command.index(flag) + 1
+    return [*command[:place], value, *command[place + 1 :]]
+
+
 VERSION = {"lm_eval_version": "0.4.13"}
 
 
@@ -64,6 +70,27 @@ def test_a_task_has_a_figure_a_metric_with_its_standard_error(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["# lm-eval 0.4.13", "# 0-shot: last_word 1.0"]
     assert lines[-1].split() == ["last_word", "rows", "2"]
+
+
+def test_figures_of_a_run_are_added_to_its_evaluations(
+    command: list[str], model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000007"
+    model.save_pretrained(checkpoint)
+    assert main([*with_flag(command, "--model", str(checkpoint)), "--json"]) == 0
+    [line] = (tmp_path / "run" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == json.loads(capsys.readouterr().out)
+
+
+def test_a_task_without_a_version_has_none_in_the_notes(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tasks" / "task.yaml"
+    task = json.loads(file.read_text())
+    del task["metadata"]
+    file.write_text(json.dumps(task))
+    assert main(with_flag(command, "--tasks", "last_word,")) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "# 0-shot: last_word"
 
 
 def test_without_lm_eval_a_line_says_what_to_install(
@@ -89,6 +116,11 @@ def test_a_flag_out_of_range_is_refused(
 ) -> None:
     assert main([*command, *flags]) != 0
     assert error in capsys.readouterr().err
+
+
+def test_no_task_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(with_flag(command, "--tasks", " ,")) == 2
+    assert "tasks must name a task; lm-eval ls tasks lists them" in capsys.readouterr().err
 
 
 def test_a_task_that_is_not_there_is_refused_in_one_line(

@@ -93,8 +93,21 @@ def test_the_table_has_references_and_notes(
     data = write(tmp_path / "rows.jsonl", "lambada", 2)
     assert main(["eval", "lambada", "--model", stored, "--data", data, "--stop-words"]) == 0
     out = capsys.readouterr().out
-    assert "# stop words: " in out
+    assert "a stop word" in out
     assert "accuracy_filtered" in out
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_progress_counts_rows(
+    name: str, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"contexts": ["Permission is", "To any"], "continuation": " granted", "gold": 0}
+    data = Path(write(tmp_path / "rows.jsonl", name, 3))
+    if name == "multiple-choice":
+        data.write_text(data.read_text() + json.dumps(row))
+    assert main(["eval", name, "--model", stored, "--data", str(data)]) == 0
+    rows = 4 if name == "multiple-choice" else 3
+    assert f"{rows} of {rows} rows, " in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(
