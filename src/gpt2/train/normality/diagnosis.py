@@ -31,8 +31,10 @@ LEAST_NOISE = 1e-3  # nats that the texts of a step make of a difference, at the
 GAP, GAP_OF_TEXTS, GAP_OF_EPOCHS, RISE = 0.3, 0.6, 2.0, 0.05
 CLIMB = 0.7  # nats that no sound training loss climbs, averaged over a twentieth of the run
 LEAST_STEPS = 100  # before them, and during three times the warm-up, no rate can be judged
-LATE = 0.2  # of the steps in which half of the loss's fall takes place; sound runs need less
-ORDER = 0.95  # of the unigram entropy; below it a model knows more than frequencies
+# Of the unigram entropy: below it a model knows more than the frequencies of the tokens, and above
+# it not even those.
+ORDER, FREQUENCIES = 0.95, 1.1
+STOPPED = 0.15  # nats; a loss that falls by less in the middle half of a run has stopped
 USUAL_UNIGRAM = 0.75  # of ln(vocab_size), where the data are gone
 OTHER_RATE = 3.0  # times the recipe's rate, or below it
 
@@ -122,7 +124,7 @@ class Course:
 def diagnose(course: Course) -> Cause | None:
     """Return the likeliest cause of an unusual course; None if nothing in it is unusual."""
     checks = (initialization, not_finite, dead_data, too_easy, too_few_tokens, no_shuffle)
-    for check in (*checks, other_rate, rate_too_high, rate_too_low):
+    for check in (*checks, other_rate, rate_too_high, rate_far_too_high, rate_too_low):
         if cause := check(course):
             return cause
     return None
@@ -241,33 +243,42 @@ def other_rate(course: Course) -> Cause | None:
 
 
 def rate_too_high(course: Course) -> Cause | None:
-    """A training loss that climbs far above what it was, or that stays where frequencies lead."""
+    """A training loss that climbs far above what it was."""
     if not _is_long_enough(course):
         return None
     climb = course.smooth - np.minimum.accumulate(course.smooth)
-    if (most := float(climb.max())) > CLIMB:
-        place = int(climb.argmax()) + len(course.losses) - len(course.smooth) + 1
-        return Cause(RATE_TOO_HIGH, f"up to step {place} the training loss climbed by {most:.2f}")
-    is_new = course.config.training.init_from is None
-    if not is_new or _has_learned_order(course) or _half_fallen(course) > LATE:
+    if (most := float(climb.max())) <= CLIMB:
+        return None
+    place = int(climb.argmax()) + len(course.losses) - len(course.smooth) + 1
+    return Cause(RATE_TOO_HIGH, f"up to step {place} the training loss climbed by {most:.2f}")
+
+
+def rate_far_too_high(course: Course) -> Cause | None:
+    """A training loss that stops at what the frequencies of the tokens give."""
+    if not _is_long_enough(course) or course.config.training.init_from is not None:
+        return None
+    last, known = course.smooth[-1], _unigram(course)
+    is_there = ORDER * known <= last <= FREQUENCIES * known
+    if not is_there or _middle_fall(course) > STOPPED:
         return None
     return Cause(
         RATE_TOO_HIGH,
-        f"the training loss fell early and stopped at {course.smooth[-1]:.2f}, as a model that "
-        "knows only how frequent each token is",
+        f"the training loss fell early and stopped at {last:.2f}, as a model that knows only how "
+        "frequent each token is",
     )
 
 
 def rate_too_low(course: Course) -> Cause | None:
-    """A training loss that falls late, all along the run."""
+    """A training loss that stays above what the frequencies of the tokens give."""
     if not _is_long_enough(course) or course.config.training.init_from is not None:
         return None
-    if _has_learned_order(course) or (share := _half_fallen(course)) <= LATE:
+    last, known = course.smooth[-1], _unigram(course)
+    if last <= FREQUENCIES * known:
         return None
     return Cause(
         RATE_TOO_LOW,
-        f"the training loss falls slowly all along, to {course.smooth[-1]:.2f}; half of its fall "
-        f"took {share:.0%} of the steps",
+        f"after {len(course.losses)} steps the training loss is still {last:.2f}, and how frequent "
+        f"each token is, which a model learns first, gives some {known:.2f}",
     )
 
 
@@ -288,15 +299,14 @@ def _is_long_enough(course: Course) -> bool:
     return len(course.losses) >= max(LEAST_STEPS, 3 * course.config.optimizer.warmup_steps)
 
 
-def _has_learned_order(course: Course) -> bool:
-    """Return whether the training loss is below what the frequencies of the tokens give."""
-    uniform = math.log(course.config.model.vocab_size)
-    unigram = course.data.unigram_nats if course.data else USUAL_UNIGRAM * uniform
-    return bool(course.smooth[-1] < ORDER * unigram)
+def _unigram(course: Course) -> float:
+    """Return the loss of a model that knows only how frequent each token is."""
+    if course.data:
+        return course.data.unigram_nats
+    return USUAL_UNIGRAM * math.log(course.config.model.vocab_size)
 
 
-def _half_fallen(course: Course) -> float:
-    """Return the share of the steps after which half of the training loss's fall had happened."""
-    smooth = course.smooth
-    half = (smooth[0] + smooth.min()) / 2
-    return float((smooth <= half).argmax() / len(smooth))
+def _middle_fall(course: Course) -> float:
+    """Return by how much the training loss falls in the middle half of the run."""
+    quarter = len(course.smooth) // 4
+    return float(course.smooth[quarter] - course.smooth[-1 - quarter])

@@ -50,6 +50,10 @@ PUBLISHED = {  # at the last step; repeats of build-nanogpt's settings, see the 
         HELLASWAG: Range(0.300, 0.306).times(1 - LEAST_SHARE, 1 + LEAST_SHARE),
     }
 }
+KNOWN_AT = {
+    DEMO: "at the later steps of runs of 100 to 900 steps",
+    FINEWEB_EDU_124M: "at the last step",
+}
 ORIGINS = {
     DEMO: f"other seeds, by benchmarks/demo_band.py, {DEVIATIONS:g} standard deviations and at "
     f"least {LEAST_SHARE:.1%} to both sides of the mean",

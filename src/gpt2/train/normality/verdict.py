@@ -14,6 +14,7 @@ from gpt2.train.normality.diagnosis import Cause, Course, diagnose
 from gpt2.train.normality.known_ranges import (
     HELD_OUT,
     HELLASWAG,
+    KNOWN_AT,
     ORIGINS,
     TRAINING,
     TRAINING_WINDOW,
@@ -256,4 +257,5 @@ def _nothing_known(course: Course, match: Match) -> str:
     if not course.evaluations:
         return "No held-out loss has been measured yet."
     step, steps = course.evaluations[-1][0], course.config.training.steps
-    return f"Of recipe {match.recipe} no range is known at step {step} of {steps}."
+    where = f", only {KNOWN_AT[match.recipe]}" if match.recipe in KNOWN_AT else ""
+    return f"Of recipe {match.recipe} no range is known at step {step} of {steps}{where}."
