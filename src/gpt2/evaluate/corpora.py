@@ -17,7 +17,7 @@ from gpt2.evaluate.lambada import detokenized, straightened
 from gpt2.evaluate.multiple_choice import encode_pair
 from gpt2.evaluate.perplexity import Text, as_text
 from gpt2.evaluate.references import of_sizes
-from llm_tokenizer import Tokenizer
+from llm_tokenizer import Tokenizer, well_formed
 
 CorpusName = Literal["wikitext103", "wikitext2", "ptb", "enwik8", "text8", "lambada"]
 
@@ -67,7 +67,7 @@ class Corpus:
 
 def last_word(passage: str, tokenizer: Tokenizer) -> Text:
     """Return a passage whose last word alone is scored, the space before it included."""
-    context, space, word = passage.rpartition(" ")
+    context, space, word = well_formed(passage).rpartition(" ")
     given, scored = encode_pair(context, space + word, tokenizer)
     return Text(
         ids=[*given, *scored],

@@ -73,6 +73,12 @@ def test_a_passage_of_one_word_follows_end_of_text(tokenizer: Tokenizer) -> None
     assert list(text.ids) == [tokenizer.eot_token, *tokenizer.encode("granted")]
 
 
+def test_a_lone_surrogate_in_the_last_word_is_replaced(tokenizer: Tokenizer) -> None:
+    text = last_word("is \ud800", tokenizer)
+    assert (text.bytes, text.characters) == (3, 1)  # U+FFFD
+    assert tokenizer.decode(list(text.ids[text.given :])) == " \ufffd"
+
+
 def test_of_a_whole_enwik8_the_end_is_taken() -> None:
     whole = "a" * 95_000_000 + "b" * 5_000_000
     assert last_twentieth(whole) == ["b" * 5_000_000]
