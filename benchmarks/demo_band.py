@@ -23,9 +23,9 @@ from gpt2 import devices
 from gpt2.cli.demo import prepare_text
 from gpt2.config import RECIPES, CheckpointConfig, DataConfig, EvaluationConfig, RunConfig
 from gpt2.data.manifest import read_manifest
-from gpt2.train.known_runs import BAND_FILE, TRAINING_WINDOW
 from gpt2.train.metrics import read_metrics
-from gpt2.train.recipe_match import settings_that_matter
+from gpt2.train.normality.known_ranges import BAND_FILE, TRAINING_WINDOW
+from gpt2.train.normality.nearest_recipe import settings_that_matter
 from gpt2.train.run import start
 from llm_tokenizer.atomic import write_whole
 

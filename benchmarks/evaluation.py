@@ -19,8 +19,9 @@ import transformers
 
 from gpt2 import devices
 from gpt2.config import GPT2Config
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.perplexity import windows_of
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 
 STRIDE = 512

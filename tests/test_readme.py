@@ -68,6 +68,8 @@ def test_the_commands_and_the_example_work(
     texts = [path.read_text(encoding="utf-8") for path in sorted(in_workplace.rglob("*.py"))]
     monkeypatch.setattr("gpt2.prepare.stdlib_docs.stdlib_docs", lambda: texts)
     assert main(["demo"]) == 0
+    *_, outcome = capsys.readouterr().out.partition("## Is this run normal?\n\n")
+    assert outcome.startswith("Nothing in its metrics is unusual. Of recipe demo no range is known")
 
     assert run(commands()) >= 10
 

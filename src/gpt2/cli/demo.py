@@ -253,7 +253,7 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     from gpt2.evaluate.baselines import compare
     from gpt2.files.pretrained import GPT2
     from gpt2.generation.generate import generate
-    from gpt2.train.report import REPORT_FILE, write_report
+    from gpt2.train.report import NORMAL, REPORT_FILE, write_report
 
     log("Measuring the held-out text")
     data = open_shards(config.data.directory)
@@ -269,6 +269,7 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
         f"## A sample before training\n\n```text\n{PROMPT}{printable(before.text)}\n```",
         f"## A sample after training\n\n```text\n{PROMPT}{printable(after.text)}\n```",
     ]
-    write_report(run, sections=sections, references={"unigram": comparison.unigram_nats})
-    print("\n\n".join(sections))
+    references = {"unigram": comparison.unigram_nats}
+    verdict = write_report(run, sections=sections, references=references)
+    print("\n\n".join([*sections, f"## {NORMAL}\n\n{verdict.line}"]))
     print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")

@@ -55,7 +55,7 @@ class TokenData:
                 )
 
 
-def open_shards(directory: Path) -> TokenData:
+def open_shards(directory: Path, *, checksums: bool = True) -> TokenData:
     """Open a folder of token shards.
 
     Args:
@@ -63,6 +63,8 @@ def open_shards(directory: Path) -> TokenData:
             follow one another in the order of their names; or a folder of another program's files,
             see `read_foreign_shard`, whose names have the word train or training, or else val,
             valid or validation. Without a vocabulary beside them, they are taken as GPT-2's ids.
+        checksums: Whether to read the shards for their checksums. Without them, damage may go
+            unseen, and the fingerprint of another program's files is that of no tokens.
     Raises:
         DataError: A shard is missing or damaged, or does not belong to the rest. The checksums are
             compared where all shards together have up to QUICKLY_CHECKED bytes; those of more
@@ -75,16 +77,17 @@ def open_shards(directory: Path) -> TokenData:
                 f"{directory} is not complete: start the same gpt2 prepare again to complete it"
             )
         if parts := part_folders(directory):
-            return _open_parts(directory, parts)
+            return _open_parts(directory, parts, checksums)
         if files := _foreign_files(directory):
-            return _open_foreign(directory, files)
+            return _open_foreign(directory, files, checksums)
     manifest = read_manifest(directory)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         raise DataError(
             f"{directory}: the shards were made with another tokenizer than the one in that folder"
         )
-    check = sum(2 * shard.tokens for shard in manifest.shards) <= QUICKLY_CHECKED
+    size = sum(2 * shard.tokens for shard in manifest.shards)
+    check = checksums and size <= QUICKLY_CHECKED
 
     def open_listed(shard: Shard) -> Tokens:
         path = directory / shard.file
@@ -101,9 +104,9 @@ def open_shards(directory: Path) -> TokenData:
     return TokenData(manifest.fingerprint, tokenizer, train, val, checked=True)
 
 
-def _open_parts(directory: Path, folders: list[Path]) -> TokenData:
+def _open_parts(directory: Path, folders: list[Path], checksums: bool) -> TokenData:
     check_parts(directory, folders)
-    opened = [open_shards(folder) for folder in folders]
+    opened = [open_shards(folder, checksums=checksums) for folder in folders]
     return TokenData(
         fingerprint_of(data.fingerprint for data in opened),
         opened[0].tokenizer,
@@ -147,7 +150,7 @@ def splits_in(name: str) -> list[Split]:
     return [split for split in SPLITS if words & SPLIT_WORDS[split]]
 
 
-def _open_foreign(directory: Path, files: dict[Path, Split]) -> TokenData:
+def _open_foreign(directory: Path, files: dict[Path, Split], checksums: bool) -> TokenData:
     if (directory / VOCAB_FILE).exists():
         tokenizer = Tokenizer.load(directory)
     elif (directory / "meta.pkl").exists():
@@ -159,6 +162,7 @@ def _open_foreign(directory: Path, files: dict[Path, Split]) -> TokenData:
         tokenizer = Tokenizer.gpt2()
     shards = {path: read_foreign_shard(path) for path in files}
     with ThreadPoolExecutor() as threads:
-        checksums = [checksum or "" for checksum in threads.map(checksum_or_none, files)]
+        found = threads.map(checksum_or_none, files if checksums else [])
+        fingerprint = fingerprint_of(checksum or "" for checksum in found)
     train, val = ([shards[path] for path in files if files[path] == split] for split in SPLITS)
-    return TokenData(fingerprint_of(checksums), tokenizer, train, val, checked=False)
+    return TokenData(fingerprint, tokenizer, train, val, checked=False)

@@ -13,9 +13,10 @@ from gpt2.errors import DataError
 from gpt2.evaluate.bootstrap import resampled_means, standard_error
 from gpt2.evaluate.data_files import DataRow, text_at
 from gpt2.evaluate.measure import Measure, measure
-from gpt2.evaluate.multiple_choice import encode_pair
+from gpt2.evaluate.multiple_choice import check_length, encode_pair
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.scoring import Score, Scorer
 from llm_tokenizer import Tokenizer
 
 
@@ -29,12 +30,20 @@ def cloze(
         rows: Each after its place: {"context", "continuation"}.
         measure: How the questions are scored.
     Raises:
-        DataError: A row is bad, or there is none.
+        DataError: A row is bad or too long, or there is none.
         NotFiniteError: A loss is not finite.
     """
     tokenizer = scorer.model.require_tokenizer()
     questions = [
-        gap(place, text_at(place, row, "context"), text_at(place, row, "continuation"), tokenizer)
+        (
+            place,
+            gap(
+                place,
+                text_at(place, row, "context"),
+                text_at(place, row, "continuation"),
+                tokenizer,
+            ),
+        )
         for place, row in rows
     ]
     nats, is_greedy, _ = numbers_of(scorer, questions, measure).T
@@ -54,21 +63,27 @@ def gap(place: str, context: str, continuation: str, tokenizer: Tokenizer) -> Qu
 
 
 def numbers_of(
-    scorer: Scorer, questions: Sequence[Question], measure: Measure
+    scorer: Scorer, questions: Sequence[tuple[str, Question]], measure: Measure
 ) -> NDArray[np.float64]:  # N questions -> (N, 3)
     """Return nats, and as 0 or 1 whether all tokens and whether the last one are the likeliest.
 
+    Args:
+        scorer: Scores the continuations.
+        questions: Each after its place.
+        measure: How they are scored.
     Raises:
-        DataError: There is no question.
+        DataError: There is no question, or a continuation is longer than the model reads.
     """
     if not questions:
         raise DataError("the data must have rows, and have none")
+    for place, question in questions:
+        check_length(place, question, scorer)
 
     def numbers(_: int, scores: list[Score]) -> list[float]:
         [score] = scores
         return [score.total, float(score.is_greedy), float(score.hits[-1])]
 
-    return np.array(measure(scorer, questions, numbers))
+    return np.array(measure(scorer, [each for _, each in questions], numbers))
 
 
 def predicted(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt2.evaluate.core_bundle import Example, Task
-from gpt2.evaluate.scoring import Question
+from gpt2.evaluate.packing import Question
 from llm_tokenizer import Tokenizer
 
 SHOT_SEED = 1234

@@ -23,9 +23,10 @@ from lm_eval.api.model import LM
 from gpt2.config import GenerationConfig
 from gpt2.errors import ConfigError, DataError, InputError
 from gpt2.evaluate.measure import Measure, Show, measure, show_nothing
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.perplexity import windows_of
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.scoring import Score, Scorer
 from gpt2.generation.engine import MOST_TEXTS, Engine
 
 Display = Callable[[], AbstractContextManager[Show]]

@@ -13,9 +13,10 @@ from gpt2.errors import DataError
 from gpt2.evaluate.cloze import gap, numbers_of, predicted
 from gpt2.evaluate.data_files import DataRow, HubFile, read_rows, text_at
 from gpt2.evaluate.measure import Measure, measure
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.references import of_sizes
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from gpt2.prepare.file_formats import read_text
 from llm_tokenizer import Tokenizer
 
@@ -83,11 +84,11 @@ def lambada(
         notes: Lines on how the passages were read.
         measure: How the questions are scored.
     Raises:
-        DataError: A passage has one word alone, or there is no passage.
+        DataError: A passage has one word alone or a very long one, or there is no passage.
         NotFiniteError: A loss is not finite.
     """
     tokenizer = scorer.model.require_tokenizer()
-    questions = [last_word(place, text, tokenizer) for place, text in rows]
+    questions = [(place, last_word(place, text, tokenizer)) for place, text in rows]
     if stop_words:
         scorer = scorer.without(stop_word_ids(tokenizer))
         notes = (*notes, STOP_WORD_NOTE)
@@ -107,7 +108,7 @@ def passages(path: Path) -> Iterator[tuple[str, str]]:
         DataError: The file cannot be read, or a row has no text.
     """
     if is_original(path):
-        for number, line in enumerate(read_text(path).splitlines(), 1):
+        for number, line in enumerate(read_text(path).split("\n"), 1):
             if line.strip():
                 yield f"{path}, line {number}", detokenized(line)
         return

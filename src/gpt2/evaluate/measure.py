@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Score, Scorer
 
 Numbers = list[float]
 NumbersOf = Callable[[int, list[Score]], Numbers]  # is given a question's number and its scores

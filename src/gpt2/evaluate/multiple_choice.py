@@ -13,8 +13,9 @@ from gpt2.errors import DataError
 from gpt2.evaluate.bootstrap import standard_error
 from gpt2.evaluate.data_files import DataRow, index_at, text_at, texts_at
 from gpt2.evaluate.measure import Measure, measure
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Score, Scorer
 from llm_tokenizer import Tokenizer
 
 DELIMITER = " "  # between a query and a choice
@@ -50,12 +51,14 @@ def multiple_choice(
             or {"contexts", "continuation", "gold"}.
         measure: How the questions are scored.
     Raises:
-        DataError: A row is bad, or there is none.
+        DataError: A row is bad or too long, or there is none.
         NotFiniteError: A loss is not finite.
     """
     items = [item_of(place, row) for place, row in rows]
     tokenizer = scorer.model.require_tokenizer()
-    hits = hits_of(scorer, [encoded(item, tokenizer) for item in items], measure)
+    encodings = [encoded(item, tokenizer) for item in items]
+    check_lengths([item.place for item in items], encodings, scorer)
+    hits = hits_of(scorer, encodings, measure)
     return accuracies("multiple-choice", {"acc": hits[:, 0], "acc_norm": hits[:, 1]})
 
 
@@ -149,20 +152,61 @@ def encode_pair(
     return head, tokenizer.encode_ordinary(whole)[len(head) :]
 
 
+def check_lengths(places: Sequence[str], items: Sequence[Encoded], scorer: Scorer) -> None:
+    """Make sure that the model can read every choice.
+
+    Raises:
+        DataError: A choice has more tokens than the model reads.
+    """
+    for place, item in zip(places, items, strict=True):
+        for question in item.questions:
+            check_length(place, question, scorer)
+
+
+def check_length(place: str, question: Question, scorer: Scorer) -> None:
+    """Make sure that the model can read every continuation.
+
+    Args:
+        place: Where the question was read.
+        question: Its context may be too long, as it loses its beginning.
+        scorer: Of the model.
+    Raises:
+        DataError: A continuation has more tokens than the model reads.
+    """
+    longest, count = scorer.model.config.n_positions, max(map(len, question.continuations))
+    if count > longest:
+        raise DataError(
+            f"{place}: what is scored must have at most {longest} tokens, as many as the model "
+            f"reads, got {count}"
+        )
+
+
 def hits_of(
-    scorer: Scorer, items: Sequence[Encoded], measure: Measure
+    scorer: Scorer, items: Sequence[Encoded], measure: Measure, *, items_a_row: int = 1
 ) -> NDArray[np.float64]:  # N items -> (N, 2)
     """Return for each item, as 0 or 1, whether the right choice is the likeliest one.
 
     In the first column by its nats, in the second by its nats divided by its length.
 
+    Args:
+        scorer: Scores the questions.
+        items: At least one.
+        measure: How they are scored; progress counts rows of the data.
+        items_a_row: Items that are made of each row.
     Raises:
         DataError: There is no item.
     """
     if not items:
         raise DataError("the data must have rows, and have none")
     questions = [question for item in items for question in item.questions]
-    numbers = iter(measure(scorer, questions, lambda _, scores: [each.total for each in scores]))
+
+    def numbers_of(number: int, scores: list[Score]) -> list[float]:
+        # Equal choices have equal nats, which rounding would make unequal, so the first one counts.
+        choices = questions[number].continuations
+        return [scores[choices.index(each)].total for each in choices]
+
+    shares = [1 / len(item.questions) / items_a_row for item in items for _ in item.questions]
+    numbers = iter(measure(scorer, questions, numbers_of, weights=shares))
     nats = [[x for _ in item.questions for x in next(numbers)] for item in items]
     return np.array([hits(item, each) for item, each in zip(items, nats, strict=True)])
 
@@ -170,7 +214,9 @@ def hits_of(
 def hits(item: Encoded, nats: Sequence[float]) -> tuple[float, float]:
     """Return whether the right choice has the fewest nats, and the fewest for its length.
 
-    Of equal ones the first counts as the likeliest.
+    Of equal ones the first counts as the likeliest. One without a length is never so for it: an
+    ending of HellaSwag may be a mark alone, which lm-eval removes.
     """
-    by_length = np.array(nats) / np.array(item.lengths)
+    with np.errstate(divide="ignore"):
+        by_length = np.array(nats) / np.array(item.lengths)
     return float(np.argmin(nats) == item.gold), float(np.argmin(by_length) == item.gold)

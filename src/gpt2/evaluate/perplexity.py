@@ -18,8 +18,9 @@ from gpt2.data.shards import Tokens
 from gpt2.errors import ConfigError, DataError, InputError
 from gpt2.evaluate.bootstrap import resampled_means
 from gpt2.evaluate.measure import Measure, measure
+from gpt2.evaluate.packing import Ids, Question
 from gpt2.evaluate.results import Result
-from gpt2.evaluate.scoring import Ids, Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer, well_formed
 

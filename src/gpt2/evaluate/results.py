@@ -39,7 +39,8 @@ class Result:
 
     def to_text(self) -> str:
         """Return a table: a line a figure, with its standard error and the published values."""
-        labels = list(dict.fromkeys(label for row in self.references.values() for label in row))
+        most_first = sorted(self.references.values(), key=len, reverse=True)  # in their order
+        labels = list(dict.fromkeys(label for known in most_first for label in known))
         errors = any(error is not None for error in self.standard_errors.values())
         beside = [*([UNCERTAIN] if errors else []), *([INTERVAL] if self.intervals else [])]
         header = ["", self.evaluation, *beside, *labels]

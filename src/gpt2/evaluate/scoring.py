@@ -1,9 +1,8 @@
 """How likely a model finds continuations of contexts: what every evaluation is made of.
 
-The questions are read in passes of several rows. A row holds a context and, one after the other,
-its continuations, each of which attends to the context and itself alone: what they share is read
-once. Logits are computed for the scored tokens alone, a part of the vocabulary at a time, so that
-they stay in a processor's cache and the whole of them is never in memory.
+Questions are read in passes of several rows, see `packing`. Logits are computed for the scored
+tokens alone, a part of the vocabulary at a time, so that they stay in a processor's cache and the
+whole of them is never in memory.
 
 Dimension key: B rows, T tokens a row, C channels, V vocabulary, S scored tokens.
 """
@@ -12,7 +11,6 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt2.devices import autocast
-from gpt2.errors import ConfigError, InputError, NotFiniteError
+from gpt2.errors import ConfigError, NotFiniteError
+from gpt2.evaluate.packing import (
+    Question,
+    Row,
+    SharedContext,
+    rows_of,
+    scored_tokens,
+    stacked,
+)
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import GPT2Network, evaluating
 
@@ -33,17 +39,6 @@ FRAGMENTATION = 2
 # Tokens of a pass: enough to read the weights seldom, few enough that a CPU's caches hold what a
 # layer hands to the next. Of a GPU an estimate, not measured.
 PREFERRED_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
-
-
-Ids = Sequence[int] | NDArray[np.integer[Any]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A context and its continuations, as token ids, in lists or arrays; none is empty."""
-
-    context: Ids
-    continuations: Sequence[Ids]
 
 
 @dataclass(frozen=True)
@@ -115,14 +110,16 @@ class Scorer:
         """
         numbered = enumerate(questions)
         while block := list(islice(numbered, LOOK_AHEAD)):
-            waiting = {number: _Waiting(len(question.continuations)) for number, question in block}
+            counts = {number: len(question.continuations) for number, question in block}
+            found: dict[int, dict[int, Score]] = {number: {} for number in counts}
             for rows in self.plan(block):
                 for row, scores in zip(rows, self.run(rows), strict=True):
-                    for index, found in zip(row.indices, scores, strict=True):
-                        if waiting[row.number].take(index, found):
-                            yield row.number, waiting.pop(row.number).scores()
+                    found[row.number] |= zip(row.indices, scores, strict=True)
+                    if len(found[row.number]) == counts[row.number]:  # in some rows, if need be
+                        done = found.pop(row.number)
+                        yield row.number, [done[index] for index in sorted(done)]
 
-    def plan(self, questions: Iterable[tuple[int, Question]]) -> "list[list[Row]]":
+    def plan(self, questions: Iterable[tuple[int, Question]]) -> list[list[Row]]:
         """Return the passes that score some numbered questions: the rows of each."""
         rows = [row for number, each in questions for row in rows_of(number, each, self._longest)]
         rows.sort(key=lambda row: (row.is_forked, -row.length))
@@ -137,16 +134,16 @@ class Scorer:
         return passes
 
     @torch.no_grad()  # and no inference mode: sharded weights that are gathered must be trainable
-    def run(self, rows: "Sequence[Row]") -> list[list[Score]]:
+    def run(self, rows: Sequence[Row]) -> list[list[Score]]:
         """Return the scores of the continuations of each row of a pass."""
         model, device = self.model, self.model.device
-        ids = torch.from_numpy(_stacked([row.ids for row in rows])).to(device)
+        ids = torch.from_numpy(stacked([row.ids for row in rows])).to(device)
         shared = None
         if rows[0].is_forked:
-            branches = torch.from_numpy(_stacked([row.branches for row in rows])).to(device)
-            positions = torch.from_numpy(_stacked([row.positions for row in rows])).to(device)
+            branches = torch.from_numpy(stacked([row.branches for row in rows])).to(device)
+            positions = torch.from_numpy(stacked([row.positions for row in rows])).to(device)
             shared = SharedContext(branches, positions)
-        places, targets, starts = _scored_tokens(rows, ids.size(1))
+        places, targets, starts = scored_tokens(rows, ids.size(1))
         with evaluating(model), autocast(device, self._dtype):
             hidden = model.hidden(ids, shared).flatten(0, 1)  # (B * T, C)
             nats, likeliest = target_nats(
@@ -160,7 +157,7 @@ class Scorer:
                 "the model's loss must be finite, and is not: its weights have diverged; take "
                 "those of an earlier checkpoint"
             )
-        losses = np.split(nats.double().cpu().numpy(), starts[1:])
+        losses = np.split(nats.cpu().double().numpy(), starts[1:])
         hits = np.split(likeliest.cpu().numpy() == targets, starts[1:])
         found = map(Score, losses, hits)
         return [[next(found) for _ in row.indices] for row in rows]
@@ -179,112 +176,6 @@ class Banned:
 
     ids: Tensor  # of each id whether it is banned, (V,)
     places: Tensor  # of each scored token whether its place is one of them, (S,)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A context and some continuations of one question, as they lie in a row."""
-
-    number: int  # of the question
-    indices: list[int]  # of its continuations
-    context: Ids
-    continuations: list[Ids]
-
-    @property
-    def is_forked(self) -> bool:
-        """Whether several continuations follow the context."""
-        return len(self.continuations) > 1
-
-    @property
-    def length(self) -> int:
-        """Tokens that are read: the last one of each continuation is only predicted."""
-        return len(self.context) + sum(len(each) - 1 for each in self.continuations)
-
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """The tokens, (T,)."""
-        return np.concatenate(
-            [np.asarray(self.context), *(each[:-1] for each in self.continuations)]
-        ).astype(np.int64)
-
-    @property
-    def branches(self) -> NDArray[np.int64]:
-        """For each token 0 in the context, and k in the k-th continuation, (T,)."""
-        lengths = [len(self.context), *(len(each) - 1 for each in self.continuations)]
-        return np.repeat(np.arange(len(lengths)), lengths)
-
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        """The position of each token: those of a continuation follow the context, (T,)."""
-        start = len(self.context)
-        return np.concatenate(
-            [np.arange(start), *(np.arange(len(c) - 1) + start for c in self.continuations)]
-        )
-
-
-def rows_of(number: int, question: Question, longest: int) -> Iterator[Row]:
-    """Yield the rows that a question takes: one, if its tokens fit into `longest` together.
-
-    A context that is too long for a continuation loses its first tokens, before that one alone.
-
-    Raises:
-        InputError: A context or a continuation is empty, or a continuation is longer than the
-            model's context.
-    """
-    for each in (question.context, *question.continuations):
-        if not len(each):
-            raise InputError("a context and its continuations must have tokens, got an empty one")
-    if too_long := [len(c) for c in question.continuations if len(c) > longest]:
-        raise InputError(
-            f"a continuation must have at most {longest} tokens, as many as the model reads, got "
-            f"{max(too_long)}"
-        )
-    kept: dict[int, Ids] = {}
-    room = longest - len(question.context)
-    for index, each in enumerate(question.continuations):
-        if len(question.context) + len(each) - 1 > longest:
-            start = len(question.context) + len(each) - 1 - longest
-            yield Row(number, [index], question.context[start:], [each])
-            continue
-        if len(each) - 1 > room:
-            yield Row(number, list(kept), question.context, list(kept.values()))
-            kept, room = {}, longest - len(question.context)
-        kept[index] = each
-        room -= len(each) - 1
-    if kept:
-        yield Row(number, list(kept), question.context, list(kept.values()))
-
-
-class SharedContext:
-    """The cache of a pass without cached tokens, in which continuations share their context.
-
-    Args:
-        branches: As `Row.branches`, (B, T); padding is taken for a part of the context.
-        positions: As `Row.positions`, (B, T).
-    """
-
-    longest = 0  # tokens that were cached before
-
-    def __init__(self, branches: Tensor, positions: Tensor) -> None:
-        self._branches = branches
-        self._positions = positions
-
-    def positions(self, new: int) -> Tensor:  # (B, T)
-        """Return the position of each token."""
-        return self._positions
-
-    def mask(self, positions: Tensor) -> Tensor:  # (B, T) -> (B, 1, T, T)
-        """Return which tokens each may attend to: earlier ones of the context and its branch."""
-        to, of = self._branches[:, :, None], self._branches[:, None, :]
-        return ((of == 0) | (of == to)).tril()[:, None]
-
-    def block(self, index: int) -> "SharedContext":
-        """Return the cache of a block, which is this one: it holds nothing."""
-        return self
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of the pass, which are all."""
-        return k, v
 
 
 def target_nats(
@@ -340,6 +231,8 @@ def memory_of(tokens: int, model: GPT2Network) -> int:
     # stream, its norm, queries, keys and values, the sums, their copy, and the output.
     widest = max(2 * config.n_embd + 2 * config.inner, 8 * config.n_embd)
     mask = 5 * config.n_positions  # of a token: a boolean and, of the same entry, a float32
+    if any(model.block(i).attn.backend == "manual" for i in range(config.n_layer)):
+        mask += 3 * config.n_head * config.n_positions * size  # scores, masked, and their softmax
     scored = config.n_embd * size
     logits = HEAD_ROWS * HEAD_IDS * 8  # in bfloat16 and, a copy, in float32
     return int(FRAGMENTATION * (tokens * (widest * size + mask + scored + 64) + logits))
@@ -349,49 +242,3 @@ def tokens_within(memory: int, model: GPT2Network) -> int:
     """Return the tokens of a pass that takes at most so many bytes; 0 or less if none fits."""
     constant, token = memory_of(0, model), memory_of(1, model) - memory_of(0, model)
     return (memory - constant) // token
-
-
-class _Waiting:
-    """The scores of a question whose rows are not all computed yet."""
-
-    def __init__(self, count: int) -> None:
-        self._scores: list[Score | None] = [None] * count
-
-    def take(self, index: int, score: Score) -> bool:
-        """Note the score of a continuation; return whether it was the last one."""
-        self._scores[index] = score
-        return all(self._scores)
-
-    def scores(self) -> list[Score]:
-        return [score for score in self._scores if score]
-
-
-def _scored_tokens(
-    rows: Sequence[Row], length: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the scored tokens of a pass whose rows are padded to a length.
-
-    Returns:
-        For each the place of the token before it in the flattened pass, (S,); its id, (S,); and
-        where among them each continuation starts.
-    """
-    places: list[int] = []
-    targets: list[int] = []
-    starts = []
-    for i, row in enumerate(rows):
-        after = i * length + len(row.context)
-        for each in row.continuations:
-            starts.append(len(places))
-            # The first token of each continuation is predicted where the context ends.
-            places += [i * length + len(row.context) - 1, *range(after, after + len(each) - 1)]
-            targets.extend(each)
-            after += len(each) - 1
-    return np.array(places), np.array(targets, np.int64), np.array(starts)
-
-
-def _stacked(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return rows of several lengths as a matrix, with zeros after the shorter ones."""
-    matrix = np.zeros((len(rows), max(map(len, rows))), np.int64)
-    for i, row in enumerate(rows):
-        matrix[i, : len(row)] = row
-    return matrix

@@ -219,8 +219,9 @@ def _time(config: RunConfig, measured: Measured | None, processes: int) -> list[
     evaluations = -(-training.steps // evaluation.every)
     val_passes = -(-evaluation.val_tokens // (rows * config.model.n_positions))
     seconds = training.steps * step + evaluations * val_passes * measured.evaluation
+    excluded = ", without HellaSwag," if evaluation.hellaswag is not None else ""
     return [
-        f"time         {seconds / 3600:,.1f} hours by {measured.micro_batch:.3f} s a "
+        f"time         {seconds / 3600:,.1f} hours{excluded} by {measured.micro_batch:.3f} s a "
         f"micro-batch, {measured.update:.3f} s an update and {measured.evaluation:.3f} s a "
         f"micro-batch of evaluation; {training.batch_tokens / max(step, 1e-9):,.0f} tokens/s"
     ]

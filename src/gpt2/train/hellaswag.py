@@ -13,7 +13,8 @@ from gpt2.errors import ConfigError, NotFiniteError
 from gpt2.evaluate.data_files import find_data, read_rows
 from gpt2.evaluate.hellaswag import ON_HUB, HellaSwagRow, checked_row, completion
 from gpt2.evaluate.multiple_choice import Encoded, hits
-from gpt2.evaluate.scoring import Question, Scorer, memory_of
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Scorer, memory_of
 from gpt2.files.pretrained import GPT2
 from gpt2.train.distributed import Processes, gather_outside_blocks
 from gpt2.train.metrics import Row

@@ -126,13 +126,16 @@ def _parse(line: bytes) -> Row | None:
         row = json.loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) else None
+    return _finite(row) if isinstance(row, dict) else None
 
 
 def _line(row: Row) -> bytes:
-    """Return a row as a line; JSON has no numbers that are not finite, so they become null."""
-    finite = {
+    return (json.dumps(_finite(row), allow_nan=False) + "\n").encode()
+
+
+def _finite(row: Row) -> Row:
+    """Return a row with null for numbers that are not finite, which JSON does not have."""
+    return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
     }
-    return (json.dumps(finite, allow_nan=False) + "\n").encode()

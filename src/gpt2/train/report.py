@@ -9,7 +9,7 @@ from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.train.evaluations import evaluations_table, read_evaluations
 from gpt2.train.metrics import Row, read_metrics
-from gpt2.train.normality import Verdict, judge
+from gpt2.train.normality.verdict import Verdict, judge
 from gpt2.visual.figures import draw_loss
 from llm_tokenizer.atomic import write_whole
 
@@ -25,7 +25,7 @@ def write_report(
     sections: Sequence[str] = (),
     references: dict[str, float] | None = None,
     processes: int = 1,
-) -> None:
+) -> Verdict:
     """Write the report of a run from its settings and its metrics.
 
     Args:
@@ -33,6 +33,8 @@ def write_report(
         sections: More sections, in Markdown, inserted before the settings.
         references: Horizontal lines for the loss picture, by label, in nats a token.
         processes: How many processes trained it.
+    Returns:
+        Whether the run is normal, as the report has it.
     """
     config = RunConfig.from_toml(run / SETTINGS_FILE)
     rows, verdict = read_metrics(run), judge(run)
@@ -46,6 +48,7 @@ def write_report(
         f"## Settings\n\n```toml\n{config.to_toml()}```",
     ]
     write_whole(run / REPORT_FILE, ("\n\n".join(parts) + "\n").encode())
+    return verdict
 
 
 def add_evaluations(run: Path) -> None:

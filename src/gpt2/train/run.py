@@ -218,7 +218,8 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
         references = {}
         if (name := config.evaluation.reference) is not None:
             references[name] = _reference_loss(name, trainer)
-        write_report(run, processes=trainer.processes.world_size, references=references)
+        world_size = trainer.processes.world_size
+        log(write_report(run, processes=world_size, references=references).line)
         _check_outcome(run)
 
 

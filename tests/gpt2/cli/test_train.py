@@ -292,7 +292,10 @@ def test_without_data_the_size_is_the_default_and_a_dry_run_works(
     shown = capsys.readouterr().out
     assert " 50,257 tokens" in shown
     assert "data         none: " in shown
+    assert " hours by " in shown
     assert not list(tmp_path.iterdir())
+    assert main(["train", *sizes.split(), "--dry-run", "--hellaswag", "hub"]) == 0
+    assert " hours, without HellaSwag, by " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("recipe", bundled_recipes())

@@ -19,7 +19,8 @@ from gpt2.evaluate.lambada import (
     reading_notes,
     stop_word_ids,
 )
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
@@ -105,6 +106,22 @@ def test_passages_of_the_original_release_are_detokenized(tmp_path: Path) -> Non
     ]
     assert reading_notes([str(path)]) == (DETOKENIZED_NOTE,)
     assert reading_notes(["a.jsonl"]) == reading_notes([]) == (QUOTES_NOTE,)
+
+
+def test_a_passage_of_the_original_release_ends_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "lambada_test_plain_text.txt"
+    path.write_bytes("one\x0ctwo\u2028three four\r\nfive six".encode())
+    assert [place for place, _ in passages(path)] == [f"{path}, line 1", f"{path}, line 2"]
+    assert [text.split(" ")[-1] for _, text in passages(path)] == ["four", "six"]
+
+
+def test_a_word_longer_than_the_model_reads_is_named(model: GPT2) -> None:
+    for found in (
+        lambda: lambada(Scorer(model), [(PLACE, "of " + "日" * 30)]),
+        lambda: cloze(Scorer(model), [(PLACE, {"context": "of", "continuation": "日" * 30})]),
+    ):
+        with pytest.raises(DataError, match=f"^{PLACE}: what is scored must have at most 24"):
+            found()
 
 
 def test_stop_words_are_whole_words_after_a_space(tokenizer: Tokenizer) -> None:

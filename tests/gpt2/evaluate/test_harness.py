@@ -23,8 +23,9 @@ from gpt2.evaluate.harness import (
     run_tasks,
 )
 from gpt2.evaluate.measure import measure
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.perplexity import as_text, perplexity
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 

@@ -10,7 +10,8 @@ import pytest
 
 from gpt2.errors import NotFiniteError
 from gpt2.evaluate.measure import KeptRows, Numbers, measure
-from gpt2.evaluate.scoring import Question, Score, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Score, Scorer
 from gpt2.files.pretrained import GPT2
 
 QUESTIONS = [Question([1] * n, [[2, 3]]) for n in (3, 20, 9, 14)]

@@ -1,11 +1,13 @@
 """Multiple choice: hits as computed by hand, pairs as tokens, and rows that are bad."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gpt2.errors import DataError
+from gpt2.evaluate.measure import NumbersOf
 from gpt2.evaluate.multiple_choice import (
     Encoded,
     encode_pair,
@@ -14,7 +16,8 @@ from gpt2.evaluate.multiple_choice import (
     item_of,
     multiple_choice,
 )
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.packing import Question
+from gpt2.evaluate.scoring import Score, Scorer
 from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
@@ -32,6 +35,7 @@ def item(lengths: tuple[int, ...], gold: int) -> Encoded:
         ([4.0, 6.0], (2, 6), 1, (0, 1)),
         ([4.0, 4.0], (2, 2), 0, (1, 1)),  # of equal ones the first
         ([4.0, 4.0], (2, 2), 1, (0, 0)),
+        ([1.0, 4.0], (0, 2), 1, (0, 1)),  # one without a length
     ],
 )
 def test_the_choice_with_the_fewest_nats_is_taken(
@@ -65,6 +69,28 @@ def test_choices_share_a_question_and_contexts_have_one_each(tokenizer: Tokenize
     )
     row = {"query": "of", "choices": ["the", "copies"], "gold": 1, "delimiter": "\n"}
     assert encoded(item_of(PLACE, row), tokenizer).questions[0].continuations[0] == ids("\nthe")
+
+
+def test_of_equal_choices_the_first_counts_however_they_are_rounded(model: GPT2) -> None:
+    def rounded(
+        scorer: Scorer, questions: Sequence[Question], numbers_of: NumbersOf, **_: Any
+    ) -> Any:
+        scores = [Score(np.array([nats]), np.array([False])) for nats in (4.0, 4.0 - 1e-6, 9.0)]
+        return [numbers_of(number, scores) for number in range(len(questions))]
+
+    rows = [
+        (PLACE, {"query": "of", "choices": ["the", "the", "sell"], "gold": gold}) for gold in (0, 1)
+    ]
+    figures = multiple_choice(Scorer(model), rows, measure=rounded).figures
+    assert figures == {"acc": 0.5, "acc_norm": 0.5}
+    figures = multiple_choice(Scorer(model), rows[:1], measure=rounded).figures
+    assert figures == {"acc": 1, "acc_norm": 1}
+
+
+def test_a_choice_longer_than_the_model_reads_is_named(model: GPT2) -> None:
+    row = {"query": "of", "choices": ["the", "日" * 30], "gold": 0}
+    with pytest.raises(DataError, match=f"^{PLACE}: what is scored must have at most 24 tokens"):
+        multiple_choice(Scorer(model), [(PLACE, row)])
 
 
 def test_rows_of_both_forms_are_measured_together(model: GPT2) -> None:

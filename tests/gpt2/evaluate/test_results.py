@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def test_the_table_has_errors_and_published_figures_beside_each_figure() -> None
         "worst           inf",
         "rows         10,042",
     ]
+
+
+def test_published_figures_stand_in_the_order_of_the_fullest_row() -> None:
+    references = {
+        "a": {"small": 1.0, "large": 3.0},
+        "b": {"small": 1.0, "middle": 2.0, "large": 3.0},
+    }
+    table = replace(RESULT, figures={"a": 0.0, "b": 0.0}, references=references).to_text()
+    assert table.splitlines()[1].split()[-3:] == ["small", "middle", "large"]
 
 
 def test_json_has_the_figures_and_null_where_one_is_not_finite() -> None:

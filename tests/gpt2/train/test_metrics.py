@@ -99,3 +99,11 @@ def test_on_a_full_disk_rows_wait_and_no_line_is_torn(
         SmallDisk.room = 10**6
         log.write(rows(4)[0])
     assert read_metrics(tmp_path) == rows(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_a_number_that_is_not_finite_is_none_however_it_is_written(
+    tmp_path: Path, value: str
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "val_loss": {value}}}\n')
+    assert read_metrics(tmp_path) == [{"step": 1, "val_loss": None}]

@@ -34,6 +34,7 @@ from gpt2.prepare.sources import in_memory
 from gpt2.train.distributed import Processes
 from gpt2.train.interruption import DivergedRunError, InterruptedRunError
 from gpt2.train.metrics import read_metrics
+from gpt2.train.normality.verdict import judge
 from gpt2.train.run import resume, start
 from gpt2.train.settings import resolve, with_shape_of_init_from
 from llm_tokenizer import Tokenizer
@@ -240,6 +241,15 @@ def test_a_finished_run_whose_metrics_are_lost_still_has_a_report(
     (tmp_path / "report.md").unlink()
     resume(tmp_path)
     assert "no rows of metrics" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_run_that_ends_logs_whether_it_is_normal(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(config, tmp_path)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == judge(tmp_path).line
+    assert last.startswith("Nothing in its metrics is unusual. No bundled recipe has its settings")
 
 
 @pytest.mark.parametrize("settings", [{}, {"every": 1, "reference": None}], ids=str)

@@ -16,7 +16,8 @@ from gpt2.errors import ConfigError
 if TYPE_CHECKING:
     from gpt2.evaluate.harness import HarnessModel
     from gpt2.evaluate.measure import Numbers, NumbersOf
-    from gpt2.evaluate.scoring import Question, Scorer
+    from gpt2.evaluate.packing import Question
+    from gpt2.evaluate.scoring import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)

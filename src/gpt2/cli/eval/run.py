@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 if TYPE_CHECKING:
-    from gpt2.train.normality import Verdict
+    from gpt2.train.normality.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Run:
 
     def run(self) -> None:
         """Read the run, and print its figures and the verdict."""
-        from gpt2.train.normality import judge
+        from gpt2.train.normality.verdict import judge
 
         verdict = judge(self.directory)
         if self.json:
@@ -33,8 +33,10 @@ class Run:
 
 
 def _print(verdict: "Verdict") -> None:
-    width = max((len(figure.name) for figure in verdict.figures), default=0)
-    print(f"{'figure':{width}} {'this run':>10}  known range")
-    for figure in verdict.figures:
-        print(f"{figure.name:{width}} {figure.value:10.4g}  {figure.known or ''}".rstrip())
-    print(f"\n{verdict.line}")
+    if verdict.figures:
+        width = max(len(figure.name) for figure in verdict.figures)
+        print(f"{'figure':{width}} {'this run':>10}  known range")
+        for figure in verdict.figures:
+            print(f"{figure.name:{width}} {figure.value:10.4g}  {figure.known or ''}".rstrip())
+        print()
+    print(verdict.line)

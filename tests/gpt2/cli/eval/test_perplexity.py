@@ -21,8 +21,9 @@ from gpt2.cli.main import main
 from gpt2.config import PrepareConfig
 from gpt2.data.shard_folder import open_shards
 from gpt2.evaluate.baselines import compare
+from gpt2.evaluate.packing import Question
 from gpt2.evaluate.perplexity import token_nats
-from gpt2.evaluate.scoring import Question, Scorer
+from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
 from gpt2.prepare.pipeline import prepare
 from gpt2.prepare.sources import in_memory

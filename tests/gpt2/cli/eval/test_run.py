@@ -8,7 +8,7 @@ import pytest
 
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, DataConfig, RunConfig
-from gpt2.train.known_runs import HELD_OUT, known_ranges
+from gpt2.train.normality.known_ranges import HELD_OUT, known_ranges
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def test_a_run_is_printed_beside_its_recipe(run: Path, capsys: pytest.CaptureFix
     assert held_out == f"held-out loss          7  {known[HELD_OUT]}"
     assert training.startswith("training loss        6.9  ")
     assert empty == ""
-    assert line.startswith(f"Above the range of recipe demo, {known[HELD_OUT]} nats/token")
+    assert line.startswith("Higher than normal: the held-out loss is 7.000 nats/token at step 900")
+    assert f"the range of recipe demo is {known[HELD_OUT]}" in line
 
 
 def test_the_same_is_one_json_object(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +39,7 @@ def test_the_same_is_one_json_object(run: Path, capsys: pytest.CaptureFixture[st
     found = json.loads(capsys.readouterr().out)
     assert (found["match"]["recipe"], found["step"], found["steps"]) == ("demo", 900, 900)
     assert found["figures"][0]["value"] == 7.0
-    assert found["line"].startswith("Above the range of recipe demo")
+    assert found["line"].startswith("Higher than normal")
 
 
 def test_a_run_that_has_just_begun_has_a_verdict(
@@ -46,7 +47,7 @@ def test_a_run_that_has_just_begun_has_a_verdict(
 ) -> None:
     (run / "metrics.jsonl").unlink()
     assert main(["eval", "run", str(run)]) == 0
-    assert "No finite loss has been recorded" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("No finite loss has been recorded")
 
 
 def test_what_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gpt2.train.known_runs import (
+from gpt2.train.normality.known_ranges import (
     HELD_OUT,
     HELLASWAG,
     TRAINING,

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt2.config import RunConfig
-from gpt2.train.data_facts import DataFacts
-from gpt2.train.known_runs import TRAINING_WINDOW
 from gpt2.train.metrics import Row
+from gpt2.train.normality.data_facts import DataFacts
+from gpt2.train.normality.known_ranges import TRAINING_WINDOW
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,7 +73,8 @@ class Course:
     def smooth(self) -> Floats:
         """The training loss, averaged over a twentieth of the steps."""
         width = min(len(self.losses), max(5, len(self.losses) // 20))
-        return np.convolve(self.losses, np.full(width, 1 / width), mode="valid")
+        sums = np.cumsum([0.0, *self.losses])
+        return (sums[width:] - sums[:-width]) / width
 
     @cached_property
     def evaluations(self) -> list[tuple[int, float]]:
@@ -92,6 +93,11 @@ class Course:
         """Whether the last held-out loss is not finite."""
         measured = [row["val_loss"] for row in self.rows if "val_loss" in row]
         return bool(measured) and measured[-1] is None
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """The settings that a resumed run has changed, and the step after which, the last time."""
+        return {name: row["step"] for row in self.rows for name in row.get("changed", {})}
 
     def recent_loss(self, step: int, steps: int) -> float | None:
         """Return the training loss averaged over some steps up to a step; None without any."""

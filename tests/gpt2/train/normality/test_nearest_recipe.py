@@ -14,7 +14,7 @@ from gpt2.config import (
     RunConfig,
     bundled_recipes,
 )
-from gpt2.train.recipe_match import match_recipe
+from gpt2.train.normality.nearest_recipe import match_recipe
 
 
 def recipe(name: str) -> RunConfig:

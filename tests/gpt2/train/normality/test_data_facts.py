@@ -11,7 +11,7 @@ import pytest
 from gpt2.config import DataConfig, RunConfig
 from gpt2.data.manifest import read_manifest
 from gpt2.data.shard_folder import open_shards
-from gpt2.train.data_facts import read_data_facts
+from gpt2.train.normality.data_facts import read_data_facts
 
 
 def test_source_number_and_frequencies_are_those_of_the_shards(
@@ -57,3 +57,20 @@ def test_a_folder_that_is_gone_or_damaged_shows_nothing(
     (tmp_path / "damaged/manifest.json").write_text("{}")
     assert read_data_facts(replace(config, data=DataConfig(directory=tmp_path / "damaged"))) is None
     assert open_shards(shards)  # as it was
+
+
+@pytest.mark.parametrize("kind", ["own", "another program's"])
+def test_no_shard_is_read_whole_as_that_takes_long(
+    config: RunConfig, shards: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_whole(path: Path) -> str:
+        raise AssertionError(f"{path} is read for its checksum")
+
+    monkeypatch.setattr("gpt2.data.shard_folder.checksum_or_none", read_whole)
+    if kind != "own":
+        for split in ("train", "val"):
+            np.arange(100, dtype=np.uint16).tofile(tmp_path / f"{split}.bin")
+    directory = shards if kind == "own" else tmp_path
+    assert read_data_facts(replace(config, data=DataConfig(directory=directory))) is not None
+    with pytest.raises(AssertionError, match="is read for its checksum"):
+        open_shards(directory)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gpt2.config import RECIPES, DataConfig, RunConfig
-from gpt2.train.data_facts import DataFacts
-from gpt2.train.diagnosis import RATE_TOO_HIGH, RATE_TOO_LOW, Course, diagnose
+from gpt2.train.normality.data_facts import DataFacts
+from gpt2.train.normality.diagnosis import RATE_TOO_HIGH, RATE_TOO_LOW, Course, diagnose
 
 DEMO = RunConfig.from_toml(RECIPES / "demo.toml")
 UNIFORM = math.log(4096)

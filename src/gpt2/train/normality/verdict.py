@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.errors import CheckpointError
-from gpt2.train.data_facts import DataFacts, read_data_facts
-from gpt2.train.diagnosis import Cause, Course, diagnose
 from gpt2.train.evaluations import read_evaluations
-from gpt2.train.known_runs import (
+from gpt2.train.metrics import Row, read_metrics
+from gpt2.train.normality.data_facts import DataFacts, read_data_facts
+from gpt2.train.normality.diagnosis import Cause, Course, diagnose
+from gpt2.train.normality.known_ranges import (
     HELD_OUT,
     HELLASWAG,
     ORIGINS,
@@ -20,12 +21,13 @@ from gpt2.train.known_runs import (
     demo_bytes_per_token,
     known_ranges,
 )
-from gpt2.train.metrics import Row, read_metrics
-from gpt2.train.recipe_match import DEMO, Match, match_recipe
+from gpt2.train.normality.nearest_recipe import DEMO, Match, match_recipe
 
 BITS, EPOCHS = "bits/byte, estimated", "times the training tokens were read"
+HELLASWAG_ROWS = 10_042  # of the validation set; of fewer rows no range is known
 OTHER_TOKENIZER = 0.03  # share by which the bytes of a token differ
 LEARNED_BY_HEART = 0.5  # nats/token
+VERDICTS = {"within": "Normal", "above": "Higher than normal", "below": "Lower than normal"}
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class Verdict:
 
     def to_markdown(self) -> str:
         """Return the line, the table of the figures, and where the ranges are from."""
-        rows = [f"| {f.name} | {f.value:.4g} | {f.known or ''} |" for f in self.figures]
-        table = "\n".join(["| figure | this run | known range |", "|---|---|---|", *rows])
-        parts = [self.line, table]
+        parts = [self.line]
+        if self.figures:
+            rows = [f"| {f.name} | {f.value:.4g} | {f.known or ''} |" for f in self.figures]
+            parts.append("\n".join(["| figure | this run | known range |", "|---|---|---|", *rows]))
         if self.band:
             parts.append(f"Ranges of recipe {self.match.recipe}: {ORIGINS[self.match.recipe]}.")
         return "\n\n".join(parts)
@@ -94,7 +97,7 @@ def judge_metrics(
     held_out = next((f for f in figures if f.name == HELD_OUT and f.known), None)
     if held_out and not course.has_diverged:
         cause = _cause(held_out, course, match, figures)
-        sentences = [_beside(held_out, course, match, cause)]
+        sentences = [_beside(held_out, course, match, cause, figures)]
     else:
         cause = diagnose(course)
         sentences = [_alone(course, cause), match.obstacle or _nothing_known(course, match)]
@@ -125,11 +128,27 @@ def _figures(course: Course, match: Match, evaluations: Sequence[Row]) -> list[F
         figures += _bits_per_byte(course, match, held_out, known.get(HELD_OUT))
     if course.epochs is not None:
         figures.append(Figure(EPOCHS, course.epochs))
-    for row in [row for row in evaluations if row["evaluation"] == "hellaswag"][-1:]:
-        if (accuracy := row.get("completion_acc_norm")) is not None:
-            known = _known(course, match, row["step"])
-            figures.append(Figure(HELLASWAG, accuracy, known.get(HELLASWAG)))
-    return figures
+    return figures + _hellaswag(course, match, evaluations)
+
+
+def _hellaswag(course: Course, match: Match, evaluations: Sequence[Row]) -> list[Figure]:
+    """Return the accuracy on HellaSwag at the newest step; of several there, that of most rows."""
+    limit = course.config.evaluation.hellaswag_rows
+    measured = [
+        (row["step"], limit or HELLASWAG_ROWS, row["hellaswag_acc_norm"])
+        for row in course.rows
+        if row.get("hellaswag_acc_norm") is not None
+    ]
+    measured += [
+        (row["step"], row.get("rows", HELLASWAG_ROWS), row["completion_acc_norm"])
+        for row in evaluations
+        if row["evaluation"] == "hellaswag" and row.get("completion_acc_norm") is not None
+    ]
+    if not measured:
+        return []
+    step, rows, accuracy = sorted(measured, key=lambda found: found[:2])[-1]
+    known = _known(course, match, step) if rows >= HELLASWAG_ROWS else {}
+    return [Figure(HELLASWAG, accuracy, known.get(HELLASWAG))]
 
 
 def _known(course: Course, match: Match, step: int) -> dict[str, Range]:
@@ -161,12 +180,15 @@ def _cause(
     place = held_out.known.place(held_out.value) if held_out.known else "within"
     if place == "within":
         return None
-    if match.recipe == DEMO and (cause := _other_tokenizer(course, figures)):
+    if cause := diagnose(course):
         return cause
-    if place == "above" and (cause := diagnose(course)):
+    if match.recipe == DEMO and (cause := _other_tokenizer(course, figures)):
         return cause
     if match.differing:
         return Cause("other settings", match.name_differing())
+    if course.changed:
+        named = (f"{name} after step {step}" for name, step in course.changed.items())
+        return Cause("settings that changed when the run was resumed", ", ".join(named))
     if place == "below":
         return Cause(
             "held-out text that is in the training text, too",
@@ -189,18 +211,24 @@ def _other_tokenizer(course: Course, figures: Sequence[Figure]) -> Cause | None:
     )
 
 
-def _beside(held_out: Figure, course: Course, match: Match, cause: Cause | None) -> str:
+def _beside(
+    held_out: Figure, course: Course, match: Match, cause: Cause | None, figures: Sequence[Figure]
+) -> str:
     """Return the verdict on a run whose held-out loss has a known range."""
     assert held_out.known
     place = held_out.known.place(held_out.value)
     line = (
-        f"{place.capitalize()} the range of recipe {match.recipe}, {held_out.known} nats/token at "
-        f"step {course.evaluations[-1][0]}: the held-out loss is {held_out.value:.4g}"
+        f"{VERDICTS[place]}: the held-out loss is {held_out.value:.3f} nats/token at step "
+        f"{course.evaluations[-1][0]}, the range of recipe {match.recipe} is {held_out.known}"
     )
+    for figure in figures:
+        if figure.name == HELLASWAG and figure.known:
+            line += f"; HellaSwag, {figure.value:.3f}, is {figure.known.place(figure.value)} "
+            line += f"its range, {figure.known}"
     if cause:
-        return f"{line}, most often because of {cause}."
+        return f"{line}. This is most often because of {cause}."
     if place != "within":
-        return f"{line}; nothing else in its metrics is unusual."
+        return f"{line}. Nothing else in its metrics is unusual."
     return line + (f", with {match.name_differing()}." if match.differing else ".")
 
 

@@ -4,8 +4,8 @@ import json
 import math
 
 from gpt2.config import RECIPES, RunConfig
-from gpt2.train.known_runs import BAND_FILE, HELD_OUT, demo_ranges, known_ranges
-from gpt2.train.recipe_match import settings_that_matter
+from gpt2.train.normality.known_ranges import BAND_FILE, HELD_OUT, demo_ranges, known_ranges
+from gpt2.train.normality.nearest_recipe import settings_that_matter
 
 
 def test_the_bundled_band_is_that_of_the_demo_as_it_is() -> None:
