@@ -140,8 +140,10 @@ def last_twentieth(text: str) -> list[str]:
 def _closed(text: str, opening: str, closing: str) -> str:
     """Return a text without the white space at the inner sides of pairs of brackets or quotes."""
     first, last = re.escape(opening), re.escape(closing)
-    inside = rf"{first}\s*([^{last}]*?)\s*{last}"
-    return re.sub(inside, lambda match: opening + match[1] + closing, text)
+    inside = rf"{first}([^{last}]*){last}"
+    # Only up to the last closing one, so that no opening one is looked at to the end in vain.
+    paired, end, rest = text.rpartition(closing)
+    return re.sub(inside, lambda m: opening + m[1].strip() + closing, paired + end) + rest
 
 
 def _replaced(text: str, replacements: dict[str, str]) -> str:

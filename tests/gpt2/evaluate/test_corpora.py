@@ -47,6 +47,11 @@ def test_any_text_is_detokenized_as_lm_eval_does(text: str) -> None:
     assert detokenized_wikitext(text) == wikitext_detokenizer({"page": text})
 
 
+@pytest.mark.parametrize("text", ["(" * 400_000, "( ) (" + " " * 400_000])
+def test_brackets_that_never_close_are_left_in_linear_time(text: str) -> None:
+    assert detokenized_wikitext(text) == text.replace("( )", "()")  # quadratic: many minutes
+
+
 def test_a_file_of_wikitext_is_divided_where_articles_begin() -> None:
     other = " = Du Fu = \n \n Du Fu was a poet . \n"
     assert wikitext_pages("\n" + PAGE + other) == [PAGE, other]
