@@ -17,7 +17,7 @@ from gpt2.evaluate.lambada import detokenized, straightened
 from gpt2.evaluate.multiple_choice import encode_pair
 from gpt2.evaluate.perplexity import Text, as_text
 from gpt2.evaluate.references import of_sizes
-from llm_tokenizer import Tokenizer
+from llm_tokenizer import Tokenizer, well_formed
 
 CorpusName = Literal["wikitext103", "wikitext2", "ptb", "enwik8", "text8", "lambada"]
 
@@ -67,7 +67,7 @@ class Corpus:
 
 def last_word(passage: str, tokenizer: Tokenizer) -> Text:
     """Return a passage whose last word alone is scored, the space before it included."""
-    context, space, word = passage.rpartition(" ")
+    context, space, word = well_formed(passage).rpartition(" ")
     given, scored = encode_pair(context, space + word, tokenizer)
     return Text(
         ids=[*given, *scored],
@@ -140,8 +140,10 @@ def last_twentieth(text: str) -> list[str]:
 def _closed(text: str, opening: str, closing: str) -> str:
     """Return a text without the white space at the inner sides of pairs of brackets or quotes."""
     first, last = re.escape(opening), re.escape(closing)
-    inside = rf"{first}\s*([^{last}]*?)\s*{last}"
-    return re.sub(inside, lambda match: opening + match[1] + closing, text)
+    inside = rf"{first}([^{last}]*){last}"
+    # Only up to the last closing one, so that no opening one is looked at to the end in vain.
+    paired, end, rest = text.rpartition(closing)
+    return re.sub(inside, lambda m: opening + m[1].strip() + closing, paired + end) + rest
 
 
 def _replaced(text: str, replacements: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpt2.checksums import sha256_of
@@ -167,9 +168,19 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, DataRow]]:
     number = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
-            for row in batch.to_pylist():
+            for row in _python_rows(path, batch):
                 number += 1
                 yield f"{path}, row {number}", row
+
+
+def _python_rows(path: Path, batch: pa.RecordBatch) -> list[DataRow]:
+    """Return the rows of a batch; columns of times, which Python may not hold, are left out."""
+    kinds = batch.schema.types
+    columns = [i for i, kind in enumerate(kinds) if not pa.types.is_temporal(kind)]
+    try:
+        return list(batch.select(columns).to_pylist())
+    except UnicodeDecodeError:
+        raise DataError(f"{path} must hold text in UTF-8, and has other bytes") from None
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -54,13 +55,15 @@ class KeptRows:
     def add(self, number: int, numbers: Numbers) -> None:
         """Note the numbers of a question."""
         self.rows[number] = numbers
-        self._file.write(json.dumps([number, *numbers]) + "\n")
+        with suppress(OSError):  # a full disk: a later start scores these again
+            self._file.write(json.dumps([number, *numbers]) + "\n")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
         if failure is None:
             self._path.unlink(missing_ok=True)
 

@@ -118,7 +118,8 @@ def summarize(
         sums = np.zeros((len(texts), 2))
         np.add.at(sums, owners, windows)
         blocks = np.concatenate([sums, lengths], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a text may have no word
+    # A text may have no byte, and a figure may be beyond the range of a float.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         figures = {name: float(x) for name, x in conventions(blocks.sum(axis=0)).items()}
         errors: dict[str, float | None] = dict.fromkeys(figures)
         if len(blocks) > 1:

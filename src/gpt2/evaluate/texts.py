@@ -29,7 +29,7 @@ def read_data(words: Sequence[str], corpus: Corpus) -> tuple[Texts, list[DataFil
             corpus is on the hub.
         corpus: The form that the texts have.
     Returns:
-        The texts, and the files that were read.
+        The texts, and the files that were read, each once.
     Raises:
         DataError, TokenizerError: One cannot be read, is empty, or is not text.
     """
@@ -43,7 +43,8 @@ def read_data(words: Sequence[str], corpus: Corpus) -> tuple[Texts, list[DataFil
             parts.append(part)
             files.append(DataFile(path, checksum, word))
         else:
-            found = find_data([word], None)
+            known = {file.path.resolve() for file in files}
+            found = [f for f in find_data([word], None) if f.path.resolve() not in known]
             parts += [_read_file(file.path, corpus) for file in found]
             files += found
     if not words:

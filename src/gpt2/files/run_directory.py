@@ -9,6 +9,7 @@ from gpt2.errors import CheckpointError
 from llm_tokenizer.atomic import PARTIAL
 
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
+CHECKPOINT_NAMES = "step_" + 8 * "[0-9]"  # as a glob
 CHECKPOINT_MANIFEST, STATE_FILE = "manifest.json", "training_state.json"  # of a checkpoint
 DAMAGED = ".damaged"  # after the name of a checkpoint
 
@@ -29,13 +30,13 @@ def step_of(checkpoint: Path) -> int:
 
 def run_of(checkpoint: Path) -> Path | None:
     """Return the run directory that a model directory is a checkpoint of, None if of none."""
-    is_checkpoint = checkpoint.parent.name == CHECKPOINTS and checkpoint.name.startswith("step_")
+    is_checkpoint = checkpoint.match(f"{CHECKPOINTS}/{CHECKPOINT_NAMES}")
     return checkpoint.parent.parent if is_checkpoint else None
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Return the complete checkpoints of a run directory, oldest first."""
-    found = (run / CHECKPOINTS).glob("step_" + 8 * "[0-9]")
+    found = (run / CHECKPOINTS).glob(CHECKPOINT_NAMES)
     return sorted(path for path in found if path.is_dir())
 
 

@@ -5,6 +5,7 @@ the format: parquet, JSON lines, or plain text, the last two also compressed by 
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -309,7 +310,7 @@ class _Opened:
 
     def __init__(self, path: Path) -> None:
         self._size = path.stat().st_size
-        self._raw = pa.OSFile(str(path))
+        self._raw = pa.OSFile(os.fsencode(path))  # a name may be no UTF-8
         compression = COMPRESSIONS.get(path.suffix.lower())
         self._stream = (
             pa.CompressedInputStream(self._raw, compression) if compression else self._raw

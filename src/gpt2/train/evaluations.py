@@ -7,10 +7,11 @@ from typing import Any
 from gpt2.errors import CheckpointError
 from gpt2.evaluate.results import EVALUATIONS_FILE
 from gpt2.train.metrics import Row, read_rows
+from llm_tokenizer import well_formed
 
 
 def read_evaluations(run: Path) -> list[Row]:
-    """Return the rows of a run; of one evaluation of one step that was repeated, the last.
+    """Return the rows of a run; of one that was repeated on the same data, the last.
 
     Raises:
         CheckpointError: A line before the last is no row, or one has a wrong value.
@@ -19,11 +20,11 @@ def read_evaluations(run: Path) -> list[Row]:
     rows = read_rows(path, "an evaluation", lambda row: type(row.get("evaluation")) is str)
     for number, row in rows.items():
         _check(row, f"{path}, line {number}")
-    return list(
-        {
-            (row["evaluation"], str(row.get("model")), row["step"]): row for row in rows.values()
-        }.values()
-    )
+    last = {
+        (row["evaluation"], str(row.get("model")), row["step"], str(row.get("data"))): row
+        for row in rows.values()
+    }
+    return list(last.values())
 
 
 def figures_of(row: Row) -> list[str]:
@@ -34,13 +35,19 @@ def figures_of(row: Row) -> list[str]:
 def evaluations_table(rows: Sequence[Row]) -> str:
     """Return the rows as a table in Markdown, a line a figure, beside the reference models."""
     lines = [
-        f"| {_cell(row['evaluation'])} | {row['step']} | {_cell(name)} | {_figure(row, name)} | "
-        f"{_references(row, name)} |"
+        f"| {_cell(row['evaluation'])} | {_data(row)} | {row['step']} | {_cell(name)} | "
+        f"{_figure(row, name)} | {_references(row, name)} |"
         for row in rows
         for name in figures_of(row)
     ]
-    head = "| evaluation | step | figure | this run ± standard error | references |"
-    return "\n".join([head, "|---|---|---|---|---|", *lines])
+    head = "| evaluation | data | step | figure | this run ± standard error | references |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
+
+
+def _data(row: Row) -> str:
+    """Return the names of the files that were read, of many the first one."""
+    names = [_cell(name) for name, _ in row.get("data", [])]
+    return names[0] + f" and {len(names) - 1} more" * (len(names) > 1) if names else ""
 
 
 def _figure(row: Row, name: str) -> str:
@@ -58,14 +65,16 @@ def _number(value: float | None) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text that stays within a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Return a text that stays within a cell of a table; a file's name may be no UTF-8."""
+    return well_formed(" ".join(text.split()).replace("|", "\\|"))
 
 
 def _check(row: Row, where: str) -> None:
     """Raise CheckpointError if a value of a row has the wrong type."""
     step = row.get("step")
     _require(type(step) is int, where, "step", "a number of steps", step)
+    data = row.get("data", [])
+    _require(isinstance(data, list) and all(map(_is_file, data)), where, "data", "files", data)
     for group in ("standard_errors", "references"):
         _require(isinstance(row.get(group, {}), dict), where, group, "a table", row.get(group))
     for name, error in row.get("standard_errors", {}).items():
@@ -76,6 +85,10 @@ def _check(row: Row, where: str) -> None:
     for name in figures_of(row):
         value = row.get(name, "nothing")
         _require(_is_number(value), where, name, "a number or null", value)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """report.md and loss.png: what a run was and how it went, written when it ends."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +15,8 @@ from llm_tokenizer.atomic import write_whole
 
 REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
 SECTION = "\n## "
-NORMAL, EVALUATIONS = "Is this run normal?", "Evaluations"  # the first sections of a report
+# The first sections of a report, unless someone has put others before them.
+OWN = NORMAL, EVALUATIONS = "Is this run normal?", "Evaluations"
 
 
 def write_report(
@@ -62,11 +64,13 @@ def add_evaluations(run: Path) -> None:
     path = run / REPORT_FILE
     if not path.exists():
         return
-    head, *sections = path.read_text(encoding="utf-8").split(SECTION)
-    while sections and sections[0].startswith((NORMAL, EVALUATIONS)):
-        del sections[0]
-    own = (f"{section}\n" for section in _own_sections(run, judge(run)))
-    write_whole(path, SECTION.join([head, *own, *sections]).encode())
+    head, *sections = path.read_text(encoding="utf-8", errors="surrogateescape").split(SECTION)
+    own = [f"{section}\n" for section in _own_sections(run, judge(run))]
+    headings = [section.partition("\n")[0].rstrip() for section in sections]
+    start = headings.index(NORMAL) if NORMAL in headings else 0
+    end = start + len(list(takewhile(lambda heading: heading in OWN, headings[start:])))
+    sections[start:end] = own
+    write_whole(path, SECTION.join([head, *sections]).encode(errors="surrogateescape"))
 
 
 def _own_sections(run: Path, verdict: Verdict) -> list[str]:

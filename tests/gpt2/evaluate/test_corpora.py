@@ -47,6 +47,11 @@ def test_any_text_is_detokenized_as_lm_eval_does(text: str) -> None:
     assert detokenized_wikitext(text) == wikitext_detokenizer({"page": text})
 
 
+@pytest.mark.parametrize("text", ["(" * 400_000, "( ) (" + " " * 400_000])
+def test_brackets_that_never_close_are_left_in_linear_time(text: str) -> None:
+    assert detokenized_wikitext(text) == text.replace("( )", "()")  # quadratic: many minutes
+
+
 def test_a_file_of_wikitext_is_divided_where_articles_begin() -> None:
     other = " = Du Fu = \n \n Du Fu was a poet . \n"
     assert wikitext_pages("\n" + PAGE + other) == [PAGE, other]
@@ -71,6 +76,12 @@ def test_a_passage_of_one_word_follows_end_of_text(tokenizer: Tokenizer) -> None
     text = last_word("granted", tokenizer)
     assert text.given == 1
     assert list(text.ids) == [tokenizer.eot_token, *tokenizer.encode("granted")]
+
+
+def test_a_lone_surrogate_in_the_last_word_is_replaced(tokenizer: Tokenizer) -> None:
+    text = last_word("is \ud800", tokenizer)
+    assert (text.bytes, text.characters) == (3, 1)  # U+FFFD
+    assert tokenizer.decode(list(text.ids[text.given :])) == " \ufffd"
 
 
 def test_of_a_whole_enwik8_the_end_is_taken() -> None:

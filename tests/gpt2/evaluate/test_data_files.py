@@ -132,3 +132,16 @@ def test_other_values_are_named_with_their_place() -> None:
     for key in ("text", "odd", "big", "texts"):
         with pytest.raises(DataError, match=f"f, line 1: '{key}' must be 0 to 1, got "):
             index_at(place, ROW, key, 2)
+
+
+def test_a_column_of_times_beside_the_text_does_no_harm(tmp_path: Path) -> None:
+    beyond_python = pa.array([2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"when": beyond_python, "text": ["a"]}), tmp_path / "a.parquet")
+    assert [row for _, row in read_rows(tmp_path / "a.parquet")] == [{"text": "a"}]
+
+
+def test_a_column_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    bad = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": bad}), tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match="bad.parquet must hold text in UTF-8"):
+        list(read_rows(tmp_path / "bad.parquet"))

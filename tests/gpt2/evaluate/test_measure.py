@@ -1,5 +1,7 @@
 """Measuring: progress, and rows that a later start goes on from."""
 
+import errno
+import io
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +64,22 @@ def test_rows_that_are_done_are_not_scored_again(scorer: Scorer, tmp_path: Path)
     assert found[1] == [1.0, 0.25]
     assert shown == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert found[0] == pytest.approx(measure(scorer, QUESTIONS, totals)[0], rel=1e-5)
+
+
+def test_a_full_disk_does_not_end_the_evaluation(scorer: Scorer, tmp_path: Path) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with KeptRows(tmp_path / "rows.jsonl", IDENTITY, resume=False) as kept:
+        kept._file.close()
+        kept._file = Full()  # type: ignore[assignment]
+        found = measure(scorer, QUESTIONS, totals, kept=kept)
+    assert [number for number, _ in found] == [0, 1, 2, 3]
 
 
 def test_what_is_done_outlives_a_failure(model: GPT2, tmp_path: Path) -> None:

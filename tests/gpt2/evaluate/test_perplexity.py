@@ -177,3 +177,10 @@ def test_texts_without_a_token_are_refused(model: GPT2, texts: list[str]) -> Non
 def test_a_stride_beyond_the_context_is_refused(model: GPT2, stride: int) -> None:
     with pytest.raises(ConfigError, match=f"stride must be 1 to 24, .* got {stride}"):
         measured(model, "some text", stride=stride)
+
+
+def test_a_figure_far_beyond_the_range_of_a_float_is_infinite_without_a_warning() -> None:
+    nats = np.array([[700.0, 1], [600, 1]])  # exp(700) is finite, its square is not
+    texts = [a_text(bytes=1, characters=1, words=1)] * 2
+    found = summarize(texts, np.arange(2), nats)
+    assert math.isinf(found.standard_errors["word_perplexity"] or 0)

@@ -84,7 +84,7 @@ EVALUATION = {
     "standard_errors": {"completion_acc_norm": 0.01},
     "references": {"completion_acc_norm": {"GPT-2 124M": 0.2945}},
 }
-LINE = "| hellaswag | 6 | completion_acc_norm | 0.25 ± 0.01 | GPT-2 124M 0.2945 |"
+LINE = "| hellaswag |  | 6 | completion_acc_norm | 0.25 ± 0.01 | GPT-2 124M 0.2945 |"
 
 
 def headings(text: str) -> list[str]:
@@ -137,6 +137,20 @@ def test_a_report_of_an_older_version_gets_the_sections(config: RunConfig, tmp_p
     text = (tmp_path / "report.md").read_text()
     assert headings(text) == ["Is this run normal?", "Settings"]
     assert text.endswith("## Settings\n\ntoml\n")
+
+
+def test_what_someone_has_written_into_a_report_stays(config: RunConfig, tmp_path: Path) -> None:
+    text = report(config, tmp_path, STEP % (1, 5.7, "null") + VAL % 2.25)
+    (tmp_path / "evaluations.jsonl").write_text(json.dumps(EVALUATION) + "\n")
+    edited = text.replace("\n## Is", "\n## Notes\n\nÄ\n\n## Is")
+    edited = edited.replace("\n## Settings", "\n## Evaluations by hand\n\n3\n\n## Settings")
+    (tmp_path / "report.md").write_bytes(edited.encode("latin-1"))
+    for _ in range(2):
+        add_evaluations(tmp_path)
+        text = (tmp_path / "report.md").read_bytes().decode("latin-1")
+        names = ["Is this run normal?", "Evaluations", "Evaluations by hand", "Settings"]
+        assert headings(text) == ["Notes", *names]
+    assert "\n## Notes\n\nÄ\n\n## Is" in text
 
 
 def test_a_run_that_has_no_report_yet_gets_none(config: RunConfig, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpt2.evaluate.measure import KeptRows, Measure, Show
     from gpt2.evaluate.results import Result
     from gpt2.evaluate.scoring import Scorer
+    from gpt2.progress import Display
 
 Work = Callable[["Scorer", "Measure"], "Result"]
 
@@ -75,7 +76,7 @@ class EvaluationFlags(ModelFlags):
         from gpt2.files.names import locate
 
         keep_freed_memory()
-        directory = locate(self.model)
+        directory = locate(self.model).absolute()  # as "." it has no name
         memory = None if self.memory is None else int(self.memory * 1e9)
         return directory, Scorer(self.load(), memory=memory)
 
@@ -86,7 +87,7 @@ class EvaluationFlags(ModelFlags):
 
         Args:
             result: What is found.
-            directory: Of the model.
+            directory: Of the model, absolute.
             data: As for `measured`.
             started: When the work began, by time.perf_counter.
         """
@@ -100,10 +101,12 @@ class EvaluationFlags(ModelFlags):
         row = result.to_row() | about
         if run := run_of(directory):
             row["step"] = step_of(directory)
-            append_result(run, row)
-        print(json.dumps(row, allow_nan=False) if self.json else result.to_text())
-        if run:
-            add_evaluations(run)
+        try:
+            print(json.dumps(row, allow_nan=False) if self.json else result.to_text())
+        finally:  # what took long is kept although stdout is closed, and printed before it is
+            if run:
+                append_result(run, row)
+                add_evaluations(run)
 
     @contextmanager
     def kept(
@@ -122,7 +125,7 @@ class EvaluationFlags(ModelFlags):
         identity = {
             "evaluation": name,
             "directory": str(directory.resolve()),
-            "changed": max(path.stat().st_mtime_ns for path in directory.iterdir()),
+            "changed": max(p.stat().st_mtime_ns for p in directory.iterdir() if p.exists()),
             "flags": repr(flags),
             "data": repr([file.checksum for file in data]),
         }
@@ -155,15 +158,18 @@ def shown(unit: str) -> "Iterator[Show]":
     notice.daemon = True
     notice.start()
     started = time.perf_counter()
-    before: float | None = None  # what an earlier start has done
+    before = 0.0  # what an earlier start has done
+    progress: Display | None = None
     try:
-        with display(1.0, "{:.0%}".format) as progress:
+        with ExitStack() as stack:
 
             def show(done: float, total: float) -> None:
-                nonlocal started, before
+                nonlocal started, before, progress
                 notice.cancel()
-                if before is None:
+                if progress is None:
                     started, before = time.perf_counter(), done
+                    shares = display(1.0, "{:.0%}".format, done=done / max(total, 1))
+                    progress = stack.enter_context(shares)
                     return
                 seconds = max(time.perf_counter() - started, 1e-9)
                 pace = (done - before) / seconds

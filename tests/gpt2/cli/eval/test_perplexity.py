@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gpt2.cli.eval.flags import shown
 from gpt2.cli.main import main
 from gpt2.config import PrepareConfig
 from gpt2.data.shard_folder import open_shards
@@ -320,6 +321,72 @@ def test_figures_of_a_run_are_added_to_its_evaluations(
     assert printed[0]["evaluation"] == "perplexity"
 
 
+@pytest.mark.parametrize("name", ["step_00000007.damaged", "step_old"])
+def test_a_folder_beside_the_checkpoints_is_a_model_of_no_run(
+    name: str, model: GPT2, tmp_path: Path
+) -> None:
+    run = a_run(model, tmp_path / "run")
+    (run / "checkpoints/step_00000007").rename(run / "checkpoints" / name)
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    args = ["--model", str(run / "checkpoints" / name), "--data", str(tmp_path / "text.txt")]
+    assert main(["eval", "perplexity", *args]) == 0
+    assert not (run / "evaluations.jsonl").exists()
+
+
+@pytest.mark.parametrize(("folder", "name"), [("step_00000007", "."), (".", "step_00000007")])
+def test_a_checkpoint_that_is_named_from_inside_the_run_is_of_the_run(
+    folder: str, name: str, model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run(model, tmp_path / "run")
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    monkeypatch.chdir(run / "checkpoints" / folder)
+    args = ["--model", name, "--data", str(tmp_path / "text.txt")]
+    assert main(["eval", "perplexity", *args]) == 0
+    assert json.loads((run / "evaluations.jsonl").read_text(encoding="utf-8"))["step"] == 7
+
+
+def test_figures_are_printed_although_the_run_does_not_take_them(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(model, tmp_path / "run")
+    (run / "evaluations.jsonl").mkdir()
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    args = ["--model", str(run), "--data", str(tmp_path / "text.txt")]
+    assert main(["eval", "perplexity", *args]) == 1
+    captured = capsys.readouterr()
+    assert "nats_per_token" in captured.out
+    assert "evaluations.jsonl" in captured.err
+
+
+def test_a_file_that_is_named_twice_is_read_once(
+    figures: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "b.txt").write_text(TEXT, encoding="utf-8")
+    found = figures(str(tmp_path / "b.txt"), str(tmp_path / "*.txt"))
+    assert found["texts"] == 2
+    assert [Path(name).name for name, _ in found["data"]] == ["b.txt", "a.txt"]
+
+
+def test_the_name_of_a_file_may_be_no_utf_8(
+    figures: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "\udcff.txt"
+    try:
+        path.write_text(TEXT, encoding="utf-8")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    assert figures(str(path))["texts"] == 1
+
+
+def test_a_model_directory_may_have_a_link_to_nothing(
+    figures: Callable[..., dict[str, Any]], stored: str, tmp_path: Path
+) -> None:
+    (Path(stored) / "notes").symlink_to(tmp_path / "missing")
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    assert figures(str(tmp_path / "a.txt"))["texts"] == 1
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_was(
     stored: str,
     tmp_path: Path,
@@ -348,6 +415,18 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     found = unhurried(json.loads(captured.out))
     assert found["nats_per_token"] == pytest.approx(expected["nats_per_token"], rel=1e-6)
     assert found["tokens"] == expected["tokens"]
+
+
+def test_after_a_resumption_the_time_left_is_counted_from_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    with shown("rows") as show:
+        show(90, 100)  # of an earlier start
+        clock[0] = 1.0
+        show(91, 100)
+    assert "91 of 100 rows, 1.0 rows/s  9 s left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
