@@ -92,7 +92,7 @@ def test_a_dtype_of_quantized_weights_is_refused(
         "eval",
         "perplexity",
         "--data",
-        str(stored / "config.json"),
+        str(stored / "merges.txt"),
         "--model",
         str(tmp_path / "q"),
     ]
