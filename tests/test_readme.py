@@ -1,6 +1,7 @@
 """The README's commands and its example, run as they stand there, on a model of a smaller size."""
 
 import glob
+import json
 import re
 import shlex
 import shutil
@@ -24,6 +25,15 @@ SMALLER = {
 }
 DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+EVALUATION = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+HELLASWAG = {
+    "activity_label": "Baking",
+    "ctx_a": "She takes the bread out.",
+    "ctx_b": "she",
+    "ctx": "She takes the bread out. she",
+    "endings": ["cuts it.", "sings it.", "drops by.", "is a list."],
+    "label": 0,
+}
 NEEDS_NETWORK = re.compile("--model gpt2 |fineweb-edu|tinyshakespeare")
 
 
@@ -102,6 +112,37 @@ def test_the_commands_about_data_work() -> None:
 @pytest.mark.usefixtures("in_workplace")
 def test_the_commands_about_training_work() -> None:
     assert run(commands(TRAINING)) >= 5
+
+
+def test_the_commands_about_evaluation_work(in_workplace: Path) -> None:
+    if not (in_workplace / "runs/demo").exists():  # this test may run alone
+        assert main(["demo"]) == 0
+    write_evaluation_data(in_workplace)
+    local = [
+        line.replace("--model gpt2 ", "--model runs/demo ")
+        for line in commands(EVALUATION)
+        if "--data " in line
+    ]
+    assert run(local) == 5
+    [log] = in_workplace.glob("runs/demo/evaluations.jsonl")
+    names = [json.loads(line)["evaluation"] for line in log.read_text().splitlines()][-5:]
+    assert names == ["perplexity", "hellaswag", "lambada", "lambada", "core"]
+
+
+def write_evaluation_data(place: Path) -> None:
+    """Write the files that docs/evaluation.md names, with a few rows."""
+    (place / "book.txt").write_text("It was the best of times.", encoding="utf-8")
+    (place / "hellaswag_val.jsonl").write_text(json.dumps(HELLASWAG), encoding="utf-8")
+    (place / "lambada_test.jsonl").write_text('{"text": "the end of the list"}', encoding="utf-8")
+    rows = place / "eval_bundle/eval_data"
+    rows.mkdir(parents=True)
+    task = {"label": "yes_no", "dataset_uri": "yes_no.jsonl", "num_fewshot": [1]}
+    tasks = {"icl_tasks": [task | {"icl_task_type": "multiple_choice"}]}
+    row = json.dumps({"query": "Is it a list?", "choices": ["yes", "no"], "gold": 0})
+    (rows / "yes_no.jsonl").write_text(f"{row}\n{row}\n", encoding="utf-8")
+    (rows.parent / "core.yaml").write_text(json.dumps(tasks), encoding="utf-8")  # which is YAML
+    baselines = "Eval Task,Random baseline\nyes_no,50\n"
+    (rows.parent / "eval_meta_data.csv").write_text(baselines, encoding="utf-8")
 
 
 def test_only_commands_that_download_are_left_out() -> None:

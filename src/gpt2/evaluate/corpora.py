@@ -13,7 +13,7 @@ from typing import Literal
 
 from gpt2.evaluate.data_files import DataRow, HubFile, text_at
 from gpt2.evaluate.lambada import ON_HUB as LAMBADA_ON_HUB
-from gpt2.evaluate.lambada import detokenized, straightened
+from gpt2.evaluate.lambada import PAPER, detokenized, straightened
 from gpt2.evaluate.multiple_choice import encode_pair
 from gpt2.evaluate.perplexity import Text, as_text
 from gpt2.evaluate.references import of_sizes
@@ -200,11 +200,11 @@ CORPORA: dict[CorpusName, Corpus] = {
         note="as it is; of the whole file the last 5 million characters",
     ),
     "lambada": Corpus(
-        divide=lambda text: [detokenized(line) for line in text.splitlines() if line.strip()],
+        divide=lambda text: [detokenized(line) for line in text.split("\n") if line.strip()],
         detokenize=straightened,
         scores_last_word=True,
         figure="word_perplexity",
-        published=(35.13, 15.60, 10.87, 8.63),
+        published=PAPER["perplexity"],
         hub=LAMBADA_ON_HUB,
         note="the last word of each passage, what comes before it being given",
     ),

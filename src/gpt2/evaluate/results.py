@@ -25,6 +25,10 @@ class Result:
     references: dict[str, dict[str, float]] = field(default_factory=dict)  # figure: label: value
     notes: tuple[str, ...] = ()  # lines on how it was measured
 
+    def known(self) -> dict[str, dict[str, float]]:
+        """Return the references of the figures that were measured."""
+        return {name: each for name, each in self.references.items() if name in self.figures}
+
     def to_row(self) -> dict[str, Any]:
         """Return a JSON object; a figure that is not finite is None."""
         return {
@@ -33,13 +37,14 @@ class Result:
             **{name: _finite(value) for name, value in self.figures.items()},
             "standard_errors": {k: _finite(error) for k, error in self.standard_errors.items()},
             **({"intervals": self.intervals} if self.intervals else {}),
-            "references": self.references,
+            "references": self.known(),
             "notes": list(self.notes),
         }
 
     def to_text(self) -> str:
         """Return a table: a line a figure, with its standard error and the published values."""
-        most_first = sorted(self.references.values(), key=len, reverse=True)  # in their order
+        references = self.known()
+        most_first = sorted(references.values(), key=len, reverse=True)  # in their order
         labels = list(dict.fromkeys(label for known in most_first for label in known))
         errors = any(error is not None for error in self.standard_errors.values())
         beside = [*([UNCERTAIN] if errors else []), *([INTERVAL] if self.intervals else [])]
@@ -47,7 +52,7 @@ class Result:
         rows = [header] if beside or labels else []
         for name, value in self.figures.items():
             error = self.standard_errors.get(name)
-            known = self.references.get(name, {})
+            known = references.get(name, {})
             uncertain = [_written(error)] if errors else []
             bounds = [_interval(self.intervals.get(name))] if self.intervals else []
             others = [_written(known.get(label)) for label in labels]

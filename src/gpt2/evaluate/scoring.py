@@ -64,7 +64,7 @@ class Scorer:
 
     Args:
         model: Evaluated without dropout.
-        memory: Bytes that a pass may take beside the weights; None: what is fastest on the device,
+        memory: Bytes that a pass may take beside the weights; None: a size that suits the device,
             about 0.2 GB of a CPU for GPT-2 124M.
         dtype: Of the matrix products; the model's own if None.
     Raises:

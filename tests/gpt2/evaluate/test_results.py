@@ -39,6 +39,12 @@ def test_published_figures_stand_in_the_order_of_the_fullest_row() -> None:
     assert table.splitlines()[1].split()[-3:] == ["small", "middle", "large"]
 
 
+def test_references_of_figures_that_were_not_measured_are_left_out() -> None:
+    result = replace(RESULT, references={"acc": {"small": 1.0}, "other": {"large": 3.0}})
+    assert result.to_row()["references"] == {"acc": {"small": 1.0}}
+    assert "large" not in result.to_text()
+
+
 def test_json_has_the_figures_and_null_where_one_is_not_finite() -> None:
     row = RESULT.to_row()
     json.dumps(row, allow_nan=False)

@@ -34,7 +34,7 @@ class EvaluationFlags(ModelFlags):
     """Which model is measured, and how."""
 
     memory: float | None = None
-    """GB that a pass may take beside the weights; if not given, what is fastest."""
+    """GB that a pass may take beside the weights; if not given, a size that suits the device."""
     json: bool = False
     """Print one JSON object, null where a figure is not finite."""
     resume: bool = False
@@ -78,7 +78,9 @@ class EvaluationFlags(ModelFlags):
         keep_freed_memory()
         directory = locate(self.model).absolute()  # as "." it has no name
         memory = None if self.memory is None else int(self.memory * 1e9)
-        return directory, Scorer(self.load(), memory=memory)
+        # Not by its name once more: a run may have saved another checkpoint meanwhile.
+        model = dataclasses.replace(self, model=str(directory)).load()
+        return directory, Scorer(model, memory=memory)
 
     def publish(
         self, result: "Result", directory: Path, data: "Sequence[DataFile]", started: float

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,29 @@ def test_a_checkpoint_that_is_named_from_inside_the_run_is_of_the_run(
     monkeypatch.chdir(run / "checkpoints" / folder)
     args = ["--model", name, "--data", str(tmp_path / "text.txt")]
     assert main(["eval", "perplexity", *args]) == 0
+    assert json.loads((run / "evaluations.jsonl").read_text(encoding="utf-8"))["step"] == 7
+
+
+def test_a_checkpoint_that_appears_meanwhile_is_not_the_one_that_is_measured(
+    model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, opened = a_run(model, tmp_path / "run"), []
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    from_pretrained = GPT2.from_pretrained
+
+    def open_late(name: str, **settings: Any) -> GPT2:
+        opened.append(Path(name).name)
+        return from_pretrained(name, **settings)
+
+    def save_another(directory: Path) -> Path:
+        model.save_pretrained(run / "checkpoints" / "step_00000008")
+        return run / "checkpoints" / "step_00000007"
+
+    monkeypatch.setattr("gpt2.files.names.locate", save_another)
+    monkeypatch.setattr(GPT2, "from_pretrained", open_late)
+    args = ["--model", str(run), "--data", str(tmp_path / "text.txt")]
+    assert main(["eval", "perplexity", *args]) == 0
+    assert opened == ["step_00000007"]
     assert json.loads((run / "evaluations.jsonl").read_text(encoding="utf-8"))["step"] == 7
 
 
