@@ -1,7 +1,6 @@
 """Which bundled recipe a run is one of, and in which settings it differs from that."""
 
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import Any
 
 from gpt2.config import (
@@ -106,7 +105,6 @@ def _differences(config: RunConfig, recipe: str) -> dict[str, tuple[Any, Any]]:
     }
 
 
-@cache
 def _settings_of(recipe: str) -> dict[str, Any]:
     return settings_that_matter(RunConfig.from_toml(recipe_path(recipe)))
 
