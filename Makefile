@@ -3,9 +3,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PROJECTS := pyproject.toml tokenizer/pyproject.toml
-# The build backend is installed first, so that the constraints hold for it, too.
+# The build backends are installed first, so that the constraints hold for them, too: setuptools is that
+# of some packages of lm_eval, which come as sources.
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install -c constraints.txt
-INSTALL = $(PIP) hatchling editables && $(PIP) --no-build-isolation -e ./tokenizer
+INSTALL = $(PIP) hatchling editables setuptools && $(PIP) --no-build-isolation -e ./tokenizer
 
 .PHONY: help demo test lint format bench bench-tokenizer clean
 
