@@ -25,8 +25,8 @@ def read_data(words: Sequence[str], corpus: Corpus) -> tuple[Texts, list[DataFil
 
     Args:
         words: Paths and globs of text files, .jsonl, .parquet and .bin files (token shards); - for
-            stdin; or folders of `gpt2 prepare`, whose held-out text is taken. None: what the
-            corpus is on the hub.
+            stdin; or folders of `gpt2 prepare`, whose held-out text is taken. Without any,
+            what the corpus is on the hub.
         corpus: The form that the texts have.
     Returns:
         The texts, and the files that were read, each once.

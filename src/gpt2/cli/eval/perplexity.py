@@ -52,7 +52,9 @@ class Perplexity(EvaluationFlags):
             return found.to_result(
                 references=corpus.references,
                 notes=[
-                    f"{corpus.note}; after <|endoftext|>",
+                    corpus.note
+                    if corpus.scores_last_word
+                    else f"{corpus.note}; after <|endoftext|>",
                     f"{windows}; words are what white space separates, as lm-eval counts them",
                 ],
             )

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpt2.config import RECIPES
+from gpt2.train.normality.nearest_recipe import DEMO
 
-DEMO, FINEWEB_EDU_124M = "demo", "gpt2-124m-fineweb-edu"
+FINEWEB_EDU_124M = "gpt2-124m-fineweb-edu"
 BAND_FILE = RECIPES / "demo-band.json"  # benchmarks/demo_band.py writes it
 TRAINING_WINDOW = 25  # steps over which a training loss is averaged
 

@@ -285,6 +285,7 @@ def test_the_last_word_of_a_passage_is_scored_with_lambada(
     nats = F.cross_entropy(logits, torch.tensor(word), reduction="sum").item()
     assert found["word_perplexity"] == pytest.approx(math.exp(nats), rel=1e-4)
     assert (found["words"], found["tokens"]) == (1, len(word))
+    assert not any("<|endoftext|>" in note for note in found["notes"])  # the passage comes first
 
 
 @pytest.mark.parametrize("stride", ["1", "24"])
