@@ -288,11 +288,19 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._descriptor, text.encode())
 
-    def interrupt_line(self) -> None:
-        """Press Ctrl-C while a line is typed, again if Python misses it as readline takes a key."""
-        self.type("\x03")
-        while not select.select([self._descriptor], [], [], 2)[0]:
+    def interrupt_line_until(self, awaited: str) -> None:
+        """Press Ctrl-C while a line is typed, again while Python misses it.
+
+        Python does not see the signal until the next key if it comes after the prompt is shown and
+        before it waits for keys, or while readline takes one.
+        """
+        for _ in range(SECONDS_OF_PATIENCE):
             self.type("\x03")
+            while select.select([self._descriptor], [], [], 1)[0] and (block := self._read()):
+                self.printed += block
+                if awaited.encode() in self.printed:
+                    return self.until(awaited)
+        raise AssertionError(f"wanted {awaited!r}, got {self.printed!r}")
 
     def end(self) -> int:
         """Read all that is left, and return the exit code."""
@@ -332,10 +340,8 @@ def test_ctrl_c_clears_a_line_stops_a_text_and_never_ends_the_program(
     terminal.until("> ")
     terminal.type("half")
     terminal.until("half")
-    terminal.interrupt_line()
-    terminal.until("\r\n> ")  # nothing is told the first time
-    terminal.type("\x03")
-    terminal.until(how_to_quit)
+    terminal.interrupt_line_until("\r\n> ")  # nothing is told the first time
+    terminal.interrupt_line_until(how_to_quit)
     terminal.until("> ")
     terminal.type("/set max_new_tokens 1000000000\n")
     terminal.until("> ")
