@@ -11,7 +11,7 @@ import tyro
 
 from gpt2.errors import ConfigError, Gpt2Error
 
-LIST_FLAG = "attention-blocks"  # of whole numbers, with spaces or commas between
+LIST_FLAGS = ("attention-blocks", "channels")  # whole numbers, with spaces or commas between
 NUMBERS = re.compile(r"\s*-?[0-9]+(\s*,\s*-?[0-9]+)*\s*,?\s*")
 SHOWN, LONGEST_LINE = 100, 8000  # characters of a word and of an error that are shown
 
@@ -104,7 +104,7 @@ def _split_lists(args: Sequence[str]) -> list[str]:
     for arg in args:
         flag, equals, value = arg.partition("=")
         if flag.startswith("--"):
-            in_list = flag.replace("_", "-").endswith(LIST_FLAG)
+            in_list = flag.replace("_", "-").endswith(LIST_FLAGS)
             if in_list and equals:
                 split.append(flag)
                 arg = value

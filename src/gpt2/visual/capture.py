@@ -1,43 +1,113 @@
-"""Read from a model what the figures show."""
+"""Record in one forward pass what the pictures show.
+
+Dimension key: L blocks, T tokens, C channels, H heads, D channels a head, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from gpt2.errors import InputError
+from gpt2.model.attention import causal_mask, manual_attention
 from gpt2.model.gpt import GPT2Network, evaluating
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What a model computed for one text. All tensors are in float32, on the CPU."""
+
+    ids: list[int]  # T token ids
+    embeddings: Tensor  # (T, C): of tokens plus positions, where the residual stream begins
+    queries: Tensor  # (L, H, T, D)
+    keys: Tensor  # (L, H, T, D)
+    values: Tensor  # (L, H, T, D)
+    scales: list[float]  # of the scores of each block
+    attention: Tensor  # (L, T, C): what the attention of each block adds to the residual stream
+    mlp: Tensor  # (L, T, C): what the MLP of each block adds
+    final: Tensor  # (T, C): the residual stream after the last block, normalized by ln_f
+    logits: Tensor  # (T, V)
+
+    def weights(self, block: int) -> Tensor:  # (H, T, T)
+        """Return how much each token attends to itself and each token before it; rows sum to 1."""
+        q, k, v = (each[None, block] for each in (self.queries, self.keys, self.values))
+        mask = causal_mask(len(self.ids))
+        return manual_attention(q, k, v, mask, is_causal=True, scale=self.scales[block])[1][0]
+
+    def stream(self) -> Tensor:  # (2 L + 1, T, C)
+        """Return the residual stream: at first, and after each attention and each MLP in turn."""
+        added = torch.stack([self.attention, self.mlp], dim=1).flatten(0, 1)  # (2 L, T, C)
+        return torch.stack(list(accumulate(added, initial=self.embeddings)))
+
+
 @torch.inference_mode()
-def attention_weights(model: GPT2Network, ids: list[int], block: int, head: int) -> Tensor:
-    """Return how much each token of a text attends to each token before it.
+def record(model: GPT2Network, ids: Sequence[int]) -> Recording:
+    """Run a model over a text once, and record what it computes.
 
     Args:
         model: Evaluated without dropout.
         ids: 1 to n_positions token ids.
-        block: 0-based index of the block to read.
-        head: 0-based index of the head to read.
-    Returns:
-        Weights (T, T) in float32: row i is where token i looks, and sums to 1.
     Raises:
-        InputError: There is no such block or head, or there are no ids or too many.
+        InputError: There are no ids, or too many.
     """
-    config = model.config
-    if not 1 <= len(ids) <= config.n_positions:
+    if not 1 <= len(ids) <= model.config.n_positions:
         raise InputError(
-            f"the text must have 1 to {config.n_positions} tokens, the context of this model, "
-            f"got {len(ids)}"
+            f"the text must have 1 to {model.config.n_positions} tokens, the context of this "
+            f"model, got {len(ids)}"
         )
-    for name, number, count in (("block", block, config.n_layer), ("head", head, config.n_head)):
-        if not 0 <= number < count:
-            raise InputError(f"{name} must be 0 to {count - 1} in this model, got {number}")
-    captured: list[Tensor] = []
-    attention = model.block(block).attn
-    hook = attention.register_forward_pre_hook(
-        lambda module, inputs: captured.append(module.weights(*inputs[:2]))
+    with evaluating(model), _recorded(model) as seen:
+        logits = model(torch.tensor([list(ids)], device=model.device))
+    blocks = range(len(model.h))
+    return Recording(
+        ids=list(ids),
+        embeddings=seen["embeddings"][0],
+        queries=torch.stack([seen[f"projected {i}"][0] for i in blocks]),
+        keys=torch.stack([seen[f"projected {i}"][1] for i in blocks]),
+        values=torch.stack([seen[f"projected {i}"][2] for i in blocks]),
+        scales=[model.block(i).attn.scale for i in blocks],
+        attention=torch.stack([seen[f"attention {i}"][0] for i in blocks]),
+        mlp=torch.stack([seen[f"mlp {i}"][0] for i in blocks]),
+        final=seen["final"][0],
+        logits=_kept(logits)[0],
     )
+
+
+@contextmanager
+def _recorded(model: GPT2Network) -> Iterator[dict[str, Any]]:
+    """Yield what the parts of a model return, by name, while the context lasts."""
+    seen: dict[str, Any] = {}
+    hooks: list[RemovableHandle] = []
+
+    def keep_output(module: torch.nn.Module, name: str) -> None:
+        def hook(module: torch.nn.Module, inputs: Any, output: Tensor) -> None:
+            seen[name] = _kept(output)
+
+        hooks.append(module.register_forward_hook(hook))
+
+    def keep_projections(module: torch.nn.Module, name: str) -> None:
+        def hook(module: Any, inputs: Any) -> None:
+            seen[name] = [_kept(each)[0] for each in module.project(inputs[0])]
+
+        hooks.append(module.register_forward_pre_hook(hook))
+
+    keep_output(model.drop, "embeddings")
+    keep_output(model.ln_f, "final")
+    for i in range(len(model.h)):
+        block = model.block(i)
+        keep_projections(block.attn, f"projected {i}")
+        keep_output(block.attn, f"attention {i}")
+        keep_output(block.mlp, f"mlp {i}")
     try:
-        with evaluating(model):
-            model(torch.tensor([ids], device=model.device))
+        yield seen
     finally:
-        hook.remove()
-    return captured[0][0, head].float().cpu()
+        for hook in hooks:
+            hook.remove()
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().cpu()

@@ -1,36 +1,53 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
-from gpt2.visual.capture import attention_weights
+from gpt2.visual.capture import record
+
+IDS = [5, 80, 290, 17, 17]
 
 
-@pytest.mark.parametrize(("block", "head"), [(0, 0), (2, 3)])
-def test_the_map_is_what_transformers_attends_with(
-    model: GPT2, tmp_path_factory: pytest.TempPathFactory, block: int, head: int
-) -> None:
+def test_what_is_recorded_is_what_transformers_computes(model: GPT2, tmp_path: Path) -> None:
     import transformers
 
-    directory = tmp_path_factory.mktemp("model")
-    model.save_pretrained(directory)
-    theirs = transformers.GPT2LMHeadModel.from_pretrained(directory, attn_implementation="eager")
-    ids = [5, 80, 290, 17, 17]
-    expected = theirs(torch.tensor([ids]), output_attentions=True).attentions[block][0, head]
-    torch.testing.assert_close(attention_weights(model, ids, block, head), expected.detach())
+    model.save_pretrained(tmp_path)
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, attn_implementation="eager")
+    with torch.no_grad():
+        expected = theirs(torch.tensor([IDS]), output_attentions=True, output_hidden_states=True)
+    recording = record(model, IDS)
+    for block, weights in enumerate(expected.attentions):
+        torch.testing.assert_close(recording.weights(block), weights[0])
+    *streams, final = expected.hidden_states  # before each block, and after the last, normalized
+    torch.testing.assert_close(recording.stream()[:-1:2], torch.cat(streams))
+    torch.testing.assert_close(recording.final, final[0])
+    torch.testing.assert_close(recording.logits, expected.logits[0])
 
 
-def test_reading_leaves_the_model_as_it_was(model: GPT2) -> None:
+def test_the_stream_ends_in_what_the_final_norm_reads(model: GPT2) -> None:
+    recording = record(model, IDS)
+    with torch.no_grad():
+        torch.testing.assert_close(model.ln_f(recording.stream()[-1]), recording.final)
+
+
+def test_values_weighted_by_attention_make_what_attention_adds(model: GPT2) -> None:
+    recording = record(model, IDS)
+    mixed = recording.weights(1) @ recording.values[1]  # (H, T, D)
+    with torch.no_grad():
+        added = model.block(1).attn.c_proj(mixed.transpose(0, 1).flatten(1))
+    torch.testing.assert_close(added, recording.attention[1])
+
+
+def test_recording_leaves_the_model_as_it_was(model: GPT2) -> None:
     model.train()
-    model.set_attention("flash")
-    attention_weights(model, [1, 2], 0, 0)
+    record(model, [1, 2])
     assert model.training
-    assert model.block(0).attn.backend == "flash"
-    assert not model.block(0).attn._forward_pre_hooks
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_a_head_that_does_not_exist_is_refused(model: GPT2) -> None:
-    with pytest.raises(InputError, match="head must be 0 to 3 in this model, got 4"):
-        attention_weights(model, [1], 0, 4)
-    with pytest.raises(InputError, match="block must be 0 to 2 in this model, got -1"):
-        attention_weights(model, [1], -1, 0)
+@pytest.mark.parametrize("count", [0, 25])
+def test_a_text_must_fit_into_the_context(model: GPT2, count: int) -> None:
+    with pytest.raises(InputError, match=f"must have 1 to 24 tokens.* got {count}"):
+        record(model, [1] * count)

@@ -1,0 +1,13 @@
+"""`gpt2 plot`: pictures of a model or a run."""
+
+from collections.abc import Sequence
+
+from gpt2.cli.parsing import parse_one_of
+from gpt2.cli.plot.parameters import Positions
+
+PICTURES = {"positions": Positions}
+
+
+def main(args: Sequence[str]) -> None:
+    """Run the verb."""
+    parse_one_of(PICTURES, args, verb="plot").run()

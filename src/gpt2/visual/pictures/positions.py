@@ -1,0 +1,84 @@
+"""What do position embeddings look like? A few channels over all positions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gpt2.errors import InputError
+from gpt2.model.gpt import GPT2Network
+from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.style import DASHES, SERIES, new_figure
+
+CHANNELS = 4  # chosen where none are asked for
+MOST_CHANNELS = len(SERIES)
+TABLE_ROWS = 33
+
+
+def position_curves(
+    model: GPT2Network, channels: Sequence[int] | None = None, *, seed: int = 0
+) -> "PositionCurves":
+    """Read the position embeddings of some channels.
+
+    Args:
+        model: Any GPT-2.
+        channels: 0-based; four chosen at random if not given.
+        seed: Seed of the choice.
+    Raises:
+        InputError: There is no such channel, or there are more than lines can be told apart.
+    """
+    embeddings = model.wpe.weight.detach().float().cpu().numpy()  # (n_positions, C)
+    count = embeddings.shape[1]
+    if channels is None:
+        chosen = np.random.default_rng(seed).choice(count, min(CHANNELS, count), replace=False)
+        channels = sorted(chosen.tolist())
+    if not 1 <= len(channels) <= MOST_CHANNELS:
+        raise InputError(f"channels must be 1 to {MOST_CHANNELS}, got {len(channels)}")
+    if outside := [channel for channel in channels if not 0 <= channel < count]:
+        raise InputError(f"channels must be 0 to {count - 1} in this model, got {outside}")
+    return PositionCurves(list(channels), embeddings[:, list(channels)].T)
+
+
+@dataclass(frozen=True)
+class PositionCurves(Picture):
+    """The position embeddings of some channels."""
+
+    name = "positions"
+    title = "Position embeddings"
+    seen = (
+        "Each line is one channel of the position embeddings, wpe: the number that it adds to a "
+        "token's embedding at each position of the context."
+    )
+    look_for = (
+        "In a trained model the lines are smooth waves: positions near each other get similar "
+        "vectors, though nothing but the text has taught them so. Before training they are noise. "
+        "Positions that training seldom reached stay noisy."
+    )
+    code = (position_curves,)
+
+    channels: list[int]
+    values: np.ndarray  # (channels, n_positions)
+
+    def draw(self) -> Figure:
+        """Draw a line a channel, with its number at its end."""
+        figure, axes = new_figure(8, 4)
+        positions = np.arange(self.values.shape[1])
+        for i, (channel, line) in enumerate(zip(self.channels, self.values, strict=True)):
+            label = f"channel {channel}"
+            axes.plot(positions, line, color=SERIES[i], linestyle=DASHES[i], label=label)
+        axes.set(title=self.title, xlabel="position, in tokens", ylabel="value", xmargin=0.01)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        return figure
+
+    def table(self) -> Table:
+        """Return the values at evenly spaced positions."""
+        count = self.values.shape[1]
+        chosen = np.unique(np.linspace(0, count - 1, min(count, TABLE_ROWS)).astype(int))
+        rows = [[int(i), *(round(float(v), 4) for v in self.values[:, i])] for i in chosen]
+        return Table(["position", *(f"channel {channel}" for channel in self.channels)], rows)
+
+    def description(self) -> str:
+        """Return what is drawn."""
+        listed = ", ".join(map(str, self.channels))
+        return f"Values of channels {listed} at positions 0 to {self.values.shape[1] - 1}."

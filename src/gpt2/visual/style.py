@@ -1,0 +1,54 @@
+"""One look for every picture, and one color for each kind of data, here and on the page."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+import matplotlib as mpl
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Lines, by number. Okabe and Ito 2008, Color Universal Design: the color-blind tell them apart. The
+# dashes do so in black and white.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+GRAY = "#777777"  # reference lines
+TRAINING, HELD_OUT = SERIES[0], SERIES[1]
+
+# Images, by kind of data: names of matplotlib's color maps, all monotonic in lightness.
+WEIGHTS = "gray"  # lighter is higher
+ATTENTION = "viridis"  # 0 is dark; what the causal mask hides is left blank
+SURPRISAL = "YlOrBr"  # bits a token: darker is more surprising
+PROBABILITY = "Blues"  # darker is likelier
+SIGNED = "PuOr"  # around 0, which is white
+
+MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw, or save, in the project's style while the context lasts."""
+    with mpl.rc_context(), style.context(str(files("gpt2.visual") / "gpt2.mplstyle")):
+        yield
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure, in inches; made without pyplot, it needs no display."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def colors_of(name: str, count: int = 256) -> list[str]:
+    """Return the colors of a map, lowest value first, as "#rrggbb"."""
+    colors = mpl.colormaps[name].resampled(count)
+    return [mpl.colors.to_hex(colors(i)) for i in range(count)]
+
+
+def shown(token: str) -> str:
+    """Return a token's text for a label: what cannot be printed is escaped.
+
+    >>> shown("\\n")
+    '\\\\n'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
