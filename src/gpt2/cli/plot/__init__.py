@@ -4,8 +4,16 @@ from collections.abc import Sequence
 
 from gpt2.cli.parsing import parse_one_of
 from gpt2.cli.plot.parameters import Positions
+from gpt2.cli.plot.text import Attention, Flow, Lens, Next, Tokens
 
-PICTURES = {"positions": Positions}
+PICTURES = {
+    "positions": Positions,
+    "attention": Attention,
+    "tokens": Tokens,
+    "next": Next,
+    "lens": Lens,
+    "flow": Flow,
+}
 
 
 def main(args: Sequence[str]) -> None:
