@@ -184,6 +184,7 @@ class AttentionMaps(Picture):
         name = "attention weight"
         if self.tokens_a_cell > 1:
             name += f", sum over {self.tokens_a_cell} tokens attended to"
+        figure.set_layout_engine("compressed")  # for images, whose cells are square
         figure.colorbar(image, ax=figure.axes, label=name, shrink=0.8, aspect=40)
         figure.suptitle(self.heading(), x=0.01, ha="left")
 
