@@ -19,7 +19,6 @@ def test_plots_write_the_images_they_name(
     for name, flags in (
         ("positions", []),
         ("weights", []),
-        ("attention", ["--text", "Permission is", "--head", "3"]),
     ):
         out = tmp_path / f"{name}.png"
         command = ["plot", name, "--model", str(tmp_path), "--out", str(out), *flags]
@@ -34,7 +33,7 @@ def test_an_image_is_replaced_if_asked_only(
     model.save_pretrained(tmp_path / "model")
     out = tmp_path / "old.PNG"
     out.write_bytes(b"old")
-    for name, flags in (("positions", []), ("weights", []), ("attention", ["--text", "a"])):
+    for name, flags in (("positions", []), ("weights", [])):
         command = ["plot", name, "--model", str(tmp_path / "model"), "--out", str(out), *flags]
         assert main(command) == 1
         told = capsys.readouterr().err
@@ -56,35 +55,6 @@ def test_images_have_the_endings_that_matplotlib_knows_in_any_case(
     assert out.stat().st_size > 1000
 
 
-@pytest.mark.parametrize(
-    ("flags", "told"),
-    [
-        (["--text", ""], "--text must have at least one token, got an empty one"),
-        (["--text", "a " * 30], "the text must have 1 to 24 tokens, the context of this model"),
-        (["--text", "a", "--out", "a.xyz"], "an image must end in one of"),
-        (["--text", "a", "--out", "a"], "an image must end in one of"),
-        (["--text", "a", "--head", "4"], "head must be 0 to 3 in this model, got 4"),
-        (["--text", "a", "--block", "-1"], "block must be 0 to 2 in this model, got -1"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_drawn_is_one_line(
-    flags: list[str],
-    told: str,
-    model: GPT2,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model.save_pretrained(tmp_path / "model")
-    monkeypatch.chdir(tmp_path)
-    assert main(["plot", "attention", "--model", "model", *flags]) == 1
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no limit there")
 def test_a_full_disk_leaves_no_image_and_the_old_one_whole(model: GPT2, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "model")
@@ -102,13 +72,6 @@ def test_a_full_disk_leaves_no_image_and_the_old_one_whole(model: GPT2, tmp_path
         assert limited.stderr == f"error: [Errno 27] File too large: '{tmp_path / out}'\n"
     assert {path.name for path in tmp_path.iterdir()} == {"model", "old.png"}
     assert (tmp_path / "old.png").read_bytes() == b"old"
-
-
-def test_a_vocabulary_with_gaps_is_drawn(gapped_model: GPT2, tmp_path: Path) -> None:
-    gapped_model.save_pretrained(tmp_path / "model")
-    args = ["--text", "Permission is<|endoftext|>", "--out", str(tmp_path / "a.png")]
-    assert main(["plot", "attention", "--model", str(tmp_path / "model"), *args]) == 0
-    assert (tmp_path / "a.png").exists()
 
 
 def _limit_files(size: int) -> None:

@@ -27,14 +27,6 @@ def test_a_weight_image_shows_300_rows_and_columns_and_no_more(tmp_path: Path) -
     assert not np.array_equal(pictures["inside"], pictures["other"])
 
 
-@pytest.mark.parametrize("count", [1, 3, 70])
-def test_an_attention_map_takes_any_tokens(tmp_path: Path, count: int) -> None:
-    weights = torch.ones(count, count).tril()
-    tokens = ["$x_", "\n\t\r\0", "é日"] * 24
-    figures.draw_attention(weights, tokens[:count], tmp_path / "new" / "map.png", title="map")
-    assert (tmp_path / "new" / "map.png").stat().st_size > 1000
-
-
 @pytest.mark.parametrize("name", ["picture", "picture.xyz"])
 def test_a_file_that_is_no_image_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="an image must end in one of .*png"):
