@@ -4,7 +4,8 @@ python docs/lessons.py [NAME ...]
 
 It runs in the root of the repository, where `gpt2 demo` has made runs/demo, on a machine that does
 nothing else. The blocks ```python of a lesson run in order, in one namespace. What a block prints
-goes into the block ```text below it, and the tables of speed between their two markers.
+goes into the block ```text below it. A figure is drawn from the names as they are at its place in
+the page, and a table of speeds goes between its two markers.
 """
 
 import argparse
@@ -103,6 +104,7 @@ def with_table(page: str, marker: str, table: str) -> str:
     """Return a page with a table between its two markers."""
     before, start, rest = page.partition(start_of(marker))
     _, end, after = rest.partition(start_of(f"end of {marker}"))
+    assert start and end, f"the page has no table {marker!r}"
     return f"{before}{start}{table}{end}{after}"
 
 
