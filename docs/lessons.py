@@ -2,10 +2,10 @@
 
 python docs/lessons.py [NAME ...]
 
-It runs in the root of the repository, where `gpt2 demo` has made runs/demo, on a machine that does
-nothing else. The blocks ```python of a lesson run in order, in one namespace. What a block prints
-goes into the block ```text below it. A figure is drawn from the names as they are at its place in
-the page, and a table of speeds goes between its two markers.
+It runs in the root of the repository, where `gpt2 demo` has made runs/demo. The blocks ```python of
+a lesson run in order, in one namespace. What a block prints goes into the block ```text below it. A
+figure is drawn from the names as they are at its place in the page, and a table of speeds goes
+between its two markers. Measured is the time of one core, so that other programs matter little.
 """
 
 import argparse
@@ -52,7 +52,9 @@ class Lesson:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", default=LESSONS, help="(all)")
-    for name in parser.parse_args().names:
+    chosen = parser.parse_args().names
+    torch.set_num_threads(1)
+    for name in chosen:
         path = DOCS / f"{name}.md"
         lesson = run(path.read_text(encoding="utf-8"), str(path))
         for figure, names in lesson.figures.items():
@@ -179,7 +181,7 @@ def _next_token(
 
 
 def measured(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return how many seconds each function takes at best: other work only makes it slower."""
+    """Return how many seconds of a core each function takes, in the fastest of its rounds."""
     repeats = {name: max(1, int(SHORTEST / _seconds(f, 1))) for name, f in functions.items()}
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(ROUNDS):
@@ -189,10 +191,10 @@ def measured(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def _seconds(function: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(repeats):
         function()
-    return (time.perf_counter() - start) / repeats
+    return (time.process_time() - start) / repeats
 
 
 def milliseconds(seconds: float) -> str:
@@ -207,10 +209,10 @@ def as_markdown(columns: list[str], table: Table) -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     )
+    processor, _, _ = devices.describe(torch.device("cpu")).partition(",")
     where = (
         f"`python docs/lessons.py`, best of {ROUNDS} rounds, "
-        f"{devices.describe(torch.device('cpu'))}, torch {torch.__version__}, "
-        f"commit {commit.stdout.strip()}."
+        f"one core of {processor}, torch {torch.__version__}, commit {commit.stdout.strip()}."
     )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{where}\n"
 
