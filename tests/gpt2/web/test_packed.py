@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2.visual.gallery import page_html
+from gpt2.visual.one_file import page_html
 from gpt2.visual.packed import PackedType, pack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-EMPTY: dict[str, Any] = {"page": {"model": {"name": "none"}}}
+EMPTY: dict[str, Any] = {"page": {}}
 READ = """async (packed) => {
     const { unpack, part } = await import("gpt2/packed.js");
     const array = unpack(packed);
