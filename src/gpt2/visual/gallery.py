@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 
@@ -18,7 +19,7 @@ def page_html(title: str, data: Mapping[str, Any]) -> str:
     web = files("gpt2") / "web"
     inside = {
         "title": escape(title),
-        "style": (web / "style.css").read_text(encoding="utf-8"),
+        "style": "\n".join(path.read_text(encoding="utf-8") for path in _sources(".css")),
         "importmap": json.dumps({"imports": _modules()}),
         "data": "\n".join(_data_script(name, value) for name, value in data.items()),
     }
@@ -30,12 +31,16 @@ def page_html(title: str, data: Mapping[str, Any]) -> str:
 
 def _modules() -> dict[str, str]:
     """Return each module of the page as a data: URL, by the name that others import it by."""
-    sources = sorted((files("gpt2") / "web").iterdir(), key=lambda path: path.name)
     return {
         f"gpt2/{path.name}": _data_url("text/javascript", path.read_bytes())
-        for path in sources
-        if path.name.endswith(".js")
+        for path in _sources(".js")
     }
+
+
+def _sources(suffix: str) -> list[Traversable]:
+    """Return the page's own files of one kind, in the order of their names."""
+    found = (path for path in (files("gpt2") / "web").iterdir() if path.name.endswith(suffix))
+    return sorted(found, key=lambda path: path.name)
 
 
 def _data_url(kind: str, content: bytes) -> str:
