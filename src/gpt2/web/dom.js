@@ -1,90 +1,88 @@
-// How is an element made, and how does a screen reader learn of a change?
+// How are elements made?
 
-const ANNOUNCE_EVERY = 400; // milliseconds: a moving pointer passes more cells than can be spoken
+const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Make an element with its attributes and children: make("button", { onclick: go }, "Go").
+ * Return a new element: create("button", { class: "quiet", onclick: close }, "Close").
  * @param {string} tag
- * @param {Record<string, any>} [attributes] by name; functions listen to the event that an "on" name
- *   has, true is an attribute without a value, false and undefined are left out
+ * @param {Object<string, any>} attributes; a function is a listener, false and null are left out
  * @param {...(Node | string)} children
- * @returns {any}
+ * @returns {HTMLElement}
  */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+export function create(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/**
+ * Return a new element of an SVG image, as `create` does.
+ * @param {string} tag
+ * @param {Object<string, any>} attributes
+ * @param {...(Node | string)} children
+ * @returns {SVGElement}
+ */
+export function createSvg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== undefined) {
-      element.setAttribute(name, value === true ? "" : value);
-    }
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
   }
   element.append(...children);
   return element;
 }
 
 /**
- * Set custom properties of a style, without their "--".
- * @param {HTMLElement} element
- * @param {Record<string, string | number>} properties
+ * @typedef {{columns: string[], rows: (string | number | null)[][]}} Table
  */
-export function setStyle(element, properties) {
-  for (const [name, value] of Object.entries(properties)) {
-    element.style.setProperty(`--${name}`, String(value));
-  }
-}
 
 /**
- * Make a part of the page that is filled when it is opened for the first time.
- * @param {string} summary
- * @param {() => Node} content
+ * Return a table, closed at first, of the numbers behind a picture.
+ * @param {string} title
+ * @param {Table | (() => Table)} table or what returns it, called when it is opened
  * @returns {HTMLDetailsElement}
  */
-export function onRequest(summary, content) {
-  const details = make("details", {}, make("summary", {}, summary));
-  details.addEventListener("toggle", () => details.append(content()), { once: true });
+export function tableBehind(title, table) {
+  const details = create("details", { class: "behind" }, create("summary", {}, "Numbers"));
+  const fill = () => {
+    const numbers = typeof table === "function" ? table() : table;
+    const columns = numbers.columns.map((name) => create("th", { scope: "col" }, name));
+    const rows = numbers.rows.map((row) =>
+      create("tr", {}, ...row.map((value) => create("td", {}, value === null ? "" : `${value}`))),
+    );
+    const content = create(
+      "table",
+      {},
+      create("caption", { class: "unseen" }, title),
+      create("thead", {}, create("tr", {}, ...columns)),
+      create("tbody", {}, ...rows),
+    );
+    details.append(scrollBox(`Numbers: ${title}`, content));
+  };
+  details.addEventListener("toggle", fill, { once: true });
   return details;
 }
 
 /**
- * Make a table in a box of its own, where it scrolls if it is wide.
- * @param {string} name what the table shows
- * @param {string[]} columns headings; the first column has the heading of each row
- * @param {(string | number)[][]} rows
+ * Return a box in which wide content scrolls, by keyboard, too.
+ * @param {string} label what it holds
+ * @param {...Node} children
+ * @returns {HTMLElement}
  */
-export function table(name, columns, rows) {
-  const heads = columns.map((text) => make("th", { scope: "col" }, text));
-  const body = rows.map(([first, ...others]) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, String(first)),
-      ...others.map((value) => make("td", {}, String(value))),
-    ),
-  );
-  return make(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": name },
-    make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body)),
-  );
+export function scrollBox(label, ...children) {
+  const attributes = { class: "scroll", tabindex: 0, role: "region", "aria-label": label };
+  return create("div", attributes, ...children);
 }
-
-let region; // where screen readers listen
-let waiting = ""; // what is to be announced
 
 /**
- * Have a screen reader speak a text when it is idle; of texts in quick succession, the last.
- * @param {string} text
+ * Set custom properties of an element's style: setStyle(element, { row: 3 }) sets --row.
+ * @param {HTMLElement} element
+ * @param {Object<string, string | number>} properties
  */
-export function announce(text) {
-  if (!region) {
-    region = make("div", { role: "status", "aria-live": "polite", class: "for-ears" });
-    document.body.append(region);
+export function setStyle(element, properties) {
+  for (const [name, value] of Object.entries(properties)) {
+    element.style.setProperty(`--${name}`, `${value}`);
   }
-  if (!waiting) setTimeout(speak, ANNOUNCE_EVERY);
-  waiting = text;
-}
-
-function speak() {
-  region.textContent = waiting;
-  waiting = "";
 }

@@ -1,8 +1,9 @@
 // How is a matrix shown? As colored cells on a canvas; the cell under pointer or cursor is read out.
 
-import { announce, make, onRequest, setStyle, table } from "gpt2/dom.js";
+import { announce } from "gpt2/announce.js";
+import { create, setStyle, tableBehind } from "gpt2/dom.js";
 
-const TABLE_SIDE = 64; // rows and columns beyond which a table says no more
+const TABLE_SIDE = 64; // rows and columns that a table has at most
 const MIN_LABEL = 9; // pixels of a cell that has a label
 const bytesOf = new WeakMap(); // red, green, blue, by list of colors
 
@@ -38,12 +39,12 @@ export function matrix(data) {
   const cell = [cellSide(data.columns), cellSide(data.rows)];
   let shown = { rowName: "row", columnName: "column", cell, ...data };
   let cursor = null; // row and column
-  const canvas = make("canvas", { width: data.columns, height: data.rows });
-  const readout = make("p", { class: "readout", "aria-hidden": "true" }, "\u00a0");
+  const canvas = create("canvas", { width: data.columns, height: data.rows });
+  const readout = create("p", { class: "readout", "aria-hidden": "true" }, "\u00a0");
   const [rowBand, columnBand, frame] = ["row-band", "column-band", "cell-frame"].map((name) =>
-    make("div", { class: name, hidden: true }),
+    create("div", { class: name, hidden: true }),
   );
-  const plane = make(
+  const plane = create(
     "div",
     {
       class: "plane",
@@ -95,16 +96,21 @@ export function matrix(data) {
     shown = { ...shown, ...changed };
     paint(canvas, shown);
     if (cursor) readout.textContent = describe(shown, ...cursor);
+    if (behind.children.length > 1) behind.replaceWith((behind = numbers())); // it has old numbers
   }
 
+  const isCut = data.rows > TABLE_SIDE || data.columns > TABLE_SIDE;
+  const tableTitle = isCut ? `${data.title}, first ${TABLE_SIDE} rows and columns` : data.title;
+  const numbers = () => tableBehind(tableTitle, () => tableOf(shown));
+  let behind = numbers();
   show({});
-  const element = make(
+  const element = create(
     "figure",
     { class: "matrix" },
-    make("figcaption", {}, data.title),
-    make("div", { class: "scroll" }, framed(plane, shown)),
+    create("figcaption", {}, data.title),
+    create("div", { class: "scroll" }, framed(plane, shown)),
     readout,
-    onRequest("Numbers as a table", () => tableOf(shown)),
+    behind,
   );
   const [width, height] = shown.cell;
   setStyle(element, { rows: data.rows, columns: data.columns });
@@ -119,10 +125,10 @@ export function matrix(data) {
  * @param {string} high
  */
 export function colorScale(colors, low, high) {
-  const canvas = make("canvas", { width: colors.length, height: 1, "aria-hidden": "true" });
+  const canvas = create("canvas", { width: colors.length, height: 1, "aria-hidden": "true" });
   const values = colors.map((_, i) => i);
   paint(canvas, { rows: 1, columns: colors.length, values, colors, low: 0, high: colors.length - 1 });
-  return make("p", { class: "color-scale" }, `${low} `, canvas, ` ${high}`);
+  return create("p", { class: "color-scale" }, `${low} `, canvas, ` ${high}`);
 }
 
 /**
@@ -205,17 +211,17 @@ function framed(plane, data) {
   const rows = data.showRowLabels !== false && height >= MIN_LABEL ? data.rowLabels : undefined;
   const columns =
     data.showColumnLabels !== false && width >= MIN_LABEL ? data.columnLabels : undefined;
-  return make(
+  return create(
     "div",
     { class: "framed" },
-    make("div", { class: "column-labels", "aria-hidden": "true" }, ...labelled(columns)),
-    make("div", { class: "row-labels", "aria-hidden": "true" }, ...labelled(rows)),
+    create("div", { class: "column-labels", "aria-hidden": "true" }, ...labelled(columns)),
+    create("div", { class: "row-labels", "aria-hidden": "true" }, ...labelled(rows)),
     plane,
   );
 }
 
 function labelled(labels = []) {
-  return labels.map((text) => make("span", {}, make("bdi", {}, text)));
+  return labels.map((text) => create("span", {}, create("bdi", {}, text)));
 }
 
 function cellSide(count) {
@@ -233,7 +239,5 @@ function tableOf(data) {
       return Number.isNaN(value) ? "" : written(value);
     }),
   ]);
-  const whole = rows === data.rows && columns === data.columns;
-  const name = whole ? data.title : `${data.title}, first ${rows} rows and ${columns} columns`;
-  return table(name, [`${data.rowName} \\ ${data.columnName}`, ...heads], body);
+  return { columns: [`${data.rowName} \\ ${data.columnName}`, ...heads], rows: body };
 }

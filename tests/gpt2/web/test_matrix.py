@@ -112,5 +112,13 @@ def test_a_long_table_shows_its_first_rows_and_columns(
     page = shown(data | {"rowLabels": None, "columnLabels": None})
     page.click("summary")
     assert (page.locator("tr").count(), page.locator("th[scope=col]").count()) == (65, 65)
-    name = page.locator("[role=region]").get_attribute("aria-label")
-    assert name == "Weights, first 64 rows and 64 columns"
+    assert page.inner_text("caption") == "Weights, first 64 rows and columns"
+
+
+def test_the_table_follows_the_values(shown: "Callable[[dict[str, Any]], Page]") -> None:
+    page = shown(DATA)
+    page.click("summary")
+    page.click("summary")
+    page.evaluate("shown.show({ values: [7, 0, 0, 0, 0, 0] })")
+    page.click("summary")
+    assert page.locator("td").nth(1).inner_text() == "7"
