@@ -35,16 +35,21 @@ function filled(element, attributes, children) {
 }
 
 /**
+ * @typedef {{columns: string[], rows: (string | number | null)[][]}} Table
+ */
+
+/**
  * Return a table, closed at first, of the numbers behind a picture.
  * @param {string} title
- * @param {{columns: string[], rows: (string | number | null)[][]}} table
- * @returns {HTMLElement}
+ * @param {Table | (() => Table)} table or what returns it, called when it is opened
+ * @returns {HTMLDetailsElement}
  */
 export function tableBehind(title, table) {
-  const columns = table.columns.map((name) => create("th", { scope: "col" }, name));
   const details = create("details", { class: "behind" }, create("summary", {}, "Numbers"));
   const fill = () => {
-    const rows = table.rows.map((row) =>
+    const numbers = typeof table === "function" ? table() : table;
+    const columns = numbers.columns.map((name) => create("th", { scope: "col" }, name));
+    const rows = numbers.rows.map((row) =>
       create("tr", {}, ...row.map((value) => create("td", {}, value === null ? "" : `${value}`))),
     );
     const content = create(
@@ -69,4 +74,15 @@ export function tableBehind(title, table) {
 export function scrollBox(label, ...children) {
   const attributes = { class: "scroll", tabindex: 0, role: "region", "aria-label": label };
   return create("div", attributes, ...children);
+}
+
+/**
+ * Set custom properties of an element's style: setStyle(element, { row: 3 }) sets --row.
+ * @param {HTMLElement} element
+ * @param {Object<string, string | number>} properties
+ */
+export function setStyle(element, properties) {
+  for (const [name, value] of Object.entries(properties)) {
+    element.style.setProperty(`--${name}`, `${value}`);
+  }
 }

@@ -2,7 +2,7 @@
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from gpt2.visual.packed import PackedType, pack
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-EMPTY: dict[str, Any] = {"page": {}}
 READ = """async (packed) => {
     const { unpack, part } = await import("gpt2/packed.js");
     const array = unpack(packed);
@@ -56,7 +55,7 @@ def test_javascript_reads_what_python_packs(
 ) -> None:
     values = np.array([[-6e-8, 1.0, -2.0], [1 / 3, 65504.0, 1e9]], np.float32)
     packed = pack(values, kind)
-    (tmp_path / "page.html").write_text(page_html("a", EMPTY))
+    (tmp_path / "page.html").write_text(page_html("a", {}))
     browser_page.goto((tmp_path / "page.html").as_uri())
 
     shape, read, second_row = browser_page.evaluate(READ, packed)
