@@ -1,13 +1,14 @@
 """What is on the gallery page of a model? Its pictures, a few texts to look into, and its run."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual import style
 from gpt2.visual.gallery_pictures import drawings, picture_entry
+from gpt2.visual.inside import inside
 from gpt2.visual.one_file import page_html
 from gpt2.visual.token_texts import token_texts
 from llm_tokenizer.atomic import write_whole
@@ -28,7 +29,14 @@ COLOR_MAPS = {
 STROKES = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
 
 
-def write_gallery(model: GPT2, out: Path, *, name: str, texts: Sequence[str] = TEXTS) -> None:
+def write_gallery(
+    model: GPT2,
+    out: Path,
+    *,
+    name: str,
+    texts: Sequence[str] = TEXTS,
+    run: Mapping[str, Any] | None = None,
+) -> None:
     """Write the gallery page of a model, atomically.
 
     Args:
@@ -36,9 +44,11 @@ def write_gallery(model: GPT2, out: Path, *, name: str, texts: Sequence[str] = T
         out: HTML file to write.
         name: Of the model, as --model has it.
         texts: To look into, at least one.
+        run: How its training went, as `run_history` returns it; None where that is not known.
     Raises:
         InputError: A text is empty or longer than the context.
     """
+    looks = {f"text-{i}": inside(model, text) for i, text in enumerate(texts)}
     page = {
         "model": _model(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
@@ -48,10 +58,11 @@ def write_gallery(model: GPT2, out: Path, *, name: str, texts: Sequence[str] = T
             picture_entry(flags, draw(), name) for flags, draw in drawings(model, texts[0])
         ],
         "texts": list(texts),
-        "hasRun": False,
+        "hasRun": run is not None,
     }
+    data = {"page": page, **looks, **({"run": run} if run is not None else {})}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, page_html(f"{name}: GPT-2 from the inside", {"page": page}).encode())
+    write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
 
 
 def _model(model: GPT2, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import { create } from "gpt2/dom.js";
 import { showPictures } from "gpt2/pictures.js";
+import { showTime } from "gpt2/time.js";
 import { themeButton } from "gpt2/theme.js";
 
 /** Fill the page from the data inside it. */
@@ -13,6 +14,13 @@ export function showPage() {
       showPictures(element, page.pictures),
     ),
   ];
+  if (page.hasRun) {
+    sections.push(
+      section("training", "Training", "Move the slider: how the model became what it is.", (element) =>
+        showTime(element, readData("run"), page.colors),
+      ),
+    );
+  }
   const main = document.getElementById("main");
   main.before(create("a", { class: "skip", href: "#main" }, "Skip to the content"), bar(sections));
   main.append(introduction(page), ...sections);
