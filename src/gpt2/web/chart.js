@@ -5,6 +5,7 @@ import { create, createSvg, tableBehind } from "gpt2/dom.js";
 const HEIGHT = 260; // pixels
 const MARGIN = { left: 52, right: 12, top: 10, bottom: 40 };
 const TABLE_ROWS = 33;
+const DOT = "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0m2 0"; // a circle around a point of a path
 
 /**
  * @typedef {object} Line
@@ -41,7 +42,7 @@ export function lineChart(data) {
   function draw() {
     const width = svg.clientWidth;
     if (!width) return;
-    const scales = scalesOf({ ...data, lines: data.lines }, width);
+    const scales = scalesOf(data, width);
     const paths = lines.map(linePath);
     const [pointed, marker] = ["pointed", "marker"].map((name) =>
       createSvg("line", { class: name, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
@@ -96,17 +97,18 @@ function legendEntry(line) {
   return create("span", {}, sample, create("span", {}, line.name), create("output", {}));
 }
 
-function linePath({ color, dash = [], dots, faint }) {
+function linePath({ color, dash = [], faint }) {
   const width = faint ? 1 : 1.75;
-  const path = createSvg("path", { class: dots ? "line dotted" : "line", "stroke-width": width });
-  path.style.stroke = color;
+  const path = createSvg("path", { class: "line", "stroke-width": width });
+  path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
   path.style.strokeDasharray = dash.map((length) => length * width).join(" ");
-  path.style.opacity = faint ? 0.5 : 1;
+  path.style.opacity = faint ? 0.6 : 1;
   return path;
 }
 
 function scalesOf({ lines, isLog, range }, width) {
-  const xs = extent(lines.map(({ x }) => x));
+  const [first, last] = extent(lines.map(({ x }) => x));
+  const xs = [isLog ? 0 : first, last];
   const ys = range ?? padded(extent(lines.map(({ y }) => y)));
   const along = isLog ? (x) => Math.log10(x + 1) : (x) => x;
   return {
@@ -173,12 +175,13 @@ function label(text, x, y, anchor) {
   return createSvg("text", { x, y, "text-anchor": anchor }, text);
 }
 
-function pathOf({ x: xs, y: ys }, { x, y }) {
+function pathOf({ x: xs, y: ys, dots }, { x, y }) {
   const parts = [];
   let isOpen = false;
   for (let i = 0; i < xs.length; i++) {
     const isThere = ys[i] !== null && Number.isFinite(ys[i]);
     if (isThere) parts.push(`${isOpen ? "L" : "M"}${x(xs[i]).toFixed(1)} ${y(ys[i]).toFixed(1)}`);
+    if (isThere && dots) parts.push(DOT);
     isOpen = isThere;
   }
   return parts.join("");

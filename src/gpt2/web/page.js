@@ -56,7 +56,7 @@ function introduction({ model }) {
     ["heads a block", model.n_head],
     ["channels", model.n_embd],
     ["tokens of context", model.n_positions],
-    ["tokens it knows", model.vocab_size],
+    ["tokens in its vocabulary", model.vocab_size],
   ].map(([name, count]) =>
     create("div", {}, create("dt", {}, name), create("dd", {}, count.toLocaleString("en"))),
   );

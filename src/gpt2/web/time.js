@@ -1,9 +1,8 @@
 // How did the model become what it is? A slider over the moments that its training has kept.
 
 import { lineChart } from "gpt2/chart.js";
-import { create, setStyle, tableBehind } from "gpt2/dom.js";
-import { matrix, paint } from "gpt2/matrix.js";
-import { part, unpack } from "gpt2/packed.js";
+import { create, tableBehind } from "gpt2/dom.js";
+import { attentionView, positionsView, sampleView, weightsView } from "gpt2/moments.js";
 
 const EVERY = 450; // milliseconds a moment is shown while it plays
 
@@ -22,8 +21,8 @@ export function showTime(section, run, colors) {
   const views = [
     positionsView(run, colors),
     weightsView(run, colors),
-    attentionView(run, colors),
     sampleView(run),
+    attentionView(run, colors),
   ];
   const show = (index) => {
     loss.mark(run.moments[index].step);
@@ -97,121 +96,6 @@ function lossChart(loss, { series }) {
       { name: "held out", x: loss.val_step, y: loss.val_loss, color: series[1], dots: true },
     ].filter(({ x }) => x.length),
   });
-}
-
-function positionsView({ positions, channels }, { series, dashes }) {
-  const packed = unpack(positions); // (moments, channels, positions)
-  const x = Float32Array.from({ length: packed.shape[2] }, (_, i) => i);
-  const at = (moment) => channels.map((_, i) => part(packed, moment, i).values);
-  const chart = lineChart({
-    title: "Position embeddings",
-    xName: "position, in tokens",
-    yName: "value",
-    range: limits(packed.values),
-    lines: at(0).map((y, i) => ({
-      name: `channel ${channels[i]}`,
-      x,
-      y,
-      color: series[i],
-      dash: dashes[i],
-    })),
-  });
-  return { element: chart.element, show: (moment) => chart.show(at(moment)) };
-}
-
-function limits(values) {
-  let size = 0;
-  for (const value of values) size = Math.max(size, Math.abs(value));
-  return [-size * 1.02 || -1, size * 1.02 || 1];
-}
-
-function weightsView({ weights, weights_name: name }, { weights: colors }) {
-  const arrays = weights.map(unpack);
-  const [rows, columns] = arrays[0].shape;
-  const limit = 3 * deviation(arrays.at(-1).values); // beyond three deviations: black, white
-  const data = { rows, columns, colors, low: -limit, high: limit, values: arrays[0].values };
-  const title = `${name}, first ${rows} inputs and ${columns} outputs`;
-  const shown = matrix({ ...data, title, rowName: "input", columnName: "output" });
-  return { element: shown.element, show: (moment) => shown.show({ values: arrays[moment].values }) };
-}
-
-function deviation(values) {
-  let [sum, squares] = [0, 0];
-  for (const value of values) {
-    sum += value;
-    squares += value * value;
-  }
-  return Math.sqrt(squares / values.length - (sum / values.length) ** 2) || 1;
-}
-
-function attentionView({ attention, tokens, blocks, heads }, { attention: colors }) {
-  const packed = unpack(attention); // (moments, blocks, heads, tokens, tokens)
-  const [, blockCount, headCount, count] = packed.shape;
-  for (let i = 0; i < packed.values.length; i++) {
-    if (i % count > Math.floor(i / count) % count) packed.values[i] = NaN; // the future
-  }
-  const scale = { rows: count, columns: count, colors, low: 0, high: 1 };
-  const named = (kind, numbers, i) => `${kind} ${numbers ? numbers[i] : i}`;
-  let [moment, block, head] = [0, 0, 0];
-  const values = () => part(packed, moment, block, head).values;
-  const labels = { rowLabels: tokens, columnLabels: tokens, blank: "hidden: a later token" };
-  const names = { title: "Attention of a head", rowName: "token", columnName: "attends to" };
-  const large = matrix({ ...scale, ...labels, ...names, values: values() });
-  const overview = create("canvas", {
-    class: "overview",
-    width: headCount * (count + 1) - 1,
-    height: blockCount * (count + 1) - 1,
-    "aria-hidden": "true",
-    onclick: ({ offsetX, offsetY }) => {
-      head = Math.min(headCount - 1, Math.floor((offsetX / overview.clientWidth) * headCount));
-      block = Math.min(blockCount - 1, Math.floor((offsetY / overview.clientHeight) * blockCount));
-      [blockChoice.value, headChoice.value] = [block, head];
-      large.show({ values: values() });
-    },
-  });
-  const blockChoice = choice("Block", blockCount, (i) => named("block", blocks, i), (i) => (block = i));
-  const headChoice = choice("Head", headCount, (i) => named("head", heads, i), (i) => (head = i));
-
-  function choice(label, size, name, set) {
-    const options = Array.from({ length: size }, (_, i) => create("option", { value: i }, name(i)));
-    const onchange = (event) => {
-      set(Number(event.target.value));
-      large.show({ values: values() });
-    };
-    return create("select", { "aria-label": label, onchange }, ...options);
-  }
-
-  function show(index) {
-    moment = index;
-    large.show({ values: values() });
-    for (let b = 0; b < blockCount; b++) {
-      for (let h = 0; h < headCount; h++) {
-        const each = { ...scale, values: part(packed, moment, b, h).values };
-        paint(overview, each, h * (count + 1), b * (count + 1));
-      }
-    }
-  }
-
-  setStyle(overview, { columns: headCount, rows: blockCount });
-  const choices = create("p", { class: "choices" }, blockChoice, headChoice);
-  const caption = create("figcaption", {}, "Attention of every head: a row a block, a column a head");
-  const all = create("figure", { class: "all-heads" }, caption, overview);
-  return { element: create("div", { class: "wide pair" }, all, create("div", {}, choices, large.element)), show };
-}
-
-function sampleView({ moments }) {
-  const text = create("blockquote", {});
-  const element = create(
-    "figure",
-    { class: "wide sample" },
-    create("figcaption", {}, "A sample: the same prompt, the same draws"),
-    text,
-  );
-  const show = (index) => {
-    const { prompt = "", sample } = moments[index];
-    text.replaceChildren(create("b", {}, prompt), sample);
-  };
-  return { element, show };
 }
 
 function tableOf(moments) {
