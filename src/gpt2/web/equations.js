@@ -1,7 +1,8 @@
 // How are matrix products shown? Rows beside columns, and of one cell where its number comes from.
 
+import { announce } from "gpt2/announce.js";
 import { create } from "gpt2/dom.js";
-import { matrix, written } from "gpt2/matrix.js";
+import { described, matrix, numbersBehind, written } from "gpt2/matrix.js";
 
 const MOST_TERMS = 4; // of a sum that are written out, beside the last
 
@@ -22,36 +23,43 @@ const MOST_TERMS = 4; // of a sum that are written out, beside the last
  */
 export function productView({ left, right, result, shapes, start }) {
   let [row, column] = start;
+  const bare = { isBare: true };
   const views = {
-    left: matrix({ ...left, onPoint: (r) => explain(r, column) }),
-    right: matrix({ ...right, onPoint: (_, c) => explain(row, c) }),
-    result: matrix({ ...result, onPoint: explain }),
+    left: matrix({ ...left, ...bare, onPoint: (r, term) => explain(r, column, term) }),
+    right: matrix({ ...right, ...bare, labelsRows: false, onPoint: (t, c) => explain(row, c, t) }),
+    result: matrix({
+      ...{ ...result, ...bare, labelsRows: false, labelsColumns: false },
+      onPoint: (r, c) => explain(r, c),
+    }),
   };
+  const place = create("p", { class: "place" });
   const sum = create("p", { class: "arithmetic" });
-  const corner = create("div", { class: "corner" }, create("p", { class: "shapes" }, shapes), sum);
 
-  function explain(r, c) {
+  function explain(r, c, term = null) {
     [row, column] = [r, c];
-    views.left.mark(r, null);
-    views.right.mark(null, c);
+    views.left.mark(r, term);
+    views.right.mark(term, c);
     views.result.mark(r, c);
-    const terms = Array.from({ length: left.columns }, (_, k) => [
-      left.values[r * left.columns + k],
-      right.values[k * right.columns + c],
-    ]).filter(([weight]) => weight !== 0); // masked tokens add nothing
-    const name = `${result.symbol}[${r}, ${c}]`;
-    sum.textContent = `${name} = ${sumOf(terms)} = ${written(result.values[r * result.columns + c])}`;
+    place.textContent = described(result, r, c);
+    const factors = (k) => [left.values[r * left.columns + k], right.values[k * right.columns + c]];
+    const all = Array.from({ length: left.columns }, (_, k) => factors(k));
+    const terms = all.filter(([weight]) => weight !== 0); // masked tokens add nothing
+    sum.textContent =
+      term === null
+        ? `${sumOf(terms)} = ${written(result.values[r * result.columns + c])}`
+        : `${left.columnName} ${term} adds ${sumOf([all[term]])} = ` +
+          written(all[term][0] * all[term][1]);
+    announce(`${place.textContent} = ${sum.textContent}`);
   }
 
   explain(...start);
-  return create(
-    "div",
-    { class: "product" },
-    corner,
+  const parts = [
+    create("div", { class: "corner" }, create("p", { class: "shapes" }, shapes), place, sum),
     create("div", { class: "right-factor" }, views.right.element),
     create("div", { class: "left-factor" }, views.left.element),
     create("div", { class: "result" }, views.result.element),
-  );
+  ];
+  return create("div", {}, create("div", { class: "product" }, ...parts), tables(left, right, result));
 }
 
 /**
@@ -66,23 +74,31 @@ export function productView({ left, right, result, shapes, start }) {
  * @returns {HTMLElement}
  */
 export function stepView({ before, after, shapes, start, arithmetic, byRow = false }) {
-  const views = [before, after].map((data) => matrix({ ...data, onPoint: explain }));
+  const views = [before, after].map((data) => matrix({ ...data, isBare: true, onPoint: explain }));
+  const place = create("p", { class: "place" });
   const text = create("p", { class: "arithmetic" });
 
   function explain(row, column) {
     views[0].mark(row, byRow ? null : column);
     views[1].mark(row, column);
+    place.textContent = described(after, row, column);
     text.textContent = arithmetic(row, column);
+    announce(`${place.textContent}. ${text.textContent}`);
   }
 
   explain(...start);
   return create(
     "div",
     {},
-    create("p", { class: "shapes" }, shapes),
-    text,
+    create("div", { class: "corner" }, create("p", { class: "shapes" }, shapes), place, text),
     create("div", { class: "side-by-side" }, ...views.map((view) => view.element)),
+    tables(before, after),
   );
+}
+
+function tables(...data) {
+  const behind = data.map((each) => numbersBehind(each, `Numbers: ${each.title}`));
+  return create("div", { class: "tables" }, ...behind);
 }
 
 /**

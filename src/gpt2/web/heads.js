@@ -23,6 +23,22 @@ export function showHeads(text, colors, choice) {
   );
 }
 
+/**
+ * Return the block and head that look most at the token before: what heads do is plain there.
+ * @param {import("gpt2/inside.js").OpenedText} text
+ */
+export function clearestHead(text) {
+  const [L, H] = text.weights.shape;
+  let best = { weight: 0, place: [0, 0] };
+  for (let block = 0; block < L; block++) {
+    for (let head = 0; head < H; head++) {
+      const weight = meanWeights(text, block, head)[1];
+      if (weight > best.weight) best = { weight, place: [block, head] };
+    }
+  }
+  return best.place;
+}
+
 function allHeads(text, colors, choice) {
   const [L, H, T] = text.weights.shape;
   const gap = Math.max(1, Math.round(T / 8));

@@ -1,8 +1,8 @@
 // What does the model compute for a text? Its tokens, heads, steps, lens and next tokens.
 
 import { createChoice } from "gpt2/choice.js";
-import { create } from "gpt2/dom.js";
-import { showHeads } from "gpt2/heads.js";
+import { create, setStyle } from "gpt2/dom.js";
+import { clearestHead, showHeads } from "gpt2/heads.js";
 import { showLens } from "gpt2/lens.js";
 import { showLesson } from "gpt2/lesson.js";
 import { colorScale } from "gpt2/matrix.js";
@@ -13,8 +13,8 @@ import { surprisalEnds, surprisalRow } from "gpt2/tokens.js";
 
 /**
  * @typedef {import("gpt2/packed.js").Unpacked} Unpacked
- * @typedef {{attention: string[], probability: string[], signed: string[], surprisal: string[]}}
- *   Colors lists of "#rrggbb", of the lowest value first
+ * @typedef {{attention: string[], probability: string[], signed: string[], surprisal: string[],
+ *   series: string[]}} Colors lists of "#rrggbb", of the lowest value first
  * @typedef {object} OpenedText what visual/inside.py makes of a text, its arrays unpacked
  * @property {string} text
  * @property {number} length of the whole text, in tokens
@@ -53,6 +53,7 @@ export function showTexts(section, page, readText) {
     section.append(create("div", group, ...buttons));
   }
   section.append(content);
+  setStyle(section, { "looks-color": page.colors.series[0], "seen-color": page.colors.series[1] });
   show(0);
 }
 
@@ -76,7 +77,8 @@ export function opened(raw) {
 
 function parts(text, { vocabulary, colors }) {
   const last = text.tokens.length - 1;
-  const choice = createChoice({ token: last, block: 0, head: 0, pointed: null });
+  const [block, head] = clearestHead(text);
+  const choice = createChoice({ token: last, block, head, pointed: null });
   return [
     partOf(
       "Tokens",

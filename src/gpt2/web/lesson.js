@@ -108,7 +108,7 @@ function weightsTimesValues(weights, T, D, values, look) {
   });
 }
 
-function manyHeads({ T, D }, { text, colors, block, token }) {
+function manyHeads({ T, D }, { text, colors, block, token, width }) {
   const H = text.queries.shape[1];
   const heads = Array.from({ length: H }, (_, head) => headOf(text, block, head));
   const all = Float64Array.from({ length: T * H * D }, (_, i) => {
@@ -116,9 +116,9 @@ function manyHeads({ T, D }, { text, colors, block, token }) {
     return heads[Math.floor(column / D)].output[row * D + (column % D)];
   });
   const chosen = { block, head: 0, token };
-  const look = lookOf(text, heads[0], colors, chosen);
+  const look = lookOf(text, heads[0], colors, chosen, width);
   const maps = heads.map(({ weights }, head) => {
-    const data = { ...look.weights(`Head ${head}`, weights), cell: [4, 4] };
+    const data = { ...look.weights(`Head ${head}`, weights), cell: [4, 4], isBare: true };
     return matrix({ ...data, onPoint: (row) => together.mark(row, head * D) });
   });
   const together = matrix({

@@ -6,6 +6,7 @@ import { productView, stepView } from "gpt2/equations.js";
 import { written } from "gpt2/matrix.js";
 import { headOf, limitOf } from "gpt2/products.js";
 
+const BESIDE = 110; // pixels for labels and gaps
 const HIDDEN = "-∞: in the future, hidden by the causal mask";
 
 /**
@@ -63,7 +64,7 @@ export function stepper(name, steps, text, colors, choice) {
     const { block, head } = choice.chosen;
     const step = steps[current];
     const numbers = headOf(text, block, head);
-    const look = lookOf(text, numbers, colors, choice.chosen);
+    const look = lookOf(text, numbers, colors, choice.chosen, content.clientWidth);
     buttons.forEach((button, i) => button.setAttribute("aria-current", i === current && "step"));
     back.disabled = current === 0;
     next.disabled = current === steps.length - 1;
@@ -75,7 +76,20 @@ export function stepper(name, steps, text, colors, choice) {
   }
 
   choice.follow(["block", "head", "token"], whenSeen(content, show));
-  return create("div", { class: "stepper" }, bar, content, create("p", {}, back, " ", next));
+  const picker = headPicker(text, choice);
+  return create("div", { class: "stepper" }, picker, bar, content, create("p", {}, back, " ", next));
+}
+
+function headPicker(text, choice) {
+  const [L, H] = text.weights.shape;
+  const pick = (name, count) => {
+    const options = Array.from({ length: count }, (_, i) => create("option", { value: i }, `${i}`));
+    const change = () => choice.set({ [name]: Number(select.value) });
+    const select = create("select", { onchange: change }, ...options);
+    choice.follow([name], (chosen) => (select.value = String(chosen[name])));
+    return create("label", {}, name === "block" ? "Block " : "Head ", select);
+  };
+  return create("p", { class: "picker" }, pick("block", L), " ", pick("head", H));
 }
 
 /** Return a function that calls `show` now if the element is near the screen, or else later. */
@@ -99,9 +113,10 @@ function whenSeen(element, show) {
  * @param {ReturnType<typeof headOf>} head
  * @param {import("gpt2/inside.js").Colors} colors
  * @param {import("gpt2/choice.js").Chosen} chosen
+ * @param {number} width pixels that there are
  */
-export function lookOf(text, { T, D }, colors, { block, head, token }) {
-  const [perToken, perChannel] = [T <= 16 ? 17 : T <= 24 ? 13 : 11, D <= 24 ? 12 : D <= 64 ? 4 : 2];
+export function lookOf(text, { T, D }, colors, { block, head, token }, width) {
+  const [perChannel, perToken] = cellOf(T, D, width - BESIDE);
   const tokens = { rowName: "token", rowLabels: text.tokens };
   const signed = (values) => {
     const limit = limitOf(values);
@@ -114,6 +129,7 @@ export function lookOf(text, { T, D }, colors, { block, head, token }) {
     token,
     text,
     colors,
+    width,
     vectors: (title, values, columns = D) => ({
       ...{ title, symbol: title[0], rows: T, columns, columnName: "channel" },
       ...{ ...tokens, ...signed(values), cell: [columns > D ? 1 : perChannel, perToken] },
@@ -133,6 +149,13 @@ export function lookOf(text, { T, D }, colors, { block, head, token }) {
       blank: "0: in the future, hidden by the causal mask",
     }),
   };
+}
+
+/** Return the pixels of a channel and of a token, so that both axes fit beside each other. */
+function cellOf(T, D, width) {
+  const perToken = Math.max(4, Math.min(17, Math.floor(width / 2 / T)));
+  const left = Math.floor((2 * (width - perToken * T)) / D) / 2;
+  return [Math.max(1, Math.min(D <= 24 ? 12 : 5, left)), perToken];
 }
 
 function blankFuture(weights, T) {
