@@ -1,53 +1,85 @@
-"""The pictures of a model as one HTML file, which needs no network."""
+"""What is on the gallery page of a model? Its pictures, a few texts to look into, and its run."""
 
-import base64
-import json
-from collections.abc import Mapping
-from html import escape
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from gpt2.files.pretrained import GPT2
+from gpt2.visual import style
+from gpt2.visual.gallery_pictures import drawings, picture_entry
+from gpt2.visual.inside import inside
+from gpt2.visual.one_file import page_html
+from gpt2.visual.token_texts import token_texts
+from llm_tokenizer.atomic import write_whole
 
-def page_html(title: str, data: Mapping[str, Any]) -> str:
-    """Return the page as one HTML document, with its style, modules and data inside it.
+# A sentence whose next token is a name in it (Wang et al. 2022, arXiv:2211.00593), and a program.
+TEXTS = (
+    "When Mary and John went to the store, John gave a drink to",
+    "def add(a, b):\n    return a +",
+)
+COLOR_MAPS = {
+    "weights": style.WEIGHTS,
+    "attention": style.ATTENTION,
+    "surprisal": style.SURPRISAL,
+    "probability": style.PROBABILITY,
+    "signed": style.SIGNED,
+}
+# Lengths of strokes and gaps, in widths of the line, by matplotlib's name.
+STROKES = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
+
+
+def write_gallery(
+    model: GPT2,
+    out: Path,
+    *,
+    name: str,
+    texts: Sequence[str] = TEXTS,
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the gallery page of a model, atomically.
 
     Args:
-        title: Of the document.
-        data: Strict JSON by the id that the page's modules read it by: "page", "text-0" and so on.
+        model: In float32 on the CPU, so that its numbers are true.
+        out: HTML file to write.
+        name: Of the model, as --model has it.
+        texts: To look into, at least one.
+        run: How its training went, as `run_history` returns it; None where that is not known.
+    Raises:
+        InputError: A text is empty or longer than the context.
     """
-    web = files("gpt2") / "web"
-    inside = {
-        "title": escape(title),
-        "style": "\n".join(path.read_text(encoding="utf-8") for path in _sources(".css")),
-        "importmap": json.dumps({"imports": _modules()}),
-        "data": "\n".join(_data_script(name, value) for name, value in data.items()),
+    looks = {f"text-{i}": inside(model, text) for i, text in enumerate(texts)}
+    page = {
+        "model": _model(model, name),
+        "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
+        "colors": _colors(),
+        "vocabulary": _vocabulary(model),
+        "pictures": [
+            picture_entry(flags, draw(), name) for flags, draw in drawings(model, texts[0])
+        ],
+        "texts": list(texts),
+        "hasRun": run is not None,
     }
-    html = (web / "gallery.html").read_text(encoding="utf-8")
-    for name, text in inside.items():  # data is last: what it holds is not looked through
-        html = html.replace("{{" + name + "}}", text, 1)
-    return html
+    data = {"page": page, **looks, **({"run": run} if run is not None else {})}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
 
 
-def _modules() -> dict[str, str]:
-    """Return each module of the page as a data: URL, by the name that others import it by."""
-    return {
-        f"gpt2/{path.name}": _data_url("text/javascript", path.read_bytes())
-        for path in _sources(".js")
-    }
+def _model(model: GPT2, name: str) -> dict[str, Any]:
+    sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
+    known = {size: getattr(model.config, size) for size in sizes}
+    return {"name": name, **known, "parameters": model.num_parameters()}
 
 
-def _sources(suffix: str) -> list[Traversable]:
-    """Return the page's own files of one kind, in the order of their names."""
-    found = (path for path in (files("gpt2") / "web").iterdir() if path.name.endswith(suffix))
-    return sorted(found, key=lambda path: path.name)
+def _colors() -> dict[str, Any]:
+    """Return the colors of the pictures, by kind of data."""
+    maps = {kind: style.colors_of(name) for kind, name in COLOR_MAPS.items()}
+    dashes = [STROKES[dash] if isinstance(dash, str) else dash[1] for dash in style.DASHES]
+    return {**maps, "series": style.SERIES, "dashes": dashes}
 
 
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _data_script(name: str, value: Any) -> str:
-    """Return JSON in an element that is never run; no text in it can end the element."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{name}">{text}</script>'
+def _vocabulary(model: GPT2) -> list[str | None]:
+    """Return the text of each id, None where it has none."""
+    unused = set(model.unused_ids)
+    texts = token_texts(model.require_tokenizer(), range(model.config.vocab_size))
+    return [None if i in unused else text for i, text in enumerate(texts)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpt2.visual.gallery import page_html
+from gpt2.visual.one_file import page_html
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -43,7 +43,7 @@ def shown(browser_page: "Page", tmp_path: Path) -> "Callable[[dict[str, Any]], P
     """Show a matrix on an empty page."""
 
     def show(data: dict[str, Any]) -> "Page":
-        html = page_html("a", {"page": {"model": {"name": "none"}}})
+        html = page_html("a", {})
         (tmp_path / "page.html").write_text(html)
         browser_page.goto((tmp_path / "page.html").as_uri())
         browser_page.evaluate(SHOW, data)
@@ -111,6 +111,7 @@ def test_a_long_table_shows_its_first_rows_and_columns(
     data = DATA | {"rows": 100, "columns": 70, "values": [1.0] * 7000}
     page = shown(data | {"rowLabels": None, "columnLabels": None})
     page.click("summary")
+    page.wait_for_selector("td")
     assert (page.locator("tr").count(), page.locator("th[scope=col]").count()) == (65, 65)
     assert page.inner_text("caption") == "Weights, first 64 rows and columns"
 

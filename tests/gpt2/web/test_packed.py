@@ -2,19 +2,18 @@
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from gpt2.visual.gallery import page_html
+from gpt2.visual.one_file import page_html
 from gpt2.visual.packed import PackedType, pack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-EMPTY: dict[str, Any] = {"page": {"model": {"name": "none"}}}
 READ = """async (packed) => {
     const { unpack, part } = await import("gpt2/packed.js");
     const array = unpack(packed);
@@ -56,7 +55,7 @@ def test_javascript_reads_what_python_packs(
 ) -> None:
     values = np.array([[-6e-8, 1.0, -2.0], [1 / 3, 65504.0, 1e9]], np.float32)
     packed = pack(values, kind)
-    (tmp_path / "page.html").write_text(page_html("a", EMPTY))
+    (tmp_path / "page.html").write_text(page_html("a", {}))
     browser_page.goto((tmp_path / "page.html").as_uri())
 
     shape, read, second_row = browser_page.evaluate(READ, packed)
