@@ -42,10 +42,11 @@ function filled(element, attributes, children) {
  * Return a table, closed at first, of the numbers behind a picture.
  * @param {string} title
  * @param {Table | (() => Table)} table or what returns it, called when it is opened
+ * @param {string} [summary]
  * @returns {HTMLDetailsElement}
  */
-export function tableBehind(title, table) {
-  const details = create("details", { class: "behind" }, create("summary", {}, "Numbers"));
+export function tableBehind(title, table, summary = "Numbers") {
+  const details = create("details", { class: "behind" }, create("summary", {}, summary));
   const fill = () => {
     const numbers = typeof table === "function" ? table() : table;
     const columns = numbers.columns.map((name) => create("th", { scope: "col" }, name));

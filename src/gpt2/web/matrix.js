@@ -24,6 +24,7 @@ const bytesOf = new WeakMap(); // red, green, blue, by list of colors
  * @property {boolean} [labelsRows] false where a matrix beside this one has the labels already
  * @property {boolean} [labelsColumns]
  * @property {string} [blank] why cells are blank
+ * @property {boolean} [isBare] true where what is read out, and the table, are shown elsewhere
  * @property {(row: number, column: number) => void} [onPoint] called with the cell pointed at
  */
 
@@ -65,14 +66,24 @@ export function matrix(data) {
     if (behind.children.length > 1) behind.replaceWith((behind = numbers())); // it has old numbers
   }
 
-  const isCut = rows > TABLE_SIDE || columns > TABLE_SIDE;
-  const cut = isCut ? `, first ${TABLE_SIDE} rows and columns` : "";
-  const numbers = () => tableBehind(shown.title + cut, () => tableOf(shown));
+  const numbers = () => numbersBehind(shown);
   let behind = numbers();
   show({});
   const scroll = create("div", { class: "scroll" }, cells.element);
-  const element = create("figure", { class: "matrix" }, caption, scroll, cells.readout, behind);
+  const element = create("figure", { class: "matrix" }, caption, scroll);
+  if (!data.isBare) element.append(cells.readout, behind);
   return { element, show, mark: cells.mark };
+}
+
+/**
+ * Return a matrix as a table, closed at first.
+ * @param {MatrixData} data
+ * @param {string} [summary]
+ */
+export function numbersBehind(data, summary) {
+  const isCut = data.rows > TABLE_SIDE || data.columns > TABLE_SIDE;
+  const cut = isCut ? `, first ${TABLE_SIDE} rows and columns` : "";
+  return tableBehind(data.title + cut, () => tableOf(data), summary);
 }
 
 /**
@@ -128,7 +139,13 @@ function colorBytes(colors) {
   return bytesOf.get(colors);
 }
 
-function described(data, row, column) {
+/**
+ * Return what is read out of a cell.
+ * @param {MatrixData} data
+ * @param {number} row
+ * @param {number} column
+ */
+export function described(data, row, column) {
   const value = data.values[row * data.columns + column];
   const text = Number.isFinite(value) || !data.blank ? written(value) : data.blank;
   return (
