@@ -30,10 +30,10 @@ class Gallery(ModelName):
             raise InputError(f"--text takes up to {MOST_TEXTS} texts, got {len(self.text)}")
         require_free(self.out, force=self.force)
         from gpt2.progress import log
-        from gpt2.visual.gallery import TEXTS, write_gallery
+        from gpt2.visual.gallery import write_gallery
 
         model = self.open("float32")
-        write_gallery(model, self.out, name=self.model, texts=self.text or TEXTS)
+        write_gallery(model, self.out, name=self.model, texts=self.text)
         log(f"{self.out.stat().st_size / 1e6:.1f} MB; open it in a browser")
         print(self.out)
 

@@ -14,7 +14,7 @@ from gpt2.visual.token_texts import token_texts
 from llm_tokenizer.atomic import write_whole
 
 # A sentence whose next token is a name in it (Wang et al. 2022, arXiv:2211.00593), and a program.
-TEXTS = (
+EXAMPLES = (
     "When Mary and John went to the store, John gave a drink to",
     "def add(a, b):\n    return a +",
 )
@@ -34,7 +34,7 @@ def write_gallery(
     out: Path,
     *,
     name: str,
-    texts: Sequence[str] = TEXTS,
+    texts: Sequence[str] = (),
     run: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the gallery page of a model, atomically.
@@ -43,11 +43,12 @@ def write_gallery(
         model: In float32 on the CPU, so that its numbers are true.
         out: HTML file to write.
         name: Of the model, as --model has it.
-        texts: To look into, at least one.
+        texts: To look into; two examples if there are none.
         run: How its training went, as `run_history` returns it; None where that is not known.
     Raises:
         InputError: A text is empty or longer than the context.
     """
+    texts = texts or example_texts(model)
     looks = {f"text-{i}": inside(model, text) for i, text in enumerate(texts)}
     page = {
         "model": _model(model, name),
@@ -63,6 +64,12 @@ def write_gallery(
     data = {"page": page, **looks, **({"run": run} if run is not None else {})}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
+
+
+def example_texts(model: GPT2) -> list[str]:
+    """Return texts to look into, cut to the context of a model."""
+    tokenizer, most = model.require_tokenizer(), model.config.n_positions
+    return [tokenizer.decode(tokenizer.encode(text)[:most]) for text in EXAMPLES]
 
 
 def _model(model: GPT2, name: str) -> dict[str, Any]:

@@ -1,25 +1,30 @@
 // What is on the page? Its sections, from the data that the page holds.
 
 import { create } from "gpt2/dom.js";
+import { showTexts } from "gpt2/inside.js";
 import { showPictures } from "gpt2/pictures.js";
 import { showTime } from "gpt2/time.js";
 import { themeButton } from "gpt2/theme.js";
+
+const PICTURES = "Choose one to read what it shows and how it is made.";
+const TEXTS =
+  "What the model computes for a text, with its true values: where each head looks, how, and " +
+  "which token comes next.";
+const TRAINING = "Move the slider to see how the model became what it is.";
 
 /** Fill the page from the data inside it. */
 export function showPage() {
   const page = readData("page");
   if (!page) return; // the modules alone, for their tests
   const sections = [
-    section("pictures", "Pictures", "Choose one to read more about it.", (element) =>
-      showPictures(element, page.pictures),
+    section("pictures", "Pictures", PICTURES, (element) => showPictures(element, page.pictures)),
+    section("texts", "Inside a text", TEXTS, (element) =>
+      showTexts(element, page, (index) => readData(`text-${index}`)),
     ),
   ];
   if (page.hasRun) {
-    sections.push(
-      section("training", "Training", "Move the slider: how the model became what it is.", (element) =>
-        showTime(element, readData("run"), page.colors),
-      ),
-    );
+    const fill = (element) => showTime(element, readData("run"), page.colors);
+    sections.push(section("training", "Training", TRAINING, fill));
   }
   const main = document.getElementById("main");
   main.before(create("a", { class: "skip", href: "#main" }, "Skip to the content"), bar(sections));
