@@ -3,6 +3,7 @@
 import { announce } from "gpt2/announce.js";
 import { create, scrollBox } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
+import { whenSeen } from "gpt2/seen.js";
 import { tint } from "gpt2/tokens.js";
 
 /**
@@ -76,14 +77,18 @@ export function showLens(text, vocabulary, colors, choice) {
     create("thead", {}, create("tr", {}, create("td"), ...columns)),
     create("tbody", {}, ...rows),
   );
-  choice.follow(["token"], ({ token }) =>
-    columns.forEach((column, i) => column.classList.toggle("chosen", i === token)),
-  );
-  point(...focused);
+  const box = scrollBox("Logit lens, a row a layer, a column a token", table);
+  const showChosen = () => {
+    const { token } = choice.chosen;
+    columns.forEach((column, i) => column.classList.toggle("chosen", i === token));
+    point(focused[0], token);
+    box.scrollLeft = columns[token].offsetLeft - box.clientWidth / 2;
+  };
+  choice.follow(["token"], whenSeen(table, showChosen));
   return create(
     "div",
     { class: "side-by-side" },
-    scrollBox("Logit lens, a row a layer, a column a token", table),
+    box,
     create("div", { class: "lens-panel" }, heading, top),
   );
 }

@@ -2,10 +2,11 @@
 
 import { create } from "gpt2/dom.js";
 import { productView, stepView, sumOf } from "gpt2/equations.js";
+import { lookOf } from "gpt2/looks.js";
 import { matrix, written } from "gpt2/matrix.js";
 import { averagesByLoop, averagingMatrix, headOf, largestDifference } from "gpt2/products.js";
 import { masked, product, softmaxRows } from "gpt2/products.js";
-import { lookOf, stepper } from "gpt2/steps.js";
+import { stepper } from "gpt2/stepper.js";
 
 /**
  * Show the lesson with the values of the chosen head.
@@ -17,7 +18,7 @@ export function showLesson(text, colors, choice) {
   return stepper("Steps of the lesson", LESSON, text, colors, choice);
 }
 
-/** @type {import("gpt2/steps.js").Step[]} */
+/** @type {import("gpt2/stepper.js").Step[]} */
 const LESSON = [
   {
     name: "A loop",

@@ -28,7 +28,7 @@ export function showNext(text, vocabulary, choice) {
   const temperature = slider("Temperature", { min: 0, max: 2, step: 0.01, value: 1 }, show);
   const topK = slider("Top-k", { min: 0, max: STEPS, step: 1, value: STEPS }, show);
   const bars = Array.from({ length: BARS }, bar);
-  const facts = create("p", { class: "facts", role: "note" });
+  const facts = create("p", { class: "next-facts" });
   const heading = create("p");
   const reset = create("button", { onclick: back }, "Temperature 1, all tokens");
   const behind = create("div");
