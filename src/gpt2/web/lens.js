@@ -32,7 +32,7 @@ export function showLens(text, vocabulary, colors, choice) {
     const [first] = likeliest(layer, token);
     const cell = create(
       "td",
-      { tabindex: -1, onfocus: () => point(layer, token), onpointerenter: () => point(layer, token) },
+      { tabindex: -1, onfocus: () => read(layer, token), onpointerenter: () => read(layer, token) },
       create("bdi", {}, first.text),
     );
     tint(cell, colors, first.share);
@@ -48,7 +48,12 @@ export function showLens(text, vocabulary, colors, choice) {
       create("li", {}, create("bdi", {}, text), ` ${percent(share)}`),
     );
     top.replaceChildren(...items);
-    announce(`${heading.textContent} ${items.map((item) => item.textContent).join(", ")}`);
+  }
+
+  function read(layer, token) {
+    point(layer, token);
+    const items = [...top.children].map((item) => item.textContent);
+    announce(`${heading.textContent} ${items.join(", ")}`);
   }
 
   function pressed(event) {

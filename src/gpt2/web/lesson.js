@@ -101,9 +101,9 @@ const LESSON = [
 
 function weightsTimesValues(weights, T, D, values, look) {
   return productView({
-    left: { ...look.weights("Weights", weights), values: weights },
+    left: look.weights("Weights", weights),
     right: look.vectors("V, the values", values),
-    result: { ...look.vectors("Output", product(weights, values, T, T, D)), symbol: "output" },
+    result: look.vectors("Output", product(weights, values, T, T, D)),
     shapes: `(${T} × ${T}) times (${T} × ${D}) = (${T} × ${D})`,
     start: [look.token, 0],
   });
@@ -118,8 +118,9 @@ function manyHeads({ T, D }, { text, colors, block, token, width }) {
   });
   const chosen = { block, head: 0, token };
   const look = lookOf(text, heads[0], colors, chosen, width);
+  const pixel = Math.max(2, Math.round((H > 4 ? 60 : 110) / T));
   const maps = heads.map(({ weights }, head) => {
-    const data = { ...look.weights(`Head ${head}`, weights), cell: [4, 4], isBare: true };
+    const data = { ...look.weights(`Head ${head}`, weights), cell: [pixel, pixel], isBare: true };
     return matrix({ ...data, onPoint: (row) => together.mark(row, head * D) });
   });
   const together = matrix({

@@ -15,12 +15,15 @@ const NO_WEIGHT = "0: in the future, hidden by the causal mask";
  */
 export function lookOf(text, { T, D }, colors, { block, head, token }, width) {
   const [perChannel, perToken] = cellOf(T, D, width);
-  const tokens = { rowName: "token", rowLabels: text.tokens };
   const signed = (values) => {
     const limit = limitOf(values);
     return { values, colors: colors.signed, low: -limit, high: limit };
   };
-  const byTokens = { rows: T, columns: T, cell: [perToken, perToken], columnName: "token" };
+  const pairs = {
+    ...{ rows: T, columns: T, cell: [perToken, perToken] },
+    ...{ rowName: "query of token", columnName: "key of token" },
+    ...{ rowLabels: text.tokens, columnLabels: text.tokens },
+  };
   return {
     block,
     head,
@@ -29,22 +32,19 @@ export function lookOf(text, { T, D }, colors, { block, head, token }, width) {
     colors,
     width,
     vectors: (title, values, columns = D) => ({
-      ...{ title, symbol: title[0], rows: T, columns, columnName: "channel" },
-      ...{ ...tokens, ...signed(values), cell: [columns > D ? 1 : perChannel, perToken] },
+      ...{ title, rows: T, columns, rowName: "token", columnName: "channel" },
+      ...{ rowLabels: text.tokens, ...signed(values) },
+      cell: [Math.min(perChannel, Math.max(1, Math.floor((width - 130) / columns))), perToken],
     }),
     vectorsAcross: (title, values) => ({
-      ...{ title, symbol: title[0], rows: D, columns: T, rowName: "channel" },
-      ...{ columnName: "token", columnLabels: text.tokens, ...signed(values) },
+      ...{ title, rows: D, columns: T, rowName: "channel", columnName: "token" },
+      ...{ columnLabels: text.tokens, ...signed(values) },
       cell: [perToken, perChannel],
     }),
-    scores: (title, values) => ({
-      ...{ title, symbol: "scores", ...byTokens, ...tokens, columnLabels: text.tokens },
-      ...{ ...signed(values), blank: HIDDEN },
-    }),
+    scores: (title, values) => ({ title, ...pairs, ...signed(values), blank: HIDDEN }),
     weights: (title, values) => ({
-      ...{ title, symbol: "weights", ...byTokens, ...tokens, columnLabels: text.tokens },
-      ...{ values: blankFuture(values, T), colors: colors.attention, low: 0, high: 1 },
-      blank: NO_WEIGHT,
+      ...{ title, ...pairs, values: blankFuture(values, T), blank: NO_WEIGHT },
+      ...{ colors: colors.attention, low: 0, high: 1 },
     }),
   };
 }

@@ -29,7 +29,7 @@ const HEAD_STEPS = [
         right: look.vectorsAcross("Kᵀ, the keys", keysTransposed),
         result: look.scores("Scores", scores),
         shapes: `(${T} × ${D}) times (${D} × ${T}) = (${T} × ${T})`,
-        start: [look.token, Math.min(look.token, T - 1)],
+        start: [look.token, look.token],
       }),
   },
   {
@@ -93,9 +93,9 @@ const HEAD_STEPS = [
     code: "output = weights @ v",
     view: ({ T, D, weights, values, output }, look) =>
       productView({
-        left: { ...look.weights("Attention weights", weights), values: weights },
+        left: look.weights("Attention weights", weights),
         right: look.vectors("V, the values", values),
-        result: { ...look.vectors("Output", output), symbol: "output" },
+        result: look.vectors("Output", output),
         shapes: `(${T} × ${T}) times (${T} × ${D}) = (${T} × ${D})`,
         start: [look.token, 0],
       }),
