@@ -23,14 +23,11 @@ const MOST_TERMS = 4; // of a sum that are written out, beside the last
  */
 export function productView({ left, right, result, shapes, start }) {
   let [row, column] = start;
-  const bare = { isBare: true };
+  const part = (data, labels, onPoint) => matrix({ ...data, ...labels, isBare: true, onPoint });
   const views = {
-    left: matrix({ ...left, ...bare, onPoint: (r, term) => explain(r, column, term) }),
-    right: matrix({ ...right, ...bare, labelsRows: false, onPoint: (t, c) => explain(row, c, t) }),
-    result: matrix({
-      ...{ ...result, ...bare, labelsRows: false, labelsColumns: false },
-      onPoint: (r, c) => explain(r, c),
-    }),
+    left: part(left, { labelsColumns: false }, (r, k) => point(r, column, k)),
+    right: part(right, { labelsRows: false }, (k, c) => point(row, c, k)),
+    result: part(result, { labelsRows: false, labelsColumns: false }, (r, c) => point(r, c)),
   };
   const place = create("p", { class: "place" });
   const sum = create("p", { class: "arithmetic" });
@@ -41,14 +38,20 @@ export function productView({ left, right, result, shapes, start }) {
     views.right.mark(term, c);
     views.result.mark(r, c);
     place.textContent = described(result, r, c);
-    const factors = (k) => [left.values[r * left.columns + k], right.values[k * right.columns + c]];
-    const all = Array.from({ length: left.columns }, (_, k) => factors(k));
-    const terms = all.filter(([weight]) => weight !== 0); // masked tokens add nothing
+    const all = Array.from({ length: left.columns }, (_, k) => [
+      left.values[r * left.columns + k] || 0, // blank is a weight of 0
+      right.values[k * right.columns + c],
+    ]);
+    const terms = all.filter(([weight]) => weight !== 0);
     sum.textContent =
       term === null
         ? `${sumOf(terms)} = ${written(result.values[r * result.columns + c])}`
         : `${left.columnName} ${term} adds ${sumOf([all[term]])} = ` +
           written(all[term][0] * all[term][1]);
+  }
+
+  function point(...cell) {
+    explain(...cell);
     announce(`${place.textContent} = ${sum.textContent}`);
   }
 
@@ -74,7 +77,7 @@ export function productView({ left, right, result, shapes, start }) {
  * @returns {HTMLElement}
  */
 export function stepView({ before, after, shapes, start, arithmetic, byRow = false }) {
-  const views = [before, after].map((data) => matrix({ ...data, isBare: true, onPoint: explain }));
+  const views = [before, after].map((data) => matrix({ ...data, isBare: true, onPoint: point }));
   const place = create("p", { class: "place" });
   const text = create("p", { class: "arithmetic" });
 
@@ -83,6 +86,10 @@ export function stepView({ before, after, shapes, start, arithmetic, byRow = fal
     views[1].mark(row, column);
     place.textContent = described(after, row, column);
     text.textContent = arithmetic(row, column);
+  }
+
+  function point(row, column) {
+    explain(row, column);
     announce(`${place.textContent}. ${text.textContent}`);
   }
 

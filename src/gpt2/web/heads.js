@@ -88,6 +88,7 @@ function oneHead(text, colors, choice) {
     colors,
     low: 0,
     high: 1,
+    cell: [largeCell(T), largeCell(T)],
     rowName: "query",
     columnName: "key",
     rowLabels: text.tokens,
@@ -178,6 +179,10 @@ function habits(text) {
 
 function sideOf(heads) {
   return heads <= 4 ? 96 : heads <= 8 ? 64 : heads <= 12 ? 40 : 32;
+}
+
+function largeCell(T) {
+  return Math.max(11, Math.min(28, Math.floor(Math.min(440, window.innerWidth - 110) / T)));
 }
 
 function numbers(count) {

@@ -3,6 +3,7 @@
 import { announce } from "gpt2/announce.js";
 import { create, scrollBox } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
+import { whenSeen } from "gpt2/seen.js";
 import { tint } from "gpt2/tokens.js";
 
 /**
@@ -31,7 +32,7 @@ export function showLens(text, vocabulary, colors, choice) {
     const [first] = likeliest(layer, token);
     const cell = create(
       "td",
-      { tabindex: -1, onfocus: () => point(layer, token), onpointerenter: () => point(layer, token) },
+      { tabindex: -1, onfocus: () => read(layer, token), onpointerenter: () => read(layer, token) },
       create("bdi", {}, first.text),
     );
     tint(cell, colors, first.share);
@@ -47,7 +48,12 @@ export function showLens(text, vocabulary, colors, choice) {
       create("li", {}, create("bdi", {}, text), ` ${percent(share)}`),
     );
     top.replaceChildren(...items);
-    announce(`${heading.textContent} ${items.map((item) => item.textContent).join(", ")}`);
+  }
+
+  function read(layer, token) {
+    point(layer, token);
+    const items = [...top.children].map((item) => item.textContent);
+    announce(`${heading.textContent} ${items.join(", ")}`);
   }
 
   function pressed(event) {
@@ -76,14 +82,18 @@ export function showLens(text, vocabulary, colors, choice) {
     create("thead", {}, create("tr", {}, create("td"), ...columns)),
     create("tbody", {}, ...rows),
   );
-  choice.follow(["token"], ({ token }) =>
-    columns.forEach((column, i) => column.classList.toggle("chosen", i === token)),
-  );
-  point(...focused);
+  const box = scrollBox("Logit lens, a row a layer, a column a token", table);
+  const showChosen = () => {
+    const { token } = choice.chosen;
+    columns.forEach((column, i) => column.classList.toggle("chosen", i === token));
+    point(focused[0], token);
+    box.scrollLeft = columns[token].offsetLeft - box.clientWidth / 2;
+  };
+  choice.follow(["token"], whenSeen(table, showChosen));
   return create(
     "div",
     { class: "side-by-side" },
-    scrollBox("Logit lens, a row a layer, a column a token", table),
+    box,
     create("div", { class: "lens-panel" }, heading, top),
   );
 }

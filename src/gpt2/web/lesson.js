@@ -2,10 +2,11 @@
 
 import { create } from "gpt2/dom.js";
 import { productView, stepView, sumOf } from "gpt2/equations.js";
+import { lookOf } from "gpt2/looks.js";
 import { matrix, written } from "gpt2/matrix.js";
 import { averagesByLoop, averagingMatrix, headOf, largestDifference } from "gpt2/products.js";
 import { masked, product, softmaxRows } from "gpt2/products.js";
-import { lookOf, stepper } from "gpt2/steps.js";
+import { stepper } from "gpt2/stepper.js";
 
 /**
  * Show the lesson with the values of the chosen head.
@@ -17,7 +18,7 @@ export function showLesson(text, colors, choice) {
   return stepper("Steps of the lesson", LESSON, text, colors, choice);
 }
 
-/** @type {import("gpt2/steps.js").Step[]} */
+/** @type {import("gpt2/stepper.js").Step[]} */
 const LESSON = [
   {
     name: "A loop",
@@ -100,9 +101,9 @@ const LESSON = [
 
 function weightsTimesValues(weights, T, D, values, look) {
   return productView({
-    left: { ...look.weights("Weights", weights), values: weights },
+    left: look.weights("Weights", weights),
     right: look.vectors("V, the values", values),
-    result: { ...look.vectors("Output", product(weights, values, T, T, D)), symbol: "output" },
+    result: look.vectors("Output", product(weights, values, T, T, D)),
     shapes: `(${T} × ${T}) times (${T} × ${D}) = (${T} × ${D})`,
     start: [look.token, 0],
   });
@@ -117,8 +118,9 @@ function manyHeads({ T, D }, { text, colors, block, token, width }) {
   });
   const chosen = { block, head: 0, token };
   const look = lookOf(text, heads[0], colors, chosen, width);
+  const pixel = Math.max(2, Math.round((H > 4 ? 60 : 110) / T));
   const maps = heads.map(({ weights }, head) => {
-    const data = { ...look.weights(`Head ${head}`, weights), cell: [4, 4], isBare: true };
+    const data = { ...look.weights(`Head ${head}`, weights), cell: [pixel, pixel], isBare: true };
     return matrix({ ...data, onPoint: (row) => together.mark(row, head * D) });
   });
   const together = matrix({

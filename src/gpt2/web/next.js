@@ -25,17 +25,22 @@ export function showNext(text, vocabulary, choice) {
     first,
     onChoose: (token) => choice.set({ token }),
   });
-  const temperature = slider("Temperature", { min: 0, max: 2, step: 0.01, value: 1 }, show);
-  const topK = slider("Top-k", { min: 0, max: STEPS, step: 1, value: STEPS }, show);
+  const temperature = slider("Temperature", { min: 0, max: 2, step: 0.01, value: 1 }, change);
+  const topK = slider("Top-k", { min: 0, max: STEPS, step: 1, value: STEPS }, change);
   const bars = Array.from({ length: BARS }, bar);
-  const facts = create("p", { class: "facts", role: "note" });
+  const facts = create("p", { class: "next-facts" });
   const heading = create("p");
   const reset = create("button", { onclick: back }, "Temperature 1, all tokens");
   const behind = create("div");
 
   function back() {
     [temperature.input.value, topK.input.value] = ["1", String(STEPS)];
+    change();
+  }
+
+  function change() {
     show();
+    announce(`Likeliest: ${bars[0].element.textContent}. ${facts.textContent}`);
   }
 
   function show() {
@@ -51,7 +56,6 @@ export function showNext(text, vocabulary, choice) {
       `${probabilities.length} tokens can come next. At this temperature they have ` +
       `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, as ` +
       `of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
-    announce(`Likeliest: ${bars[0].element.textContent}. ${facts.textContent}`);
     behind.replaceChildren(tableBehind("Likeliest next tokens", () => likeliest(probabilities)));
   }
 

@@ -1,13 +1,8 @@
 // How does one head compute its output? As matrix products with true values, step by step.
 
-import { announce } from "gpt2/announce.js";
-import { create } from "gpt2/dom.js";
 import { productView, stepView } from "gpt2/equations.js";
 import { written } from "gpt2/matrix.js";
-import { headOf, limitOf } from "gpt2/products.js";
-
-const BESIDE = 110; // pixels for labels and gaps
-const HIDDEN = "-∞: in the future, hidden by the causal mask";
+import { stepper } from "gpt2/stepper.js";
 
 /**
  * Show the chosen head's attention in five steps.
@@ -19,150 +14,7 @@ export function showSteps(text, colors, choice) {
   return stepper("Steps of the head", HEAD_STEPS, text, colors, choice);
 }
 
-/**
- * @typedef {object} Step
- * @property {string} name on its button
- * @property {(head: Head, look: Look) => string} text
- * @property {string} [code] the same in Python
- * @property {(head: Head, look: Look) => Node} view
- * @typedef {ReturnType<typeof headOf>} Head
- * @typedef {ReturnType<typeof lookOf>} Look
- */
-
-/**
- * Show steps, one at a time, of the chosen head.
- * @param {string} name
- * @param {Step[]} steps
- * @param {import("gpt2/inside.js").OpenedText} text
- * @param {import("gpt2/inside.js").Colors} colors
- * @param {import("gpt2/choice.js").Choice} choice
- */
-export function stepper(name, steps, text, colors, choice) {
-  let current = 0;
-  const go = (step) => {
-    if (step < 0 || step >= steps.length) return;
-    current = step;
-    show();
-    announce(`Step ${step + 1} of ${steps.length}: ${steps[step].name}`);
-  };
-  const buttons = steps.map((step, i) =>
-    create("button", { onclick: () => go(i) }, `${i + 1}. ${step.name}`),
-  );
-  const back = create("button", { onclick: () => go(current - 1) }, "Back");
-  const next = create("button", { onclick: () => go(current + 1) }, "Next step");
-  const content = create("div", { class: "step" });
-  const bar = create("div", { class: "step-bar", role: "group", "aria-label": name }, ...buttons);
-  bar.addEventListener("keydown", (event) => {
-    const to = { ArrowLeft: current - 1, ArrowRight: current + 1 }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    go(to);
-    buttons[current].focus();
-  });
-
-  function show() {
-    const { block, head } = choice.chosen;
-    const step = steps[current];
-    const numbers = headOf(text, block, head);
-    const look = lookOf(text, numbers, colors, choice.chosen, content.clientWidth);
-    buttons.forEach((button, i) => button.setAttribute("aria-current", i === current && "step"));
-    back.disabled = current === 0;
-    next.disabled = current === steps.length - 1;
-    content.replaceChildren(
-      create("p", {}, step.text(numbers, look)),
-      ...(step.code ? [create("pre", {}, create("code", {}, step.code))] : []),
-      step.view(numbers, look),
-    );
-  }
-
-  choice.follow(["block", "head", "token"], whenSeen(content, show));
-  const picker = headPicker(text, choice);
-  return create("div", { class: "stepper" }, picker, bar, content, create("p", {}, back, " ", next));
-}
-
-function headPicker(text, choice) {
-  const [L, H] = text.weights.shape;
-  const pick = (name, count) => {
-    const options = Array.from({ length: count }, (_, i) => create("option", { value: i }, `${i}`));
-    const change = () => choice.set({ [name]: Number(select.value) });
-    const select = create("select", { onchange: change }, ...options);
-    choice.follow([name], (chosen) => (select.value = String(chosen[name])));
-    return create("label", {}, name === "block" ? "Block " : "Head ", select);
-  };
-  return create("p", { class: "picker" }, pick("block", L), " ", pick("head", H));
-}
-
-/** Return a function that calls `show` now if the element is near the screen, or else later. */
-function whenSeen(element, show) {
-  let isStale = false;
-  let isSeen = false;
-  new IntersectionObserver(
-    (entries) => {
-      isSeen = entries.at(-1).isIntersecting;
-      if (isSeen && isStale) show();
-      if (isSeen) isStale = false;
-    },
-    { rootMargin: "600px" },
-  ).observe(element);
-  return () => (isSeen ? show() : (isStale = true));
-}
-
-/**
- * Return how the matrices of a head are drawn, by what their axes are.
- * @param {import("gpt2/inside.js").OpenedText} text
- * @param {ReturnType<typeof headOf>} head
- * @param {import("gpt2/inside.js").Colors} colors
- * @param {import("gpt2/choice.js").Chosen} chosen
- * @param {number} width pixels that there are
- */
-export function lookOf(text, { T, D }, colors, { block, head, token }, width) {
-  const [perChannel, perToken] = cellOf(T, D, width - BESIDE);
-  const tokens = { rowName: "token", rowLabels: text.tokens };
-  const signed = (values) => {
-    const limit = limitOf(values);
-    return { values, colors: colors.signed, low: -limit, high: limit };
-  };
-  const byTokens = { rows: T, columns: T, cell: [perToken, perToken], columnName: "token" };
-  return {
-    block,
-    head,
-    token,
-    text,
-    colors,
-    width,
-    vectors: (title, values, columns = D) => ({
-      ...{ title, symbol: title[0], rows: T, columns, columnName: "channel" },
-      ...{ ...tokens, ...signed(values), cell: [columns > D ? 1 : perChannel, perToken] },
-    }),
-    vectorsAcross: (title, values) => ({
-      ...{ title, symbol: title[0], rows: D, columns: T, rowName: "channel" },
-      ...{ columnName: "token", columnLabels: text.tokens, ...signed(values) },
-      cell: [perToken, perChannel],
-    }),
-    scores: (title, values) => ({
-      ...{ title, symbol: "scores", ...byTokens, ...tokens, columnLabels: text.tokens },
-      ...{ ...signed(values), blank: HIDDEN },
-    }),
-    weights: (title, values) => ({
-      ...{ title, symbol: "weights", ...byTokens, ...tokens, columnLabels: text.tokens },
-      ...{ values: blankFuture(values, T), colors: colors.attention, low: 0, high: 1 },
-      blank: "0: in the future, hidden by the causal mask",
-    }),
-  };
-}
-
-/** Return the pixels of a channel and of a token, so that both axes fit beside each other. */
-function cellOf(T, D, width) {
-  const perToken = Math.max(4, Math.min(17, Math.floor(width / 2 / T)));
-  const left = Math.floor((2 * (width - perToken * T)) / D) / 2;
-  return [Math.max(1, Math.min(D <= 24 ? 12 : 5, left)), perToken];
-}
-
-function blankFuture(weights, T) {
-  return weights.map((weight, i) => (i % T > Math.floor(i / T) ? NaN : weight));
-}
-
-/** @type {Step[]} */
+/** @type {import("gpt2/stepper.js").Step[]} */
 const HEAD_STEPS = [
   {
     name: "Q times Kᵀ",
@@ -177,7 +29,7 @@ const HEAD_STEPS = [
         right: look.vectorsAcross("Kᵀ, the keys", keysTransposed),
         result: look.scores("Scores", scores),
         shapes: `(${T} × ${D}) times (${D} × ${T}) = (${T} × ${T})`,
-        start: [look.token, Math.min(look.token, T - 1)],
+        start: [look.token, look.token],
       }),
   },
   {
@@ -241,9 +93,9 @@ const HEAD_STEPS = [
     code: "output = weights @ v",
     view: ({ T, D, weights, values, output }, look) =>
       productView({
-        left: { ...look.weights("Attention weights", weights), values: weights },
+        left: look.weights("Attention weights", weights),
         right: look.vectors("V, the values", values),
-        result: { ...look.vectors("Output", output), symbol: "output" },
+        result: look.vectors("Output", output),
         shapes: `(${T} × ${T}) times (${T} × ${D}) = (${T} × ${D})`,
         start: [look.token, 0],
       }),
