@@ -3,6 +3,7 @@
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
@@ -10,6 +11,11 @@ from matplotlib.figure import Figure
 from gpt2.errors import InputError
 from gpt2.visual.style import styled
 from llm_tokenizer.atomic import write_whole
+
+OPTIONS: dict[str, Any] = {
+    "svg": {"metadata": {"Date": None}},  # the same picture is the same file
+    "webp": {"pil_kwargs": {"lossless": True}},  # of drawings smaller than with losses, and exact
+}
 
 
 def write_image(figure: Figure, path: Path) -> None:
@@ -25,7 +31,7 @@ def image_bytes(figure: Figure, kind: str) -> bytes:
     with styled(), warnings.catch_warnings():
         # A character that the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
-        figure.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(image, format=kind, **OPTIONS.get(kind, {}))
     return image.getvalue()
 
 

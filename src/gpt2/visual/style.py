@@ -7,7 +7,10 @@ from importlib.resources import files
 import matplotlib as mpl
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 # Lines, by number. Okabe and Ito 2008, Color Universal Design: the color-blind tell them apart. The
 # dashes do so in black and white.
@@ -21,6 +24,7 @@ WEIGHTS = "gray"  # lighter is higher
 ATTENTION = "viridis"  # 0 is dark; what the causal mask hides is left blank
 SURPRISAL = "YlOrBr"  # bits a token: darker is more surprising
 PROBABILITY = "Blues"  # darker is likelier
+SIMILARITY = "cividis"  # lighter is more alike
 SIGNED = "PuOr"  # around 0, which is white
 
 MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
@@ -37,6 +41,41 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """Return an empty figure, in inches; made without pyplot, it needs no display."""
     figure = Figure(figsize=(width, height))
     return figure, figure.add_subplot()
+
+
+def integer_ticks(axis: Axis) -> None:
+    """Let an axis count in whole numbers."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def logarithmic_height(axes: Axes) -> None:
+    """Let the vertical axis be logarithmic, with plain numbers at it."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(_PlainNumbers())
+    axes.yaxis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1.5, 0.6)))
+
+
+class _PlainNumbers(LogFormatter):
+    """Write 100,000 and not 1e+05, where matplotlib would write a number."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:,.10g}" if super().__call__(x, pos) else ""
+
+
+def color_scale(axes: Axes, image: AxesImage, label: str, *, width: float) -> None:
+    """Draw the scale of an image's colors at its right, as high as the image.
+
+    Args:
+        axes: Those of the image.
+        image: Whose colors to show.
+        label: What they mean, with the unit.
+        width: Of the image, in inches.
+    """
+    figure = axes.get_figure(root=False)
+    assert figure is not None
+    beside = axes.inset_axes((1 + 0.14 / width, 0, 0.16 / width, 1))
+    bar = figure.colorbar(image, cax=beside, label=label)
+    bar.outline.set(linewidth=0.5, edgecolor=mpl.rcParams["axes.edgecolor"])
 
 
 def colors_of(name: str, count: int = 256) -> list[str]:

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 
 from gpt2.cli.parsing import parse_one_of
-from gpt2.cli.plot.parameters import Positions
+from gpt2.cli.plot.parameters import Embeddings, Norms, Positions, Weights
 
-PICTURES = {"positions": Positions}
+PICTURES = {
+    "positions": Positions,
+    "weights": Weights,
+    "embeddings": Embeddings,
+    "norms": Norms,
+}
 
 
 def main(args: Sequence[str]) -> None:

@@ -8,11 +8,13 @@ from matplotlib.figure import Figure
 
 from gpt2.errors import InputError
 from gpt2.model.gpt import GPT2Network
+from gpt2.visual.labels import label_ends
 from gpt2.visual.pictures.picture import Picture, Table
-from gpt2.visual.style import DASHES, SERIES, new_figure
+from gpt2.visual.style import DASHES, SERIES, integer_ticks, new_figure
 
 CHANNELS = 4  # chosen where none are asked for
 MOST_CHANNELS = len(SERIES)
+FEW_POSITIONS = 32  # up to which each is marked
 TABLE_ROWS = 33
 
 
@@ -26,16 +28,19 @@ def position_curves(
         channels: 0-based; four chosen at random if not given.
         seed: Seed of the choice.
     Raises:
-        InputError: There is no such channel, or there are more than lines can be told apart.
+        InputError: There is no such channel, one is there twice, or there are more than lines can
+            be told apart.
     """
     embeddings = model.wpe.weight.detach().float().cpu().numpy()  # (n_positions, C)
     count = embeddings.shape[1]
     if channels is None:
         channels = chosen_channels(count, seed)
     if not 1 <= len(channels) <= MOST_CHANNELS:
-        raise InputError(f"channels must be 1 to {MOST_CHANNELS}, got {len(channels)}")
+        raise InputError(f"channels must be 1 to {MOST_CHANNELS} numbers, got {len(channels)}")
     if outside := [channel for channel in channels if not 0 <= channel < count]:
         raise InputError(f"channels must be 0 to {count - 1} in this model, got {outside}")
+    if len(set(channels)) < len(channels):
+        raise InputError(f"channels must differ from each other, got {list(channels)}")
     return PositionCurves(list(channels), embeddings[:, list(channels)].T)
 
 
@@ -68,12 +73,25 @@ class PositionCurves(Picture):
     def draw(self) -> Figure:
         """Draw a line a channel, with its number at its end."""
         figure, axes = new_figure(8, 4)
-        positions = np.arange(self.values.shape[1])
-        for i, (channel, line) in enumerate(zip(self.channels, self.values, strict=True)):
-            label = f"channel {channel}"
-            axes.plot(positions, line, color=SERIES[i], linestyle=DASHES[i], label=label)
+        count = self.values.shape[1]
+        marker = "o" if count <= FEW_POSITIONS else ""
+        for i, line in enumerate(self.values):
+            axes.plot(
+                line,
+                color=SERIES[i],
+                linestyle=DASHES[i],
+                linewidth=1.3,
+                marker=marker,
+                markersize=3,
+            )
         axes.set(title=self.title, xlabel="position, in tokens", ylabel="value", xmargin=0.01)
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        axes.grid(axis="y")
+        integer_ticks(axes.xaxis)
+        label_ends(
+            axes,
+            labels=[f"channel {channel}" for channel in self.channels],
+            ends=[(count - 1, float(line[-1])) for line in self.values],
+        )
         return figure
 
     def table(self) -> Table:

@@ -1,0 +1,44 @@
+"""Which tokens does a text have, and how is each shown?"""
+
+from collections.abc import Iterable
+
+from gpt2.errors import InputError
+from gpt2.files.pretrained import GPT2
+from llm_tokenizer import Tokenizer
+from llm_tokenizer.errors import UnknownTokenError
+from llm_tokenizer.showing import readable
+
+
+def token_ids(model: GPT2, text: str) -> list[int]:
+    """Return the ids of a text's tokens; special tokens may be among them.
+
+    Raises:
+        InputError: The text is empty or longer than the model's context, or the model has no
+            tokenizer.
+    """
+    ids = model.require_tokenizer().encode(text, allowed_special="all")
+    if not 1 <= len(ids) <= model.config.n_positions:
+        raise InputError(
+            f"the text must have 1 to {model.config.n_positions} tokens, the context of this "
+            f"model, got {len(ids)}"
+        )
+    return ids
+
+
+def token_texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
+    """Return each token as it is shown: what is not printable is escaped.
+
+    Bytes that are no whole character are shown as \\xe2, an id that no token has as [270]. Spaces
+    are kept.
+
+    >>> token_texts(Tokenizer.gpt2(), [464, 3797, 198, 447])
+    ['The', ' cat', '\\\\n', '\\\\xe2\\\\x80']
+    """
+    return [_token_text(tokenizer, i) for i in ids]
+
+
+def _token_text(tokenizer: Tokenizer, i: int) -> str:
+    try:
+        return readable(tokenizer.decode_single_token_bytes(i))
+    except UnknownTokenError:
+        return f"[{i}]"

@@ -1,0 +1,177 @@
+// How is a matrix shown? As colored cells on a canvas; the cell under pointer or cursor is read out.
+
+import { create, tableBehind } from "gpt2/dom.js";
+import { grid } from "gpt2/grid.js";
+
+const TABLE_SIDE = 64; // rows and columns that a table has at most
+const MIN_LABEL = 10; // pixels of a cell that has a label
+const bytesOf = new WeakMap(); // red, green, blue, by list of colors
+
+/**
+ * @typedef {object} MatrixData
+ * @property {string} title what the matrix is
+ * @property {number} rows
+ * @property {number} columns
+ * @property {ArrayLike<number>} values row after row; what is not finite is left blank
+ * @property {string[]} colors as "#rrggbb", of the lowest value first
+ * @property {number} low value of the first color
+ * @property {number} high value of the last color
+ * @property {[number, number]} [cell] width and height of a cell in pixels
+ * @property {string} [rowName] what a row is, such as "query"
+ * @property {string} [columnName]
+ * @property {string[]} [rowLabels] texts of the rows
+ * @property {string[]} [columnLabels]
+ * @property {boolean} [labelsRows] false where a matrix beside this one has the labels already
+ * @property {boolean} [labelsColumns]
+ * @property {string} [blank] why cells are blank
+ * @property {boolean} [isBare] true where what is read out, and the table, are shown elsewhere
+ * @property {(row: number, column: number) => void} [onPoint] called with the cell pointed at
+ */
+
+/**
+ * Show a matrix.
+ * @param {MatrixData} data
+ * @returns {{element: HTMLElement, show: (changed: Partial<MatrixData>) => void,
+ *   mark: (row: number | null, column: number | null) => void}}
+ *   `show` paints other values of the same shape; `mark` outlines a row, a column, or both and
+ *   their cell.
+ */
+export function matrix(data) {
+  const { rows, columns } = data;
+  let shown = {
+    rowName: "row",
+    columnName: "column",
+    cell: [cellSide(columns), cellSide(rows)],
+    ...data,
+  };
+  const [width, height] = shown.cell;
+  const cells = grid({
+    name: data.title,
+    rows,
+    columns,
+    cell: shown.cell,
+    describe: (row, column) => described(shown, row, column),
+    onPoint: data.onPoint,
+    rowLabels: data.labelsRows !== false && height >= MIN_LABEL ? data.rowLabels : undefined,
+    columnLabels: data.labelsColumns !== false && width >= MIN_LABEL ? data.columnLabels : undefined,
+  });
+  [cells.canvas.width, cells.canvas.height] = [columns, rows];
+  const caption = create("figcaption");
+
+  function show(changed) {
+    shown = { ...shown, ...changed };
+    caption.textContent = shown.title;
+    paint(cells.canvas, shown);
+    cells.describe();
+    if (behind.children.length > 1) behind.replaceWith((behind = numbers())); // it has old numbers
+  }
+
+  const numbers = () => numbersBehind(shown);
+  let behind = numbers();
+  show({});
+  const scroll = create("div", { class: "scroll" }, cells.element);
+  const element = create("figure", { class: "matrix" }, caption, scroll);
+  if (!data.isBare) element.append(cells.readout, behind);
+  return { element, show, mark: cells.mark };
+}
+
+/**
+ * Return a matrix as a table, closed at first.
+ * @param {MatrixData} data
+ * @param {string} [summary]
+ */
+export function numbersBehind(data, summary) {
+  const isCut = data.rows > TABLE_SIDE || data.columns > TABLE_SIDE;
+  const cut = isCut ? `, first ${TABLE_SIDE} rows and columns` : "";
+  return tableBehind(data.title + cut, () => tableOf(data), summary);
+}
+
+/**
+ * Show which color means which value.
+ * @param {string[]} colors
+ * @param {string} low text at the first color
+ * @param {string} high
+ */
+export function colorScale(colors, low, high) {
+  const columns = colors.length;
+  const canvas = create("canvas", { width: columns, height: 1, "aria-hidden": "true" });
+  const values = [...colors.keys()];
+  paint(canvas, { rows: 1, columns, values, colors, low: 0, high: columns - 1 });
+  return create("p", { class: "color-scale" }, low, canvas, high);
+}
+
+/**
+ * Write a number for a reader: four significant digits.
+ * @param {number} value
+ */
+export function written(value) {
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "-∞" : "none";
+  const rounded = Number(value.toPrecision(4));
+  return Math.abs(rounded) < 1e-4 && rounded !== 0 ? value.toExponential(2) : String(rounded);
+}
+
+/**
+ * Paint cells as the pixels of a canvas, which the style sheet magnifies; blank ones stay clear.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Pick<MatrixData, "rows" | "columns" | "values" | "colors" | "low" | "high">} data
+ * @param {number} [x] where on the canvas
+ * @param {number} [y]
+ */
+export function paint(canvas, { rows, columns, values, colors, low, high }, x = 0, y = 0) {
+  const bytes = colorBytes(colors);
+  const image = new ImageData(columns, rows);
+  const steps = colors.length - 1;
+  const factor = high > low ? steps / (high - low) : 0;
+  for (let i = 0; i < rows * columns; i++) {
+    if (!Number.isFinite(values[i])) continue;
+    const color = 3 * Math.max(0, Math.min(steps, Math.round((values[i] - low) * factor)));
+    for (let part = 0; part < 3; part++) image.data[4 * i + part] = bytes[color + part];
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, x, y);
+}
+
+function colorBytes(colors) {
+  if (!bytesOf.has(colors)) {
+    const numbers = colors.map((color) => parseInt(color.slice(1), 16));
+    bytesOf.set(colors, Uint8Array.from(numbers.flatMap((n) => [n >> 16, (n >> 8) & 255, n & 255])));
+  }
+  return bytesOf.get(colors);
+}
+
+/**
+ * Return what is read out of a cell.
+ * @param {MatrixData} data
+ * @param {number} row
+ * @param {number} column
+ */
+export function described(data, row, column) {
+  const value = data.values[row * data.columns + column];
+  const text = Number.isFinite(value) || !data.blank ? written(value) : data.blank;
+  return (
+    `${data.rowName} ${named(data.rowLabels, row)}, ` +
+    `${data.columnName} ${named(data.columnLabels, column)}: ${text}`
+  );
+}
+
+function named(labels, index) {
+  return labels ? `${index} “${labels[index]}”` : String(index);
+}
+
+function cellSide(count) {
+  return count <= 20 ? 18 : count <= 32 ? 12 : count <= 64 ? 6 : Math.max(1, Math.floor(384 / count));
+}
+
+function tableOf(data) {
+  const rows = Math.min(data.rows, TABLE_SIDE);
+  const columns = Math.min(data.columns, TABLE_SIDE);
+  const heads = Array.from({ length: columns }, (_, i) => data.columnLabels?.[i] ?? String(i));
+  const body = Array.from({ length: rows }, (_, row) => [
+    data.rowLabels?.[row] ?? String(row),
+    ...Array.from({ length: columns }, (_, i) => {
+      const value = data.values[row * data.columns + i];
+      return Number.isFinite(value) ? written(value) : null;
+    }),
+  ]);
+  return { columns: [`${data.rowName} \\ ${data.columnName}`, ...heads], rows: body };
+}
