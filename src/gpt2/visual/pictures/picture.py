@@ -54,6 +54,11 @@ class Picture(ABC):
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
+def rounded(*values: float, digits: int = 4) -> list[float | None]:
+    """Return numbers as a table shows them; what is not finite is None."""
+    return [round(float(v), digits) if math.isfinite(v) else None for v in values]
+
+
 def _plain(value: Any) -> Any:
     """Return a value as JSON has it."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
