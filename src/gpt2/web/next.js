@@ -5,7 +5,7 @@ import { create, setStyle, tableBehind } from "gpt2/dom.js";
 import { written } from "gpt2/matrix.js";
 import { part } from "gpt2/packed.js";
 import { distribution, ranked } from "gpt2/sampling.js";
-import { tokenRow } from "gpt2/tokens.js";
+import { tokenRow, visible } from "gpt2/tokens.js";
 
 const BARS = 15;
 const STEPS = 1000; // of the slider of top-k, which is logarithmic
@@ -61,7 +61,7 @@ export function showNext(text, vocabulary, choice) {
 
   function likeliest(probabilities) {
     const rows = [...order.subarray(0, BARS)].map((id, i) => [
-      vocabulary[id] ?? `[${id}]`,
+      visible(vocabulary[id], id),
       id,
       written(logits[id]),
       written(probabilities[i] ?? 0),
@@ -109,7 +109,7 @@ function bar() {
   const show = (vocabulary, id, probability) => {
     element.hidden = id === undefined;
     if (element.hidden) return;
-    text.textContent = vocabulary[id] ?? `[${id}]`;
+    text.textContent = visible(vocabulary[id], id);
     share.textContent = probability === undefined ? "left out" : percent(probability);
     setStyle(fill, { share: probability ?? 0 });
     element.dataset.id = String(id);
