@@ -220,7 +220,9 @@ def _continued(config: RunConfig, run: Path, minutes: float) -> tuple[Plan, RunC
         training = replace(training, dtype=saved.training.dtype)
     continued = replace(config, training=training)
     differences = saved.differences(continued)
-    differences.pop("data.directory", None)  # the folder may have moved
+    # The folder may have moved; what is kept of the model changes nothing of it.
+    for name in ("data.directory", "history.moments", "history.text"):
+        differences.pop(name, None)
     if plan.minutes != minutes:
         differences["--minutes"] = plan.minutes, minutes
     if plan.most_steps != config.training.steps:

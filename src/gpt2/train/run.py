@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.data.shard_folder import open_shards
+from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.errors import CheckpointError, NotFiniteError
 from gpt2.files.checkpoint import restore_optimizers, take_snapshot
 from gpt2.files.pretrained import GPT2
@@ -35,12 +35,14 @@ from gpt2.train.interruption import (
 )
 from gpt2.train.loop import MOST_SKIPPED, Trainer
 from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
+from gpt2.train.moments import keeping_moments, text_ids
 from gpt2.train.progress import display
 from gpt2.train.report import REPORT_FILE, write_report
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 from gpt2.train.tracking import tracking
 from gpt2.train.validation import Evaluation
+from gpt2.visual.moments import drop_moments_after
 from llm_tokenizer.atomic import write_whole
 
 LOCK_FILE = ".lock"
@@ -74,7 +76,7 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
             run.mkdir(parents=True, exist_ok=True)
         with _locked(run, processes):
             require_new(run, processes)  # again, now under the lock
-            reason = _train(trainer, run)
+            reason = _train(trainer, run, data)
     _finish(run, trainer, reason)
 
 
@@ -119,7 +121,7 @@ def resume(
         trainer = build(config, data, state, weights_from, processes, evaluations)
         if checkpoint:
             restore_optimizers(checkpoint, trainer.parallel.model, trainer.optimizers)
-        reason = _train(trainer, run, changes)
+        reason = _train(trainer, run, data, changes)
     _finish(run, trainer, reason)
 
 
@@ -145,12 +147,18 @@ def require_new(run: Path, processes: Processes) -> None:
         )
 
 
-def _train(trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]] | None = None) -> int:
+def _train(
+    trainer: Trainer,
+    run: Path,
+    data: TokenData,
+    changes: dict[str, tuple[Any, Any]] | None = None,
+) -> int:
     """Take the steps that are left, record them in the run directory, and return why it stopped.
 
     Args:
         trainer: At the step to continue from.
         run: The run directory, locked.
+        data: The tokens.
         changes: Settings that differ from those of the checkpoint: before, and now.
     """
     config, step = trainer.config, trainer.state.step
@@ -158,12 +166,14 @@ def _train(trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]] | No
         (run / CHECKPOINTS).mkdir(exist_ok=True)
         write_whole(run / SETTINGS_FILE, config.to_toml().encode())
         set_aside_after(run, step)
+        drop_moments_after(run, step)
+    keep_moment = keeping_moments(trainer, run, text_ids(config, data))
     with (
         noted_interruption(config.training.max_hours) as interruption,
         _recording(trainer, run, changes or {}) as record,
         checkpoint_writer(run, config.checkpoint) as writer,
     ):
-        return trainer.train(record, _saving(trainer, writer), interruption)
+        return trainer.train(record, keep_moment, _saving(trainer, writer), interruption)
 
 
 def _saving(trainer: Trainer, writer: CheckpointWriter) -> Callable[[], None]:

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from gpt2.visual.fonts import families
+
 # Lines, by number. Okabe and Ito 2008, Color Universal Design: the color-blind tell them apart. The
 # dashes do so in black and white.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
@@ -34,6 +36,7 @@ MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
 def styled() -> Iterator[None]:
     """Draw, or save, in the project's style while the context lasts."""
     with mpl.rc_context(), style.context(str(files("gpt2.visual") / "gpt2.mplstyle")):
+        mpl.rcParams["font.family"] = families()
         yield
 
 
@@ -82,6 +85,17 @@ def colors_of(name: str, count: int = 256) -> list[str]:
     """Return the colors of a map, lowest value first, as "#rrggbb"."""
     colors = mpl.colormaps[name].resampled(count)
     return [mpl.colors.to_hex(colors(i)) for i in range(count)]
+
+
+def ink_on(color: tuple[float, ...]) -> str:
+    """Return black or white, whichever can be read on a color of red, green and blue, 0 to 1.
+
+    Source: relative luminance, WCAG 2.2. At 0.18 both have the same contrast.
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]]
+    return (
+        "black" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18 else "white"
+    )
 
 
 def shown(token: str) -> str:

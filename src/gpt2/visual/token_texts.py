@@ -4,9 +4,12 @@ from collections.abc import Iterable
 
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
+from gpt2.visual.fonts import drawable
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.errors import UnknownTokenError
 from llm_tokenizer.showing import readable
+
+LONGEST_LABEL = 14  # characters
 
 
 def token_ids(model: GPT2, text: str) -> list[int]:
@@ -35,6 +38,16 @@ def token_texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
     ['The', ' cat', '\\\\n', '\\\\xe2\\\\x80']
     """
     return [_token_text(tokenizer, i) for i in ids]
+
+
+def label(token: str) -> str:
+    """Return a token's text for a label: spaces are seen, a long one is cut short.
+
+    >>> label(" the"), label("internationalization")
+    ('␣the', 'international…')
+    """
+    text = drawable(token.replace(" ", "␣"))
+    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
 
 
 def _token_text(tokenizer: Tokenizer, i: int) -> str:

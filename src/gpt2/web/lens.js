@@ -70,7 +70,12 @@ export function showLens(text, vocabulary, colors, choice) {
   }
 
   const columns = text.tokens.map((token, i) =>
-    create("th", { scope: "col", "data-token": i }, create("bdi", {}, token)),
+    create(
+      "th",
+      { scope: "col", "data-token": i },
+      create("span", { class: "unseen" }, `${i} `), // the token may be a space alone
+      create("bdi", {}, token),
+    ),
   );
   const rows = layers.map((layer, i) =>
     create("tr", {}, create("th", { scope: "row" }, layer), ...cells[i]),

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 
 from gpt2.cli.parsing import parse_one_of
 from gpt2.cli.plot.parameters import Embeddings, Norms, Positions, Weights
+from gpt2.cli.plot.text import Attention, Flow, Lens, Next, Tokens
 
 PICTURES = {
     "positions": Positions,
     "weights": Weights,
+    "attention": Attention,
+    "tokens": Tokens,
+    "next": Next,
+    "lens": Lens,
     "embeddings": Embeddings,
     "norms": Norms,
+    "flow": Flow,
 }
 
 

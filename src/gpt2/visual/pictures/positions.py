@@ -34,8 +34,7 @@ def position_curves(
     embeddings = model.wpe.weight.detach().float().cpu().numpy()  # (n_positions, C)
     count = embeddings.shape[1]
     if channels is None:
-        chosen = np.random.default_rng(seed).choice(count, min(CHANNELS, count), replace=False)
-        channels = sorted(chosen.tolist())
+        channels = chosen_channels(count, seed)
     if not 1 <= len(channels) <= MOST_CHANNELS:
         raise InputError(f"channels must be 1 to {MOST_CHANNELS} numbers, got {len(channels)}")
     if outside := [channel for channel in channels if not 0 <= channel < count]:
@@ -43,6 +42,12 @@ def position_curves(
     if len(set(channels)) < len(channels):
         raise InputError(f"channels must differ from each other, got {list(channels)}")
     return PositionCurves(list(channels), embeddings[:, list(channels)].T)
+
+
+def chosen_channels(count: int, seed: int = 0) -> list[int]:
+    """Return the channels that are shown of `count`, chosen at random by the seed."""
+    chosen = np.random.default_rng(seed).choice(count, min(CHANNELS, count), replace=False)
+    return sorted(chosen.tolist())
 
 
 @dataclass(frozen=True)
