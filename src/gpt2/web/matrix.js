@@ -1,6 +1,6 @@
 // How is a matrix shown? As colored cells on a canvas; the cell under pointer or cursor is read out.
 
-import { create, tableBehind } from "gpt2/dom.js";
+import { create, refill, tableBehind } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
 
 const TABLE_SIDE = 64; // rows and columns that a table has at most
@@ -57,17 +57,16 @@ export function matrix(data) {
   });
   [cells.canvas.width, cells.canvas.height] = [columns, rows];
   const caption = create("figcaption");
+  const behind = numbersBehind(() => shown);
 
   function show(changed) {
     shown = { ...shown, ...changed };
     caption.textContent = shown.title;
     paint(cells.canvas, shown);
     cells.describe();
-    if (behind.children.length > 1) behind.replaceWith((behind = numbers())); // it has old numbers
+    refill(behind);
   }
 
-  const numbers = () => numbersBehind(shown);
-  let behind = numbers();
   show({});
   const scroll = create("div", { class: "scroll" }, cells.element);
   const element = create("figure", { class: "matrix" }, caption, scroll);
@@ -77,13 +76,14 @@ export function matrix(data) {
 
 /**
  * Return a matrix as a table, closed at first.
- * @param {MatrixData} data
+ * @param {() => MatrixData} current what returns it as it is now
  * @param {string} [summary]
  */
-export function numbersBehind(data, summary) {
-  const isCut = data.rows > TABLE_SIDE || data.columns > TABLE_SIDE;
+export function numbersBehind(current, summary) {
+  const { title, rows, columns } = current();
+  const isCut = rows > TABLE_SIDE || columns > TABLE_SIDE;
   const cut = isCut ? `, first ${TABLE_SIDE} rows and columns` : "";
-  return tableBehind(data.title + cut, () => tableOf(data), summary);
+  return tableBehind(title + cut, () => tableOf(current()), summary);
 }
 
 /**
