@@ -9,7 +9,7 @@ import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
 import { part, unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
-import { surprisalEnds, surprisalRow } from "gpt2/tokens.js";
+import { surprisalEnds, surprisalRow, visible } from "gpt2/tokens.js";
 
 /**
  * @typedef {import("gpt2/packed.js").Unpacked} Unpacked
@@ -69,7 +69,7 @@ export function opened(raw) {
   );
   return {
     ...raw,
-    ...{ queries, keys, values, weights, part },
+    ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights, part },
     lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
     logits: { ...logits, values: unpack(logits.values) },
   };

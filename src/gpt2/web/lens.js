@@ -4,7 +4,7 @@ import { announce } from "gpt2/announce.js";
 import { create, scrollBox } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
 import { whenSeen } from "gpt2/seen.js";
-import { tint } from "gpt2/tokens.js";
+import { tint, visible } from "gpt2/tokens.js";
 
 /**
  * Show the likeliest next token after each block, for each token.
@@ -23,7 +23,7 @@ export function showLens(text, vocabulary, colors, choice) {
   function likeliest(layer, token) {
     const shares = part(probabilities, layer, token).values;
     return [...part(ids, layer, token).values].map((id, i) => ({
-      text: vocabulary[id] ?? `[${id}]`,
+      text: visible(vocabulary[id], id),
       share: shares[i],
     }));
   }
@@ -70,7 +70,12 @@ export function showLens(text, vocabulary, colors, choice) {
   }
 
   const columns = text.tokens.map((token, i) =>
-    create("th", { scope: "col", "data-token": i }, create("bdi", {}, token)),
+    create(
+      "th",
+      { scope: "col", "data-token": i },
+      create("span", { class: "unseen" }, `${i} `), // the token may be a space alone
+      create("bdi", {}, token),
+    ),
   );
   const rows = layers.map((layer, i) =>
     create("tr", {}, create("th", { scope: "row" }, layer), ...cells[i]),

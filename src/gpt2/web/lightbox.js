@@ -18,8 +18,8 @@ export function lightbox(pictures, onClose) {
   const dialog = create("dialog", { class: "lightbox", "aria-labelledby": "shown-title" });
   let shown = -1;
   const go = (step) => {
-    const next = (shown + step + pictures.length) % pictures.length;
-    location.replace(`#${pictures[next].name}`); // back leaves the lightbox at once
+    show((shown + step + pictures.length) % pictures.length);
+    history.replaceState(null, "", `#${pictures[shown].name}`); // back leaves the lightbox at once
   };
   const show = (index) => {
     if (index < 0) return dialog.close();

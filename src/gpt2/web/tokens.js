@@ -83,6 +83,16 @@ export function surprisalRow(text, colors, choice) {
 }
 
 /**
+ * Return a token's text so that it can be seen: spaces alone are drawn as such.
+ * @param {string | null} text null if no token has the id
+ * @param {number} id
+ */
+export function visible(text, id) {
+  if (text === null) return `[${id}]`;
+  return text.trim() === "" ? "␣".repeat(text.length) : text;
+}
+
+/**
  * Give an element a color of a scale, and letters that can be read on it.
  * @param {HTMLElement} element
  * @param {string[]} colors
