@@ -29,9 +29,9 @@ class Gallery(ModelName):
         if len(self.text) > MOST_TEXTS:
             raise InputError(f"--text takes up to {MOST_TEXTS} texts, got {len(self.text)}")
         require_free(self.out, force=self.force)
-        from gpt2.progress import log
         from gpt2.files.names import locate
         from gpt2.files.run_directory import run_of
+        from gpt2.progress import log
         from gpt2.train.page import training_history
         from gpt2.visual.gallery import write_gallery
 
