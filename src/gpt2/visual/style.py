@@ -1,5 +1,6 @@
 """One look for every picture, and one color for each kind of data, here and on the page."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -35,7 +36,10 @@ MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw, or save, in the project's style while the context lasts."""
-    with mpl.rc_context(), style.context(str(files("gpt2.visual") / "gpt2.mplstyle")):
+    sheet = str(files("gpt2.visual") / "gpt2.mplstyle")
+    with mpl.rc_context(), style.context(sheet), warnings.catch_warnings():
+        # A character that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         mpl.rcParams["font.family"] = families()
         yield
 
@@ -74,10 +78,8 @@ def color_scale(axes: Axes, image: AxesImage, label: str, *, width: float) -> No
         label: What they mean, with the unit.
         width: Of the image, in inches.
     """
-    figure = axes.get_figure(root=False)
-    assert figure is not None
     beside = axes.inset_axes((1 + 0.14 / width, 0, 0.16 / width, 1))
-    bar = figure.colorbar(image, cax=beside, label=label)
+    bar = axes.figure.colorbar(image, cax=beside, label=label)
     bar.outline.set(linewidth=0.5, edgecolor=mpl.rcParams["axes.edgecolor"])
 
 
