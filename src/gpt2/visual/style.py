@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
 from gpt2.visual.fonts import families
 
@@ -60,6 +60,13 @@ def logarithmic_height(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_PlainNumbers())
     axes.yaxis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1.5, 0.6)))
+
+
+def logarithmic_width(axes: Axes) -> None:
+    """Let the horizontal axis be logarithmic, with plain numbers at it."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(_PlainNumbers())
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 class _PlainNumbers(LogFormatter):
