@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
@@ -15,55 +14,7 @@ from torch import Tensor
 from gpt2.errors import InputError
 from llm_tokenizer.atomic import write_whole
 
-SHOWN_WEIGHTS = 300  # rows and columns of a weight matrix that are drawn
-SHOWN_CHANNELS = 4
 MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
-
-
-def draw_positions(embeddings: Tensor, path: Path, *, seed: int = 0) -> list[int]:
-    """Draw the position embeddings of a few randomly chosen channels, over the positions.
-
-    Args:
-        embeddings: Position embeddings, (n_positions, C).
-        path: Image to write.
-        seed: Seed of the choice.
-    Returns:
-        The channels drawn.
-    """
-    count = min(SHOWN_CHANNELS, embeddings.size(1))
-    drawn = np.random.default_rng(seed).choice(embeddings.size(1), count, replace=False)
-    channels: list[int] = sorted(drawn.tolist())
-    figure, axes = _figure(8, 4)
-    for channel in channels:
-        axes.plot(
-            embeddings[:, channel].float().cpu().numpy(), label=f"channel {channel}", linewidth=1
-        )
-    axes.set(title="Position embeddings (wpe)", xlabel="position, in tokens", ylabel="value")
-    axes.legend()
-    _save(figure, path)
-    return channels
-
-
-def draw_weights(weights: Tensor, path: Path, *, name: str) -> None:
-    """Draw the first rows and columns of a weight matrix as an image.
-
-    Args:
-        weights: A matrix, (inputs, outputs) as the released files hold it.
-        path: Image to write.
-        name: What the matrix is called.
-    """
-    shown = weights[:SHOWN_WEIGHTS, :SHOWN_WEIGHTS].float().cpu()
-    limit = 3 * shown.std().item()  # beyond three deviations the colour is full
-    figure, axes = _figure(6, 5)
-    image = axes.imshow(
-        shown.numpy(), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest"
-    )
-    rows, columns = shown.shape
-    axes.set(
-        title=f"{name}, first {rows} rows and {columns} columns", xlabel="output", ylabel="input"
-    )
-    figure.colorbar(image)
-    _save(figure, path)
 
 
 def draw_attention(weights: Tensor, tokens: Sequence[str], path: Path, *, title: str) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.visual import style
 from gpt2.visual.gallery_pictures import drawings, picture_entry
 from gpt2.visual.inside import inside
 from gpt2.visual.one_file import page_html
-from gpt2.visual.token_texts import token_texts
+from gpt2.visual.token_texts import token_ids, token_texts
 from llm_tokenizer.atomic import write_whole
 
 # A sentence whose next token is a name in it (Wang et al. 2022, arXiv:2211.00593), and a program.
@@ -46,9 +47,13 @@ def write_gallery(
         texts: To look into; two examples if there are none.
         run: How its training went, as `run_history` returns it; None where that is not known.
     Raises:
-        InputError: A text is empty or longer than the context.
+        InputError: A text is empty or longer than the context, the model has no tokenizer, or a
+            weight is not finite.
     """
+    _check_finite(model, name)
     texts = texts or example_texts(model)
+    for text in texts:
+        token_ids(model, text)  # raises before there is any work
     looks = {f"text-{i}": inside(model, text) for i, text in enumerate(texts)}
     page = {
         "model": _model(model, name),
@@ -64,6 +69,14 @@ def write_gallery(
     data = {"page": page, **looks, **({"run": run} if run is not None else {})}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
+
+
+def _check_finite(model: GPT2, name: str) -> None:
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise InputError(
+            f"weights of {name} are not finite, so it computes nothing: its training has diverged; "
+            "choose an earlier checkpoint"
+        )
 
 
 def example_texts(model: GPT2) -> list[str]:

@@ -19,7 +19,7 @@ from gpt2.visual.pictures.flow import flow
 from gpt2.visual.pictures.lens import lens
 from gpt2.visual.pictures.next_tokens import next_tokens
 from gpt2.visual.pictures.norms import stream_norms
-from gpt2.visual.pictures.picture import Picture
+from gpt2.visual.pictures.picture import Picture, plain
 from gpt2.visual.pictures.position_similarity import position_similarity
 from gpt2.visual.pictures.positions import position_curves
 from gpt2.visual.pictures.tokens import surprisals
@@ -63,7 +63,7 @@ def picture_entry(flags: Sequence[str], picture: Picture, model_name: str) -> di
         picture: What they draw.
         model_name: As --model has it.
     """
-    figure, table = picture.figure(), picture.table()
+    figure = picture.figure()
     width, height = (round(inches * PIXELS) for inches in figure.get_size_inches())
     return {
         "name": "-".join(word.removeprefix("--") for word in takewhile("--text".__ne__, flags)),
@@ -73,7 +73,7 @@ def picture_entry(flags: Sequence[str], picture: Picture, model_name: str) -> di
         "description": picture.description(),
         "command": shlex.join(["gpt2", "plot", *flags, "--model", model_name]),
         "code": [_quoted(function) for function in picture.code],
-        "table": {"columns": list(table.columns), "rows": [list(row) for row in table.rows]},
+        "table": plain(picture.table()),
         "image": data_url(f"image/{IMAGE}", image_bytes(figure, IMAGE)),
         "width": width,
         "height": height,

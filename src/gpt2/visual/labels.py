@@ -1,6 +1,7 @@
 """Where do labels go so that none lies on another?"""
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 import matplotlib as mpl
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 SIZE = 8.5  # of a label, in points
 LINE_HEIGHT = 1.3  # of a label, over its size
 GAP = 4.0  # points between the middle of a point and its label
+NOTHING = 1e-6  # of an area that is 0 but for rounding
 DIRECTIONS = 16  # in which a place is looked for around a point
 RINGS = 25  # distances at which it is looked for, in steps of a label's height
 
@@ -54,25 +56,27 @@ def label_ends(axes: Axes, *, labels: Sequence[str], ends: Sequence[tuple[float,
 
 
 def spread(values: Sequence[float], *, gap: float) -> list[float]:
-    """Move values apart until neighbors differ by `gap`, each group about its middle.
+    """Move values apart, as little as can be, until each two differ by `gap`.
 
     >>> spread([5.0, 1.0, 5.0], gap=1.0)
     [4.5, 1.0, 5.5]
     """
     order = np.argsort(values, kind="stable")
     steps = np.arange(len(values)) * gap
-    places = np.asarray(values, dtype=float)[order] - steps
-    pushed_up = np.maximum.accumulate(places) + steps
-    pushed_down = np.minimum.accumulate(places[::-1])[::-1] + steps
+    groups: list[list[float]] = []  # of neighbors that touch each other, about their middle
+    for place in np.asarray(values, dtype=float)[order] - steps:
+        groups.append([float(place)])
+        while len(groups) > 1 and fmean(groups[-2]) > fmean(groups[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
     moved = np.empty(len(values))
-    moved[order] = (pushed_up + pushed_down) / 2
+    moved[order] = [fmean(group) for group in groups for _ in group] + steps
     return [float(value) for value in moved]
 
 
 def label_points(axes: Axes, points: np.ndarray, labels: Sequence[str]) -> None:
     """Write a label beside each point; one that has to go farther is joined to its point.
 
-    The axes' limits must be final, and nothing that changes their size may follow.
+    The axes' limits stay as they are, and nothing that changes their size may follow.
 
     Args:
         axes: Where the points are drawn.
@@ -81,6 +85,8 @@ def label_points(axes: Axes, points: np.ndarray, labels: Sequence[str]) -> None:
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
+    axes.autoscale_view()
+    axes.autoscale(False)
     texts = [
         axes.annotate(label, point, xytext=(0, 0), textcoords="offset pixels", fontsize=SIZE)
         for label, point in zip(labels, points, strict=True)
@@ -120,7 +126,7 @@ def place(points: np.ndarray, sizes: np.ndarray, room: np.ndarray) -> np.ndarray
             overlap = _outside(corner, sizes[i], room) + _overlap(corner, sizes[i], others)
             if overlap < least:
                 least, corners[i] = overlap, corner
-            if overlap == 0:
+            if overlap < NOTHING:
                 break
         box = np.concatenate([corners[i] - 1, corners[i] + sizes[i] + 1])
         taken = np.concatenate([taken, box[None]])

@@ -48,7 +48,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def integer_ticks(axis: Axis) -> None:
     """Let an axis count in whole numbers."""
-    axis.set_major_locator(MaxNLocator("auto", integer=True))
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def logarithmic_height(axes: Axes) -> None:

@@ -43,6 +43,7 @@ export function lineChart(data) {
     const width = svg.clientWidth;
     if (!width) return;
     const scales = scalesOf(data, width);
+    svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); // on paper it is scaled
     const paths = lines.map(linePath);
     const [pointed, marker] = ["pointed", "marker"].map((name) =>
       createSvg("line", { class: name, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),

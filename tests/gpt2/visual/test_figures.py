@@ -5,26 +5,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from gpt2.errors import InputError
 from gpt2.visual import figures
-
-
-def test_position_channels_are_four_and_chosen_by_the_seed(tmp_path: Path) -> None:
-    embeddings = torch.randn(32, 100)
-    chosen = figures.draw_positions(embeddings, tmp_path / "a.png", seed=1)
-    assert len(set(chosen)) == 4
-    assert figures.draw_positions(embeddings, tmp_path / "a.png", seed=1) == chosen
-    assert figures.draw_positions(embeddings, tmp_path / "a.png", seed=2) != chosen
-
-
-def test_a_weight_image_shows_300_rows_and_columns_and_no_more(tmp_path: Path) -> None:
-    inside, outside = torch.randn(350, 400), torch.randn(350, 400)
-    outside[:300, :300] = inside[:300, :300]
-    for name, weights in (("inside", inside), ("outside", outside), ("other", inside + 1)):
-        figures.draw_weights(weights, tmp_path / f"{name}.png", name="c_attn")
-    pictures = {name: imread(tmp_path / f"{name}.png") for name in ("inside", "outside", "other")}
-    assert np.array_equal(pictures["inside"], pictures["outside"])
-    assert not np.array_equal(pictures["inside"], pictures["other"])
 
 
 @pytest.mark.parametrize("count", [1, 3, 70])
@@ -33,13 +14,6 @@ def test_an_attention_map_takes_any_tokens(tmp_path: Path, count: int) -> None:
     tokens = ["$x_", "\n\t\r\0", "é日"] * 24
     figures.draw_attention(weights, tokens[:count], tmp_path / "new" / "map.png", title="map")
     assert (tmp_path / "new" / "map.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("name", ["picture", "picture.xyz"])
-def test_a_file_that_is_no_image_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="an image must end in one of .*png"):
-        figures.draw_positions(torch.zeros(4, 4), tmp_path / name)
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_loss_is_drawn_with_or_without_evaluations_and_references(tmp_path: Path) -> None:

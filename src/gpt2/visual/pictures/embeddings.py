@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.labels import label_points
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import SERIES, new_figure
 from gpt2.visual.token_texts import token_texts
 from llm_tokenizer import Tokenizer
@@ -175,8 +175,8 @@ class EmbeddingMap(Picture):
     def table(self) -> Table:
         """Return the places of the tokens."""
         rows: list[list[str | float | None]] = [
-            [token, i, group, round(float(x), 4), round(float(y), 4)]
-            for token, i, group, (x, y) in zip(
+            [token, i, group, *rounded(*place)]
+            for token, i, group, place in zip(
                 self.tokens, self.ids, self.groups, self.places, strict=True
             )
         ]
