@@ -1,12 +1,15 @@
 """What is on the gallery page of a model? Its pictures, a few texts to look into, and its run."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
+from gpt2.progress import display
 from gpt2.visual import style
 from gpt2.visual.gallery_pictures import drawings, picture_entry
 from gpt2.visual.inside import inside
@@ -28,6 +31,8 @@ COLOR_MAPS = {
 }
 # Lengths of strokes and gaps, in widths of the line, by matplotlib's name.
 STROKES = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
+
+Entry = dict[str, Any]
 
 
 def write_gallery(
@@ -54,21 +59,33 @@ def write_gallery(
     texts = texts or example_texts(model)
     for text in texts:
         token_ids(model, text)  # raises before there is any work
-    looks = {f"text-{i}": inside(model, text) for i, text in enumerate(texts)}
     page = {
         "model": _model(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
         "colors": _colors(),
         "vocabulary": _vocabulary(model),
-        "pictures": [
-            picture_entry(flags, draw(), name) for flags, draw in drawings(model, texts[0])
-        ],
         "texts": list(texts),
         "hasRun": run is not None,
     }
-    data = {"page": page, **looks, **({"run": run} if run is not None else {})}
+    work = [partial(picture_entry, drawing) for drawing in drawings(model, name, texts[0])]
+    work += [partial(inside, model, text) for text in texts]
+    done = _all_done(work)
+    page["pictures"], looks = done[: -len(texts)], done[-len(texts) :]
+    data = {"page": page, **{f"text-{i}": look for i, look in enumerate(looks)}}
+    if run is not None:
+        data["run"] = dict(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
+
+
+def _all_done(work: Sequence[Callable[[], Entry]]) -> list[Entry]:
+    """Return what each part of the work returns, and show on stderr how far it is."""
+    started, done = perf_counter(), []
+    with display(len(work), lambda count: f"{count:.0f}/{len(work)}") as shown:
+        for part in work:
+            done.append(part())
+            shown.update(len(done), "pictures and texts of the page", perf_counter() - started)
+    return done
 
 
 def _check_finite(model: GPT2, name: str) -> None:

@@ -6,6 +6,8 @@ from statistics import fmean
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 SIZE = 8.5  # of a label, in points
 LINE_HEIGHT = 1.3  # of a label, over its size
@@ -15,26 +17,29 @@ DIRECTIONS = 16  # in which a place is looked for around a point
 RINGS = 25  # distances at which it is looked for, in steps of a label's height
 
 
-def label_ends(axes: Axes, *, labels: Sequence[str], ends: Sequence[tuple[float, float]]) -> None:
+def label_ends(axes: Axes, labels: Sequence[str]) -> None:
     """Write the label of each line right of the axes, in the line's color.
 
-    A label that gives way to another is joined to its line. The limits must be
-    final.
+    Each is joined to its line's end, for it may give way to another. A line without an end that is
+    finite has no label. The axes' limits must be final.
 
     Args:
         axes: Holds the lines, in the labels' order, before any other line.
         labels: Of the lines.
-        ends: Where each line ends, as the axes count.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure
+    assert isinstance(figure, Figure)
     height = axes.get_position().height * figure.get_figheight() * 72  # points
     axes.get_ylim()  # brings the limits up to date
     to_axes = axes.transData + axes.transAxes.inverted()
-    at = [float(to_axes.transform(end)[1]) for end in ends]
-    for label, end, y, line in zip(
-        labels, ends, spread(at, gap=SIZE * LINE_HEIGHT / height), axes.lines, strict=False
-    ):
+    ended = [
+        (label, line, end)
+        for label, line in zip(labels, axes.lines, strict=False)
+        if (end := _end(line)) is not None
+    ]
+    at = [float(to_axes.transform(end)[1]) for _, _, end in ended]
+    places = spread(at, gap=SIZE * LINE_HEIGHT / height)
+    for (label, line, end), y in zip(ended, places, strict=True):
         axes.annotate(
             label,
             xy=end,
@@ -53,6 +58,13 @@ def label_ends(axes: Axes, *, labels: Sequence[str], ends: Sequence[tuple[float,
                 "shrinkB": 2,
             },
         )
+
+
+def _end(line: Line2D) -> tuple[float, float] | None:
+    """Return the last point of a line that is finite, None if there is none."""
+    points = np.stack([np.asarray(each, dtype=float) for each in line.get_data()], axis=1)
+    finite = points[np.isfinite(points).all(axis=1)]
+    return (float(finite[-1, 0]), float(finite[-1, 1])) if len(finite) else None
 
 
 def spread(values: Sequence[float], *, gap: float) -> list[float]:
@@ -83,8 +95,8 @@ def label_points(axes: Axes, points: np.ndarray, labels: Sequence[str]) -> None:
         points: (N, 2), as the axes count.
         labels: N texts.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure
+    assert isinstance(figure, Figure)
     axes.autoscale_view()
     axes.autoscale(False)
     texts = [

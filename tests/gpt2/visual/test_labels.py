@@ -79,9 +79,19 @@ def test_lines_are_labelled_at_the_height_of_their_ends() -> None:
         axes = figure.add_subplot()
         for end in (0.0, 10.0, 4.0):
             axes.plot([0, 1], [5, end])
-        label_ends(axes, labels=["low", "high", "between"], ends=[(1, 0.0), (1, 10.0), (1, 4.0)])
+        label_ends(axes, ["low", "high", "between"])
         figure.draw_without_rendering()
         tops = [text.get_window_extent().y0 for text in axes.texts]
     assert tops[0] < tops[2] < tops[1]
     colors = [text.get_color() for text in axes.texts]
     assert colors == [line.get_color() for line in axes.lines]
+
+
+def test_a_line_ends_where_it_is_last_finite() -> None:
+    with styled():
+        figure = Figure()
+        axes = figure.add_subplot()
+        axes.plot([0, 1, 2], [3.0, 4.0, np.nan])
+        axes.plot([0, 1, 2], [np.nan] * 3)
+        label_ends(axes, ["broken off", "never there"])
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("broken off", (1.0, 4.0))]

@@ -46,7 +46,7 @@ def test_the_page_says_which_model_it_is_of(page: "Page", small_model: GPT2) -> 
 
 
 def test_there_is_a_card_for_each_picture(page: "Page", small_model: GPT2) -> None:
-    assert len(names(page)) == len(list(drawings(small_model, "Permission is")))
+    assert len(names(page)) == len(list(drawings(small_model, "small", "Permission is")))
     assert len(set(names(page))) == len(names(page))
     widths = "all => Promise.all(all.map(e => e.decode().then(() => e.naturalWidth)))"
     assert min(page.eval_on_selector_all(".card img", widths)) > 300

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from gpt2.errors import InputError
+from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.labels import label_points
 from gpt2.visual.pictures.picture import Picture, Table, rounded
@@ -38,6 +38,7 @@ def embedding_map(model: GPT2, groups: Mapping[str, Sequence[int]] | None = None
         groups: Token ids by the names of their groups; some words' if not given.
     Raises:
         InputError: There are too few or too many tokens, or the model has no tokenizer.
+        NotFiniteError: The model has diverged.
     """
     tokenizer = model.require_tokenizer()
     group_of: dict[int, str] = {}  # each token once
@@ -51,6 +52,11 @@ def embedding_map(model: GPT2, groups: Mapping[str, Sequence[int]] | None = None
         )
     with torch.inference_mode():
         vectors = model.wte(torch.tensor(list(group_of), device=model.device))  # (N, C)
+    if not vectors.isfinite().all():
+        raise NotFiniteError(
+            "token embeddings must be finite to have principal components, got others: the model "
+            "has diverged; take an earlier checkpoint"
+        )
     places, shares = principal_components(vectors.double().cpu().numpy())
     texts = token_texts(tokenizer, group_of)
     return EmbeddingMap(list(group_of), texts, list(group_of.values()), places, shares)

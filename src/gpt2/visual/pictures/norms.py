@@ -61,7 +61,7 @@ class StreamNorms(Picture):
             xlabel="blocks passed (between: after a block's attention)",
             ylabel="norm of the residual stream",
         )
-        label_ends(axes, labels=labels, ends=[(blocks[-1], float(line[-1])) for line in lines])
+        label_ends(axes, labels)
         return figure
 
     def table(self) -> Table:

@@ -87,11 +87,7 @@ class PositionCurves(Picture):
         axes.set(title=self.title, xlabel="position, in tokens", ylabel="value", xmargin=0.01)
         axes.grid(axis="y")
         integer_ticks(axes.xaxis)
-        label_ends(
-            axes,
-            labels=[f"channel {channel}" for channel in self.channels],
-            ends=[(count - 1, float(line[-1])) for line in self.values],
-        )
+        label_ends(axes, [f"channel {channel}" for channel in self.channels])
         return figure
 
     def table(self) -> Table:

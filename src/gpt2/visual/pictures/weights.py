@@ -126,9 +126,10 @@ class WeightsImage(Picture):
         "the few weights beyond the scale are black or white."
     )
     look_for = (
-        "Before training the image is even noise. Training draws lines: a bright or dark row is an "
-        "input that all outputs read, a column an output that reads most of its inputs; in c_attn "
-        "bands of columns are heads."
+        "Before training the image is even noise. Training may draw lines in it: a row that is "
+        "brighter or darker is an input that many outputs read, a column an output that reads many "
+        "inputs, a band of columns in c_attn a head. In wte, tokens that training never met form "
+        "bands of their own."
     )
     code = (weights_window, binned)
 

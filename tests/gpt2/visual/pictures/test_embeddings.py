@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from gpt2.config import GPT2Config
-from gpt2.errors import InputError
+from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
+from gpt2.visual.images import image_bytes
 from gpt2.visual.pictures.embeddings import (
     embedding_map,
     listed_tokens,
@@ -148,6 +149,20 @@ def test_what_is_no_token_is_refused(listed: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         listed_tokens(Tokenizer.gpt2(), listed)
     assert message in str(error.value)
+
+
+def test_embeddings_that_are_not_finite_are_refused(model: GPT2) -> None:
+    model.wte.weight.data[66, 3] = float("nan")
+    with pytest.raises(NotFiniteError, match="the model has diverged"):
+        embedding_map(model, {"a": [65, 66, 67]})
+
+
+def test_characters_that_the_font_lacks_are_drawn_as_boxes() -> None:
+    tokenizer = Tokenizer.gpt2()
+    model = GPT2(_tiny(tokenizer.n_vocab), tokenizer=tokenizer)
+    picture = embedding_map(model, {"a": tokenizer.encode("の$の，x\n")})
+    assert "の" in [text.get_text() for text in picture.figure().axes[0].texts]
+    image_bytes(picture.figure(), "png")  # without a warning, which would be an error here
 
 
 def test_a_model_without_a_tokenizer_is_refused(model: GPT2) -> None:

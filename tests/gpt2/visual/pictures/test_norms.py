@@ -7,6 +7,7 @@ import torch
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import Recording, record
+from gpt2.visual.images import image_bytes
 from gpt2.visual.pictures.norms import stream_norms
 
 IDS = [5, 80, 290, 17, 17]
@@ -61,6 +62,15 @@ def test_one_token_has_no_others(model: GPT2) -> None:
     assert [text.get_text() for text in axes.texts] == ["first token"]
     assert picture.table().columns == ["blocks passed", "first token"]
     assert "others" not in picture.description()
+
+
+def test_a_stream_that_is_not_finite_is_drawn_as_far_as_it_is(model: GPT2) -> None:
+    with torch.no_grad():
+        model.block(1).mlp.c_fc.weight[0, 0] = torch.nan
+    picture = stream_norms(record(model, IDS))
+    assert np.isfinite(picture.first[:4]).all()
+    assert picture.to_json()["first"][4:] == [None] * 3
+    image_bytes(picture.figure(), "png")
 
 
 def test_the_table_has_a_row_a_block(model: GPT2) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
+from gpt2.visual.images import image_bytes
 from gpt2.visual.pictures.positions import position_curves
 
 
@@ -42,6 +43,14 @@ def test_the_numbers_and_the_table_are_those_of_the_model(model: GPT2) -> None:
     assert table.columns == ["position", "channel 5"]
     assert table.rows[2] == [2, pytest.approx(model.wpe.weight[2, 5].item(), abs=1e-4)]
     assert picture.description() == "Values of channels 5 at positions 0 to 23."
+
+
+def test_channels_that_are_not_finite_are_drawn_as_far_as_they_are(model: GPT2) -> None:
+    with torch.no_grad():
+        model.wpe.weight[7:, 3] = torch.nan
+    picture = position_curves(model, [3, 4])
+    assert picture.table().rows[7][1] is None
+    image_bytes(picture.figure(), "png")
 
 
 def test_a_table_of_many_positions_has_some(model: GPT2) -> None:
