@@ -9,7 +9,8 @@ import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
 import { part, unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
-import { surprisalRow, visible } from "gpt2/tokens.js";
+import { surprisalRow } from "gpt2/tokens.js";
+import { visible } from "gpt2/wording.js";
 
 /**
  * @typedef {import("gpt2/packed.js").Unpacked} Unpacked

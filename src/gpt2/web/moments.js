@@ -3,8 +3,9 @@
 import { lineChart } from "gpt2/chart.js";
 import { create } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
-import { colorScale, matrix, paint, written } from "gpt2/matrix.js";
+import { colorScale, matrix, paint } from "gpt2/matrix.js";
 import { part, unpack } from "gpt2/packed.js";
+import { written } from "gpt2/wording.js";
 
 /**
  * @typedef {{element: HTMLElement, show: (moment: number) => void}} View

@@ -1,7 +1,7 @@
 // How is a text shown as its tokens? As a row of buttons, of which one is chosen.
 
 import { create } from "gpt2/dom.js";
-import { written } from "gpt2/matrix.js";
+import { written } from "gpt2/wording.js";
 
 /**
  * Return the tokens of a text as a row, of which keys and clicks choose one.
@@ -79,16 +79,6 @@ export function surprisalRow(text, colors, highest, choice) {
   });
   choice.follow(["token"], ({ token }) => row.choose(token));
   return row.element;
-}
-
-/**
- * Return a token's text so that it can be seen: spaces alone are drawn as such.
- * @param {string | null} text null if no token has the id
- * @param {number} id
- */
-export function visible(text, id) {
-  if (text === null) return `[${id}]`;
-  return text.trim() === "" ? "␣".repeat(text.length) : text;
 }
 
 /**
