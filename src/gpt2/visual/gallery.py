@@ -1,7 +1,7 @@
 """What is on the gallery page of a model? Its pictures, a few texts to look into, and its run."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +12,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
 from gpt2.visual import style
 from gpt2.visual.gallery_pictures import drawings, picture_entry
+from gpt2.visual.history_data import TrainingRun, run_history
 from gpt2.visual.inside import inside
 from gpt2.visual.one_file import page_html
 from gpt2.visual.token_texts import token_ids, token_texts
@@ -41,7 +42,7 @@ def write_gallery(
     *,
     name: str,
     texts: Sequence[str] = (),
-    run: Mapping[str, Any] | None = None,
+    run: TrainingRun | None = None,
 ) -> None:
     """Write the gallery page of a model, atomically.
 
@@ -50,7 +51,7 @@ def write_gallery(
         out: HTML file to write.
         name: Of the model, as --model has it.
         texts: To look into; two examples if there are none.
-        run: How its training went, as `run_history` returns it; None where that is not known.
+        run: How its training went; None where that is not known.
     Raises:
         InputError: A text is empty or longer than the context, the model has no tokenizer, or a
             weight is not finite.
@@ -59,21 +60,22 @@ def write_gallery(
     texts = texts or example_texts(model)
     for text in texts:
         token_ids(model, text)  # raises before there is any work
+    history = None if run is None else run_history(run.moments, run.rows)
     page = {
         "model": _model(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
         "colors": _colors(),
         "vocabulary": _vocabulary(model),
         "texts": list(texts),
-        "hasRun": run is not None,
+        "hasRun": history is not None,
     }
-    work = [partial(picture_entry, drawing) for drawing in drawings(model, name, texts[0])]
+    work = [partial(picture_entry, drawing) for drawing in drawings(model, name, texts[0], run)]
     work += [partial(inside, model, text) for text in texts]
     done = _all_done(work)
     page["pictures"], looks = done[: -len(texts)], done[-len(texts) :]
     data = {"page": page, **{f"text-{i}": look for i, look in enumerate(looks)}}
-    if run is not None:
-        data["run"] = dict(run)
+    if history is not None:
+        data["run"] = history
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
 

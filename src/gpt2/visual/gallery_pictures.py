@@ -3,6 +3,7 @@
 import inspect
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
 
@@ -10,12 +11,15 @@ from PIL import features
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import record
+from gpt2.visual.history_data import TrainingRun
 from gpt2.visual.images import image_bytes
 from gpt2.visual.one_file import data_url
 from gpt2.visual.pictures.attention import attention_maps
 from gpt2.visual.pictures.embeddings import embedding_map
 from gpt2.visual.pictures.flow import flow
+from gpt2.visual.pictures.history import positions_history
 from gpt2.visual.pictures.lens import lens
+from gpt2.visual.pictures.loss import LossCurves, loss_curves
 from gpt2.visual.pictures.next_tokens import next_tokens
 from gpt2.visual.pictures.norms import stream_norms
 from gpt2.visual.pictures.picture import Picture, plain
@@ -37,13 +41,16 @@ class Drawing(NamedTuple):
     measure: Callable[[], Picture]
 
 
-def drawings(model: GPT2, model_name: str, text: str) -> Iterator[Drawing]:
+def drawings(
+    model: GPT2, model_name: str, text: str, run: TrainingRun | None = None
+) -> Iterator[Drawing]:
     """Yield what there is to draw of a model, in the page's order; a picture is a line here.
 
     Args:
         model: Any GPT-2.
         model_name: As --model has it.
         text: What the pictures of a text show.
+        run: How it was trained, if that is known.
     """
     of_model = ["--model", model_name]
     of_text = ["--text", text, *of_model]
@@ -60,6 +67,22 @@ def drawings(model: GPT2, model_name: str, text: str) -> Iterator[Drawing]:
     yield Drawing("embeddings", ["embeddings", *of_model], lambda: embedding_map(model))
     yield Drawing("norms", ["norms", *of_text], lambda: stream_norms(recording))
     yield Drawing("flow", ["flow", *of_text], lambda: flow(model, recording))
+    if run is not None:
+        yield from _drawings_of(run)
+
+
+def _drawings_of(run: TrainingRun) -> Iterator[Drawing]:
+    """Yield what there is to draw of a run: it may have no losses yet, or keep no moments."""
+    if any(row.get("loss") is not None for row in run.rows):
+        yield Drawing("loss", ["loss", run.directory], lambda: _loss_of(run))
+    if run.moments:
+        history = ["history", run.directory]
+        yield Drawing("history", history, lambda: positions_history(run.moments))
+
+
+def _loss_of(run: TrainingRun) -> LossCurves:
+    name = Path(run.directory).resolve().name
+    return loss_curves({name: run.rows}, bands={name: run.band})
 
 
 def picture_entry(drawing: Drawing) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What does the page have of a training run? Its loss, and the moments that it has kept."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,19 @@ import torch
 from gpt2.visual.losses import Losses, Over, Row, losses_of
 from gpt2.visual.moments import WEIGHTS_NAME, Moment
 from gpt2.visual.packed import pack
+from gpt2.visual.pictures.loss import Band
 
 DIGITS = 5  # significant ones of a loss on the page
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How a model was trained, as far as it is known."""
+
+    directory: str  # as gpt2 plot loss has it
+    moments: Sequence[Moment]  # in order
+    rows: Sequence[Row]  # of metrics.jsonl
+    band: Band = ()  # where the held-out loss of like runs is
 
 
 def run_history(moments: Sequence[Moment], rows: Sequence[Row]) -> dict[str, Any] | None:

@@ -7,11 +7,12 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.packed import PackedType, pack
+from gpt2.visual.pictures.lens import layer_names, read_lens
+from gpt2.visual.pictures.tokens import surprisal_bits
 from gpt2.visual.token_texts import token_texts
 
 MOST_TOKENS = 32  # of a text that are shown
@@ -33,49 +34,25 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
     recording = record(model, ids)
     queries_and_keys = recording.queries.nbytes + recording.keys.nbytes
     precision: PackedType = "float32" if queries_and_keys <= FLOAT32_BYTES else "float16"
+    lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, 5)
     weights = torch.stack([recording.weights(i) for i in range(len(recording.scales))])
     return {
         "text": text,
         "length": len(whole),  # in tokens; those beyond `ids` are not shown
         "ids": ids,
         "tokens": token_texts(tokenizer, ids),
-        "bits": surprisals(recording.logits, ids),
+        "bits": surprisal_bits(recording),
         "scales": recording.scales,
         "queries": pack(recording.queries, precision),
         "keys": pack(recording.keys, precision),
         "values": pack(recording.values, "float16"),
         "weights": pack(weights, "float16"),
-        "lens": _lens(model, recording),
+        "lens": {
+            "layers": layer_names(len(lens_ids)),
+            "ids": pack(lens_ids, "int32"),
+            "probabilities": pack(lens_probabilities, "float16"),
+        },
         "logits": _last_logits(model, recording),
-    }
-
-
-def surprisals(logits: Tensor, ids: list[int]) -> list[float | None]:
-    """Return the surprisal of each token given those before it, in bits; the first has none.
-
-    Args:
-        logits: (T, V)
-        ids: The T tokens.
-    """
-    nats = torch.nn.functional.cross_entropy(
-        logits[:-1].double(), torch.tensor(ids[1:], dtype=torch.int64), reduction="none"
-    )
-    return [None, *(nats / math.log(2)).tolist()]
-
-
-def _lens(model: GPT2, recording: Recording) -> dict[str, Any]:
-    """Return what the head would predict from the residual stream before and after each block.
-
-    Source: nostalgebraist 2020, interpreting GPT: the logit lens.
-    """
-    streams = recording.stream()[::2]  # (L + 1, T, C)
-    logits = model.logits(model.ln_f(streams.to(model.device))).float().cpu()  # (L + 1, T, V)
-    top = logits.softmax(dim=-1).topk(min(LENS_TOP, logits.size(-1)))
-    blocks = (f"after block {i}" for i in range(len(recording.scales)))
-    return {
-        "layers": ["embeddings", *blocks],
-        "ids": pack(top.indices, "int32"),
-        "probabilities": pack(top.values, "float16"),
     }
 
 

@@ -2,7 +2,8 @@
 
 import { announce } from "gpt2/announce.js";
 import { create } from "gpt2/dom.js";
-import { described, matrix, numbersBehind, written } from "gpt2/matrix.js";
+import { described, matrix, numbersBehind } from "gpt2/matrix.js";
+import { written } from "gpt2/wording.js";
 
 const MOST_TERMS = 4; // of a sum that are written out, beside the last
 

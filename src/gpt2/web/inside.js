@@ -9,7 +9,8 @@ import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
 import { part, unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
-import { surprisalEnds, surprisalRow, visible } from "gpt2/tokens.js";
+import { surprisalRow } from "gpt2/tokens.js";
+import { visible } from "gpt2/wording.js";
 
 /**
  * @typedef {import("gpt2/packed.js").Unpacked} Unpacked
@@ -28,6 +29,7 @@ import { surprisalEnds, surprisalRow, visible } from "gpt2/tokens.js";
  * @property {Unpacked} weights
  * @property {{layers: string[], ids: Unpacked, probabilities: Unpacked}} lens
  * @property {{first: number, values: Unpacked}} logits
+ * @property {{queries: string, logits: string}} stored types of the numbers in the page
  * @property {typeof part} part
  */
 
@@ -69,6 +71,7 @@ export function opened(raw) {
   );
   return {
     ...raw,
+    stored: { queries: raw.queries.type, logits: logits.values.type },
     ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights, part },
     lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
     logits: { ...logits, values: unpack(logits.values) },
@@ -78,6 +81,7 @@ export function opened(raw) {
 function parts(text, { vocabulary, colors }) {
   const last = text.tokens.length - 1;
   const [block, head] = clearestHead(text);
+  const highest = Math.log2(vocabulary.length); // bits, where all tokens are equally likely
   const choice = createChoice({ token: last, block, head, pointed: null });
   return [
     partOf(
@@ -85,8 +89,8 @@ function parts(text, { vocabulary, colors }) {
       "The text as the model reads it, each token with its id. The darker, the more surprising the " +
         "token is to the model, given those before it. Choose one: what is below follows it." +
         (text.length > last + 1 ? ` These are the first ${last + 1} of ${text.length} tokens.` : ""),
-      surprisalRow(text, colors.surprisal, choice),
-      colorScale(colors.surprisal, ...surprisalEnds),
+      surprisalRow(text, colors.surprisal, highest, choice),
+      colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as if all were equally likely`),
     ),
     partOf(
       "Attention",
@@ -115,8 +119,16 @@ function parts(text, { vocabulary, colors }) {
       "Temperature divides the logits: low ones favor the likeliest tokens. Top-k keeps the k " +
         "likeliest alone.",
       showNext(text, vocabulary, choice),
+      create("p", { class: "muted" }, precision(text)),
     ),
   ];
+}
+
+function precision({ stored }) {
+  return (
+    `The page holds queries and keys in ${stored.queries}, logits in ${stored.logits}, and values, ` +
+    "weights and the lens in float16, which keeps 3 digits. Products are computed here, in float64."
+  );
 }
 
 function partOf(title, explanation, ...content) {

@@ -3,10 +3,11 @@
 import { create } from "gpt2/dom.js";
 import { productView, stepView, sumOf } from "gpt2/equations.js";
 import { lookOf } from "gpt2/looks.js";
-import { matrix, written } from "gpt2/matrix.js";
+import { matrix } from "gpt2/matrix.js";
 import { averagesByLoop, averagingMatrix, headOf, largestDifference } from "gpt2/products.js";
 import { masked, product, softmaxRows } from "gpt2/products.js";
 import { stepper } from "gpt2/stepper.js";
+import { written } from "gpt2/wording.js";
 
 /**
  * Show the lesson with the values of the chosen head.

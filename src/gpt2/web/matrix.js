@@ -2,6 +2,7 @@
 
 import { create, refill, tableBehind } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
+import { quoted, written } from "gpt2/wording.js";
 
 const TABLE_SIDE = 64; // rows and columns that a table has at most
 const MIN_LABEL = 10; // pixels of a cell that has a label
@@ -101,16 +102,6 @@ export function colorScale(colors, low, high) {
 }
 
 /**
- * Write a number for a reader: four significant digits.
- * @param {number} value
- */
-export function written(value) {
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "-∞" : "none";
-  const rounded = Number(value.toPrecision(4));
-  return Math.abs(rounded) < 1e-4 && rounded !== 0 ? value.toExponential(2) : String(rounded);
-}
-
-/**
  * Paint cells as the pixels of a canvas, which the style sheet magnifies; blank ones stay clear.
  * @param {HTMLCanvasElement} canvas
  * @param {Pick<MatrixData, "rows" | "columns" | "values" | "colors" | "low" | "high">} data
@@ -158,7 +149,7 @@ export function described(data, row, column) {
 }
 
 function named(labels, index) {
-  return labels ? `${index} “${labels[index]}”` : String(index);
+  return labels ? `${index} ${quoted(labels[index])}` : String(index);
 }
 
 function cellSide(count) {

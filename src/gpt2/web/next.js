@@ -2,10 +2,10 @@
 
 import { announce } from "gpt2/announce.js";
 import { create, refill, setStyle, tableBehind } from "gpt2/dom.js";
-import { written } from "gpt2/matrix.js";
 import { part } from "gpt2/packed.js";
 import { distribution, ranked } from "gpt2/sampling.js";
-import { tokenRow, visible } from "gpt2/tokens.js";
+import { tokenRow } from "gpt2/tokens.js";
+import { percent, quoted, visible, written } from "gpt2/wording.js";
 
 const BARS = 15;
 const STEPS = 1000; // of the slider of top-k, which is logarithmic
@@ -74,7 +74,7 @@ export function showNext(text, vocabulary, choice) {
     if (shown === position) return;
     position = shown;
     tokens = ranked(part(values, position - first).values);
-    heading.textContent = `After token ${position} “${text.tokens[position]}”:`;
+    heading.textContent = `After token ${position} ${quoted(text.tokens[position])}:`;
     show();
   });
   const note =
@@ -118,9 +118,4 @@ function bar() {
 /** Return k from 1 to the size of the vocabulary, in even ratios; the end of the slider is all. */
 function fromSlider(step, size) {
   return Math.round(size ** (step / STEPS));
-}
-
-function percent(share) {
-  if (share > 0 && share < 0.0005) return "below 0.1 %";
-  return `${(100 * share).toFixed(1)} %`;
 }

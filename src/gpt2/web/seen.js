@@ -11,7 +11,7 @@ const NEAR = "600px";
 export function whenSeen(element, show) {
   let [isNear, isStale] = [false, false];
   const catchUp = () => {
-    if (isStale) show();
+    if (isStale && element.isConnected) show();
     isStale = false;
   };
   const observed = (entries) => {
@@ -19,7 +19,7 @@ export function whenSeen(element, show) {
     if (isNear) catchUp();
   };
   new IntersectionObserver(observed, { rootMargin: NEAR }).observe(element);
-  addEventListener("beforeprint", catchUp);
+  window.addEventListener("beforeprint", catchUp);
   return () => {
     if (isNear) show();
     else isStale = true;

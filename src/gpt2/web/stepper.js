@@ -3,6 +3,7 @@
 import { announce } from "gpt2/announce.js";
 import { create } from "gpt2/dom.js";
 import { lookOf } from "gpt2/looks.js";
+import { colorScale } from "gpt2/matrix.js";
 import { headOf } from "gpt2/products.js";
 import { whenSeen } from "gpt2/seen.js";
 
@@ -59,6 +60,7 @@ export function stepper(name, steps, text, colors, choice) {
       create("p", {}, step.text(numbers, look)),
       ...(step.code ? [create("pre", {}, create("code", {}, step.code))] : []),
       step.view(numbers, look),
+      colorScale(colors.signed, "below 0", "above 0, each matrix by its own scale"),
     );
   }
 

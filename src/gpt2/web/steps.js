@@ -1,8 +1,8 @@
 // How does one head compute its output? As matrix products with true values, step by step.
 
 import { productView, stepView } from "gpt2/equations.js";
-import { written } from "gpt2/matrix.js";
 import { stepper } from "gpt2/stepper.js";
+import { written } from "gpt2/wording.js";
 
 /**
  * Show the chosen head's attention in five steps.

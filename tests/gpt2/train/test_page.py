@@ -10,8 +10,9 @@ import pytest
 
 from gpt2.cli.main import main
 from gpt2.config import HistoryConfig, RunConfig
-from gpt2.train.page import training_history
+from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
+from gpt2.visual.history_data import run_history
 from gpt2.visual.moments import read_moments
 
 
@@ -32,7 +33,7 @@ def test_a_run_that_keeps_moments_ends_with_its_page(kept: RunConfig, tmp_path: 
     steps = [moment.step for moment in read_moments(tmp_path)]
     assert [moment["step"] for moment in on_page["moments"]] == steps
     assert on_page["loss"]["step"] == [1, 2, 3, 4, 5, 6]
-    assert on_page == training_history(tmp_path)
+    assert on_page == run_history(read_moments(tmp_path), read_metrics(tmp_path))
 
 
 def test_a_run_without_moments_has_no_page_until_asked_for(

@@ -67,6 +67,7 @@ def test_an_untied_head_has_a_name_of_its_own(model: GPT2) -> None:
     [
         ("c_attn", "h.0.attn.c_attn.weight, h.0.attn.c_attn.bias, h.1.attn.c_attn.weight"),
         ("h.0.atn.c_attn.weight", "h.0.attn.c_attn.weight"),
+        ("h.1.atn.c_attn", "h.1.attn.c_attn.weight"),
         ("wpe.wieght", "wpe.weight"),
     ],
 )

@@ -232,7 +232,7 @@ def test_future_scores_are_masked_and_shown_blank(shown: Shown, model: GPT2) -> 
     page = shown(model, TEXT)
     view = step(page, "One head, step by step", 2)
     count = len(recorded(model).ids)
-    canvas = view.locator("canvas").last
+    canvas = view.locator(".plane canvas").last
     assert ((pixels(canvas)[..., 3] == 255) == np.tri(count, dtype=bool)).all()
     point(view.locator(".plane").last, 1, 4, count, count)
     assert view.locator(".arithmetic").inner_text() == "Token 4 comes after token 1: -∞"

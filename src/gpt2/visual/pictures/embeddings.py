@@ -12,7 +12,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.visual.labels import label_points
 from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import SERIES, new_figure
-from gpt2.visual.token_texts import token_texts
+from gpt2.visual.token_texts import label, token_texts
 from llm_tokenizer import Tokenizer
 
 WORDS = {  # drawn where no others are asked for: those that are one token with the space before
@@ -27,7 +27,6 @@ FEWEST_OF_A_GROUP = 3
 FEWEST, MOST = 3, 120  # tokens: two components need three, and more labels have no room
 FALLBACK = 40  # tokens of a vocabulary that has none of the words
 MARKERS = "os^DvPX"
-LEADING_SPACE = "\N{OPEN BOX}"
 
 
 def embedding_map(model: GPT2, groups: Mapping[str, Sequence[int]] | None = None) -> "EmbeddingMap":
@@ -175,8 +174,8 @@ class EmbeddingMap(Picture):
     def _labels(self) -> list[str]:
         """Return the tokens; the spaces before them are shown unless all have one."""
         if all(token.startswith(" ") and token != " " for token in self.tokens):
-            return [token[1:] for token in self.tokens]
-        return [token.replace(" ", LEADING_SPACE) for token in self.tokens]
+            return [label(token[1:]) for token in self.tokens]
+        return [label(token) for token in self.tokens]
 
     def table(self) -> Table:
         """Return the places of the tokens."""

@@ -157,11 +157,11 @@ def test_embeddings_that_are_not_finite_are_refused(model: GPT2) -> None:
         embedding_map(model, {"a": [65, 66, 67]})
 
 
-def test_characters_that_the_font_lacks_are_drawn_as_boxes() -> None:
+def test_characters_that_no_font_has_are_drawn() -> None:
     tokenizer = Tokenizer.gpt2()
     model = GPT2(_tiny(tokenizer.n_vocab), tokenizer=tokenizer)
     picture = embedding_map(model, {"a": tokenizer.encode("の$の，x\n")})
-    assert "の" in [text.get_text() for text in picture.figure().axes[0].texts]
+    assert "の" in picture.tokens
     image_bytes(picture.figure(), "png")  # without a warning, which would be an error here
 
 
