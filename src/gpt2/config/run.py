@@ -22,6 +22,7 @@ Parallelism = Literal["ddp", "fsdp"]
 Tracker = Literal["tensorboard", "wandb"]
 
 MOST_STEPS = 10**8 - 1  # eight digits, as the names of checkpoints have them
+MOST_MOMENTS = 1000  # of less than 1 MB each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +216,24 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HistoryConfig:
+    """What to keep of the model while it trains, for pictures across the run."""
+
+    moments: int = 0
+    """Most moments to keep in the run directory, from before the first step to the last: position
+    embeddings, weights, attention and a sample, less than 1 MB each. 0: none."""
+    text: str | None = None
+    """Text whose attention is kept, its first 32 tokens, and whose first words the sample
+    continues; the first held-out tokens if not set."""
+
+    def __post_init__(self) -> None:
+        check_types(self, "history.")
+        fits = self.moments == 0 or 2 <= self.moments <= MOST_MOMENTS
+        check(fits, f"history.moments must be 0, or 2 to {MOST_MOMENTS}", self.moments)
+        check(self.text != "", "history.text must have a token", self.text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A whole training run: what a recipe and `config.toml` hold."""
 
@@ -224,6 +243,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
 
     def __post_init__(self) -> None:
         try:

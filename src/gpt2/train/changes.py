@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from gpt2.config import CheckpointConfig, EvaluationConfig, RunConfig
+from gpt2.config import CheckpointConfig, EvaluationConfig, HistoryConfig, RunConfig
 from gpt2.errors import ConfigError
 
 # They change the result of the training by rounding, and by other draws of dropout, alone.
@@ -19,6 +19,7 @@ ALWAYS_ALLOWED = frozenset(
         ],
         "evaluation": [entry.name for entry in dataclasses.fields(EvaluationConfig)],
         "checkpoint": [entry.name for entry in dataclasses.fields(CheckpointConfig)],
+        "history": [entry.name for entry in dataclasses.fields(HistoryConfig)],
     }.items()
     for key in keys
 )

@@ -82,12 +82,15 @@ def _check_reference(name: str, shape: GPT2Config, tokenizer: Tokenizer) -> None
 
 
 def _check_prompts(config: RunConfig, tokenizer: Tokenizer) -> None:
-    """Make sure that the model has an embedding for every token of the sample prompts."""
-    for prompt in config.evaluation.sample_prompts:
+    """Make sure that the model has an embedding for every token of the texts in the settings."""
+    texts = [("evaluation.sample_prompts", prompt) for prompt in config.evaluation.sample_prompts]
+    if config.history.text is not None:
+        texts.append(("history.text", config.history.text))
+    for setting, prompt in texts:
         ids = tokenizer.encode(prompt, allowed_special="all")
         if max(ids) >= config.model.vocab_size:
             raise ConfigError(
-                f"evaluation.sample_prompts must have ids below the {config.model.vocab_size} "
+                f"{setting} must have ids below the {config.model.vocab_size} "
                 f"embeddings of the model, {prompt!r} has {max(ids)}"
             )
 

@@ -17,6 +17,7 @@ from gpt2.model.gpt import evaluating
 from gpt2.train.build import make_parallel
 from gpt2.train.checks import check_data, check_settings
 from gpt2.train.distributed import Processes, clip_gradients, joined
+from gpt2.train.moments import moment_steps
 from gpt2.train.optimizer import make_optimizers
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.run import require_new, require_run
@@ -190,7 +191,15 @@ def _size(config: RunConfig, parameters: int, data: TokenData | None, processes:
         f"steps        {training.steps:,} of {training.batch_tokens:,} tokens",
         f"processes    {processes}, each of {passes} x {training.micro_batch} rows a step",
         f"data         {read}",
+        *_history(config),
     ]
+
+
+def _history(config: RunConfig) -> list[str]:
+    steps = moment_steps(config)
+    if not steps:
+        return []
+    return [f"moments      {len(steps)}, each of less than 1 MB, of steps 0 to {steps[-1]:,}"]
 
 
 def _memory(

@@ -56,11 +56,18 @@ class Trainer:
         self.peak_flops = peak_flops
         self.state = state
 
-    def train(self, record: Record, save: Callable[[], None], interruption: Interruption) -> int:
-        """Take the steps that are left: step, evaluate, save.
+    def train(
+        self,
+        record: Record,
+        keep_moment: Callable[[], None],
+        save: Callable[[], None],
+        interruption: Interruption,
+    ) -> int:
+        """Take the steps that are left: step, evaluate, keep the moment, save.
 
         Args:
             record: Takes each row of metrics.
+            keep_moment: Keeps the moment of the current step, if it is one to keep.
             save: Saves a checkpoint of the current step.
             interruption: Whether to stop early.
         Returns:
@@ -68,6 +75,8 @@ class Trainer:
         """
         last, reason = self.config.training.steps, 0
         with closing(self.batches):
+            if self.state.step == 0:
+                keep_moment()
             while (step := self.state.step + 1) <= last and not reason:
                 record(self.take_step())
                 due = step == last or step % self.config.checkpoint.every == 0
@@ -75,6 +84,7 @@ class Trainer:
                     row = self.evaluate()
                     record(row)
                     due |= self.note_best(row["val_loss"]) and self.config.checkpoint.keep_best
+                keep_moment()  # before a checkpoint, so that a run that resumes has it
                 reason = int(self.processes.max(interruption.reason))
                 if self.state.skipped >= MOST_SKIPPED:
                     reason = DIVERGED

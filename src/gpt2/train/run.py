@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from gpt2.config import SETTINGS_FILE, RunConfig
-from gpt2.data.shard_folder import open_shards
+from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.errors import CheckpointError, NotFiniteError
 from gpt2.files.checkpoint import restore_optimizers, take_snapshot
 from gpt2.files.pretrained import GPT2
@@ -35,12 +35,15 @@ from gpt2.train.interruption import (
 )
 from gpt2.train.loop import MOST_SKIPPED, Trainer
 from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
+from gpt2.train.moments import keeping_moments, text_ids
+from gpt2.train.page import PAGE_FILE, write_page
 from gpt2.train.progress import display
 from gpt2.train.report import REPORT_FILE, write_report
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 from gpt2.train.tracking import tracking
 from gpt2.train.validation import Evaluation
+from gpt2.visual.moments import drop_moments_after
 from llm_tokenizer.atomic import write_whole
 
 LOCK_FILE = ".lock"
@@ -74,7 +77,7 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
             run.mkdir(parents=True, exist_ok=True)
         with _locked(run, processes):
             require_new(run, processes)  # again, now under the lock
-            reason = _train(trainer, run)
+            reason = _train(trainer, run, data)
     _finish(run, trainer, reason)
 
 
@@ -119,7 +122,7 @@ def resume(
         trainer = build(config, data, state, weights_from, processes, evaluations)
         if checkpoint:
             restore_optimizers(checkpoint, trainer.parallel.model, trainer.optimizers)
-        reason = _train(trainer, run, changes)
+        reason = _train(trainer, run, data, changes)
     _finish(run, trainer, reason)
 
 
@@ -145,12 +148,18 @@ def require_new(run: Path, processes: Processes) -> None:
         )
 
 
-def _train(trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]] | None = None) -> int:
+def _train(
+    trainer: Trainer,
+    run: Path,
+    data: TokenData,
+    changes: dict[str, tuple[Any, Any]] | None = None,
+) -> int:
     """Take the steps that are left, record them in the run directory, and return why it stopped.
 
     Args:
         trainer: At the step to continue from.
         run: The run directory, locked.
+        data: The tokens.
         changes: Settings that differ from those of the checkpoint: before, and now.
     """
     config, step = trainer.config, trainer.state.step
@@ -158,12 +167,14 @@ def _train(trainer: Trainer, run: Path, changes: dict[str, tuple[Any, Any]] | No
         (run / CHECKPOINTS).mkdir(exist_ok=True)
         write_whole(run / SETTINGS_FILE, config.to_toml().encode())
         set_aside_after(run, step)
+        drop_moments_after(run, step)
+    keep_moment = keeping_moments(trainer, run, text_ids(config, data))
     with (
         noted_interruption(config.training.max_hours) as interruption,
         _recording(trainer, run, changes or {}) as record,
         checkpoint_writer(run, config.checkpoint) as writer,
     ):
-        return trainer.train(record, _saving(trainer, writer), interruption)
+        return trainer.train(record, keep_moment, _saving(trainer, writer), interruption)
 
 
 def _saving(trainer: Trainer, writer: CheckpointWriter) -> Callable[[], None]:
@@ -199,7 +210,7 @@ def _locked(run: Path, processes: Processes) -> Iterator[None]:
 
 
 def _finish(run: Path, trainer: Trainer, reason: int) -> None:
-    """Write the report of a run that has taken its last step, or raise why it has not."""
+    """Write page and report of a run that has taken its last step, or raise why it has not."""
     config, step = trainer.config, trainer.state.step
     go_on = f"go on with: gpt2 train --resume {run}"
     if reason == DIVERGED:
@@ -219,16 +230,20 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
         if (name := config.evaluation.reference) is not None:
             references[name] = _reference_loss(name, trainer)
         world_size = trainer.processes.world_size
+        if config.history.moments:
+            write_page(run)
         log(write_report(run, processes=world_size, references=references).line)
         _check_outcome(run)
 
 
 def _finish_again(run: Path, config: RunConfig, processes: Processes) -> None:
-    """Log that a run is finished, and write its report if that is missing."""
+    """Log that a run is finished, and write its report and its page if they are missing."""
     if processes.is_rank_0:
         log(f"{run} is finished: it has taken all its {config.training.steps} steps")
         if not (run / REPORT_FILE).exists():
             write_report(run, processes=processes.world_size)
+        if config.history.moments and not (run / PAGE_FILE).exists():
+            write_page(run)
         _check_outcome(run)
 
 

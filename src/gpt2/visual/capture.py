@@ -45,7 +45,7 @@ class Recording:
         return torch.stack(list(accumulate(added, initial=self.embeddings)))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode, whose tensors a model that trains on could not use
 def record(model: GPT2Network, ids: Sequence[int]) -> Recording:
     """Run a model over a text once, and record what it computes.
 

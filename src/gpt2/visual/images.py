@@ -1,8 +1,8 @@
 """A figure as an image file."""
 
 import io
-import warnings
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
@@ -10,6 +10,11 @@ from matplotlib.figure import Figure
 from gpt2.errors import InputError
 from gpt2.visual.style import styled
 from llm_tokenizer.atomic import write_whole
+
+OPTIONS: dict[str, Any] = {
+    "svg": {"metadata": {"Date": None}},  # the same picture is the same file
+    "webp": {"pil_kwargs": {"lossless": True}},  # of drawings smaller than with losses, and exact
+}
 
 
 def write_image(figure: Figure, path: Path) -> None:
@@ -22,10 +27,8 @@ def write_image(figure: Figure, path: Path) -> None:
 def image_bytes(figure: Figure, kind: str) -> bytes:
     """Return a figure as the bytes of an image file, such as "png", "svg" or "webp"."""
     image = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        # A character that the font lacks is drawn as a box.
-        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
-        figure.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    with styled():
+        figure.savefig(image, format=kind, **OPTIONS.get(kind, {}))
     return image.getvalue()
 
 

@@ -11,6 +11,7 @@ from gpt2.config import (
     EvaluationConfig,
     GenerationConfig,
     GPT2Config,
+    HistoryConfig,
     OptimizerConfig,
     RunConfig,
     TrainingConfig,
@@ -80,6 +81,7 @@ UNUSUAL = RunConfig(
         hellaswag_rows=7,
     ),
     checkpoint=CheckpointConfig(every=11, keep_last=3, keep_best=False),
+    history=HistoryConfig(moments=5, text="a text"),
 )
 
 
@@ -152,6 +154,8 @@ def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None
         ('[model]\npreset = ["gpt2"]', r"unknown preset \['gpt2'\]"),
         ("[model]\nlayer_norm_epsilon = -1.0", "layer_norm_epsilon must be above 0, got -1.0"),
         ("[model]\nn_inner = 0", "n_inner must be 1 to 16777216, got 0"),
+        ("[history]\nmoments = 1", "history.moments must be 0, or 2 to 1000, got 1"),
+        ('[history]\ntext = ""', "history.text must have a token, got ''"),
         ("training = 3", r"training must be a section, \[training\], got 3"),
         ("[model", "is not valid TOML"),
     ],

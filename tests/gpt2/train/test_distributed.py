@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import load_file
 
 from gpt2 import devices
-from gpt2.config import OptimizerKind, RunConfig
+from gpt2.config import HistoryConfig, OptimizerKind, RunConfig
 from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.files.checkpoint import verify_checkpoint
 from gpt2.files.pretrained import GPT2
@@ -26,6 +26,7 @@ from gpt2.train.distributed import Processes, joined, parallelize
 from gpt2.train.interruption import InterruptedRunError
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
+from gpt2.visual.moments import read_moments
 
 # With dropout, whose draws do not depend on the number of processes either. Both are relative, of
 # tensors to the largest of their values; steps are of 1e-3 of a weight.
@@ -45,6 +46,7 @@ def config(config: RunConfig, tmp_path: Path) -> RunConfig:
         optimizer=replace(config.optimizer, learning_rate=1e-3, min_learning_rate=1e-4),
         # Five rows of each: none divides them.
         evaluation=replace(config.evaluation, val_tokens=80, hellaswag=str(hellaswag)),
+        history=HistoryConfig(moments=9),
     )
 
 
@@ -86,6 +88,12 @@ def assert_close(one: Path, other: Path) -> None:
         for name, tensor in tensors.items():
             largest = theirs[name].abs().max().item()
             assert (tensor - theirs[name]).abs().max().item() <= TENSORS * largest, name
+    for moment, same in zip(read_moments(one), read_moments(other), strict=True):
+        assert (moment.step, moment.tokens, moment.ids) == (same.step, same.tokens, same.ids)
+        for name in ("attention", "positions", "weights"):
+            torch.testing.assert_close(
+                getattr(moment, name), getattr(same, name), rtol=0, atol=TENSORS
+            )
 
 
 @pytest.mark.parametrize(

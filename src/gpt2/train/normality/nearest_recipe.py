@@ -6,6 +6,7 @@ from typing import Any
 from gpt2.config import (
     CheckpointConfig,
     EvaluationConfig,
+    HistoryConfig,
     RunConfig,
     bundled_recipes,
     recipe_path,
@@ -26,6 +27,7 @@ WITHOUT_EFFECT = frozenset(
         "training.gradient_checkpointing",
         *(f"evaluation.{entry.name}" for entry in fields(EvaluationConfig)),
         *(f"checkpoint.{entry.name}" for entry in fields(CheckpointConfig)),
+        *(f"history.{entry.name}" for entry in fields(HistoryConfig)),
     ]
 )
 # A run that differs in these alone is set beside the recipe: its loss means the same.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from gpt2.errors import InputError
 from gpt2.model.gpt import GPT2Network
 from gpt2.visual.labels import label_ends
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import DASHES, SERIES, integer_ticks, new_figure
 
 CHANNELS = 4  # chosen where none are asked for
@@ -34,8 +34,7 @@ def position_curves(
     embeddings = model.wpe.weight.detach().float().cpu().numpy()  # (n_positions, C)
     count = embeddings.shape[1]
     if channels is None:
-        chosen = np.random.default_rng(seed).choice(count, min(CHANNELS, count), replace=False)
-        channels = sorted(chosen.tolist())
+        channels = chosen_channels(count, seed)
     if not 1 <= len(channels) <= MOST_CHANNELS:
         raise InputError(f"channels must be 1 to {MOST_CHANNELS} numbers, got {len(channels)}")
     if outside := [channel for channel in channels if not 0 <= channel < count]:
@@ -43,6 +42,12 @@ def position_curves(
     if len(set(channels)) < len(channels):
         raise InputError(f"channels must differ from each other, got {list(channels)}")
     return PositionCurves(list(channels), embeddings[:, list(channels)].T)
+
+
+def chosen_channels(count: int, seed: int = 0) -> list[int]:
+    """Return the channels that are shown of `count`, chosen at random by the seed."""
+    chosen = np.random.default_rng(seed).choice(count, min(CHANNELS, count), replace=False)
+    return sorted(chosen.tolist())
 
 
 @dataclass(frozen=True)
@@ -82,18 +87,14 @@ class PositionCurves(Picture):
         axes.set(title=self.title, xlabel="position, in tokens", ylabel="value", xmargin=0.01)
         axes.grid(axis="y")
         integer_ticks(axes.xaxis)
-        label_ends(
-            axes,
-            labels=[f"channel {channel}" for channel in self.channels],
-            ends=[(count - 1, float(line[-1])) for line in self.values],
-        )
+        label_ends(axes, [f"channel {channel}" for channel in self.channels])
         return figure
 
     def table(self) -> Table:
         """Return the values at evenly spaced positions."""
         count = self.values.shape[1]
         chosen = np.unique(np.linspace(0, count - 1, min(count, TABLE_ROWS)).astype(int))
-        rows = [[int(i), *(round(float(v), 4) for v in self.values[:, i])] for i in chosen]
+        rows = [[int(i), *rounded(*self.values[:, i])] for i in chosen]
         return Table(["position", *(f"channel {channel}" for channel in self.channels)], rows)
 
     def description(self) -> str:

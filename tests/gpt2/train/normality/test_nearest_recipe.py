@@ -11,6 +11,7 @@ from gpt2.config import (
     DataConfig,
     EvaluationConfig,
     GPT2Config,
+    HistoryConfig,
     RunConfig,
     bundled_recipes,
 )
@@ -32,6 +33,7 @@ def test_a_run_is_one_of_its_recipe_on_any_machine(name: str) -> None:
         ),
         evaluation=EvaluationConfig(every=3),
         checkpoint=CheckpointConfig(every=3),
+        history=HistoryConfig(moments=3, text="a"),
     )
     match = match_recipe(RunConfig.from_sections(elsewhere.to_sections(), "config.toml"), None)
     assert (match.recipe, match.differing, match.obstacle) == (name, {}, None)

@@ -1,0 +1,65 @@
+"""What a model computes for one text, as the page holds it; web/inside.js shows it.
+
+Dimension key: L blocks, H heads, T tokens, D channels a head, V vocabulary.
+"""
+
+import math
+from typing import Any
+
+import torch
+
+from gpt2.files.pretrained import GPT2
+from gpt2.visual.capture import Recording, record
+from gpt2.visual.packed import PackedType, pack
+from gpt2.visual.pictures.lens import layer_names, read_lens
+from gpt2.visual.pictures.tokens import surprisal_bits
+from gpt2.visual.token_texts import token_texts
+
+MOST_TOKENS = 32  # of a text that are shown
+LOGITS_BYTES = 1_500_000  # of a text: 7 positions of the released vocabulary
+FLOAT32_BYTES = 8_000_000  # of queries and keys, beyond which they are stored in float16
+LENS_TOP = 5
+
+
+@torch.inference_mode()
+def inside(model: GPT2, text: str) -> dict[str, Any]:
+    """Return what a model computes for the first tokens of a text, as strict JSON.
+
+    Raises:
+        InputError: The text has no tokens, or the model no tokenizer.
+    """
+    tokenizer = model.require_tokenizer()
+    whole = tokenizer.encode(text, allowed_special="all")
+    ids = whole[: min(MOST_TOKENS, model.config.n_positions)]
+    recording = record(model, ids)
+    queries_and_keys = recording.queries.nbytes + recording.keys.nbytes
+    precision: PackedType = "float32" if queries_and_keys <= FLOAT32_BYTES else "float16"
+    lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, 5)
+    weights = torch.stack([recording.weights(i) for i in range(len(recording.scales))])
+    return {
+        "text": text,
+        "length": len(whole),  # in tokens; those beyond `ids` are not shown
+        "ids": ids,
+        "tokens": token_texts(tokenizer, ids),
+        "bits": surprisal_bits(recording),
+        "scales": recording.scales,
+        "queries": pack(recording.queries, precision),
+        "keys": pack(recording.keys, precision),
+        "values": pack(recording.values, "float16"),
+        "weights": pack(weights, "float16"),
+        "lens": {
+            "layers": layer_names(len(lens_ids)),
+            "ids": pack(lens_ids, "int32"),
+            "probabilities": pack(lens_probabilities, "float16"),
+        },
+        "logits": _last_logits(model, recording),
+    }
+
+
+def _last_logits(model: GPT2, recording: Recording) -> dict[str, Any]:
+    """Return the logits of the last positions, as many as fit, -inf for ids that no token has."""
+    logits = recording.logits.clone()
+    logits[:, model.unused_ids] = -math.inf
+    kept = max(1, LOGITS_BYTES // logits[0].nbytes)
+    first = max(0, len(logits) - kept)
+    return {"first": first, "values": pack(logits[first:])}

@@ -1,0 +1,51 @@
+// How likely is each next token? Temperature and top-k, by the rule of generation/sampling.py.
+
+/**
+ * @typedef {{ids: Uint32Array, logits: Float32Array}} Ranked the largest logit first
+ */
+
+/**
+ * Return the tokens that can come next, those with the largest logit first, of equal ones the lowest
+ * id first.
+ * @param {Float32Array} logits by id, -Infinity for ids that no token has, which are left out
+ * @returns {Ranked}
+ */
+export function ranked(logits) {
+  const ids = Uint32Array.from(logits.keys()).filter((id) => logits[id] > -Infinity);
+  ids.sort((a, b) => logits[b] - logits[a] || a - b);
+  return { ids, logits: Float32Array.from(ids, (id) => logits[id]) };
+}
+
+/**
+ * Return what can be drawn, as generation/sampling.py keeps it: the k largest logits and those equal
+ * to the smallest of them, divided by the temperature; at temperature 0 the first alone.
+ * @param {Ranked} ranked
+ * @param {number} temperature at least 0
+ * @param {number} k at least 1
+ * @returns {{count: number, mass: number, bits: number, probability: (place: number) => number}}
+ *   how many are kept; the probability that they had together among all, at this temperature; the
+ *   entropy of what is kept; and the probability by place, 0 for what is left out
+ */
+export function distribution({ logits }, temperature, k) {
+  const only = (place) => (place === 0 ? 1 : 0);
+  if (temperature === 0) return { count: 1, mass: 1, bits: 0, probability: only };
+  const smallest = logits[Math.min(k, logits.length) - 1];
+  let [total, kept, count] = [0, 0, 0];
+  let weighted = 0; // sum of x exp(x), from which comes the entropy: ln(sum of exp(x)) - mean of x
+  for (let place = 0; place < logits.length; place++) {
+    const x = (logits[place] - logits[0]) / temperature;
+    const share = Math.exp(x);
+    total += share;
+    if (logits[place] < smallest) continue;
+    kept = total;
+    count = place + 1;
+    weighted += share && x * share;
+  }
+  return {
+    count,
+    mass: kept / total,
+    bits: (Math.log(kept) - weighted / kept) / Math.LN2,
+    probability: (place) =>
+      place < count ? Math.exp((logits[place] - logits[0]) / temperature) / kept : 0,
+  };
+}

@@ -1,0 +1,107 @@
+"""Debian's Chromium, driven by Playwright, with no network and no error in its console."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from gpt2.config import GPT2Config
+from gpt2.files.pretrained import GPT2
+from gpt2.visual.gallery import write_gallery
+from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.moments import observe
+from llm_tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Route
+
+TEXTS = ("Permission is", "a < b & c\n</script>")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """The browser that is installed; where there is none, what needs it is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("no browser is installed; on Debian: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser_page(browser: "Browser") -> "Iterator[Page]":
+    """A page without network; an error in its console fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(5000)
+    errors: list[str] = []
+
+    def note(message: "ConsoleMessage") -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    def block(route: "Route") -> None:
+        if route.request.url.startswith("file:"):
+            route.continue_()
+        else:
+            errors.append(f"asked for {route.request.url}")
+            route.abort()
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route("**/*", block)
+    yield page
+    context.close()
+    assert not errors
+
+
+@pytest.fixture(scope="session")
+def small_model(tokenizer: Tokenizer) -> GPT2:
+    """A model whose sizes all differ, for a page that all tests share."""
+    config = GPT2Config(vocab_size=300, n_positions=24, n_embd=20, n_layer=3, n_head=4)
+    model = GPT2(config, tokenizer=tokenizer, seed=1).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def small_run(small_model: GPT2) -> TrainingRun:
+    """A run with three moments: from all weights 0 to those of the model."""
+    ids = small_model.require_tokenizer().encode(TEXTS[0])
+    last = observe(small_model, ids, step=10, tokens=240)
+    even = torch.ones(len(ids), len(ids)).tril() / torch.arange(1, len(ids) + 1)[:, None]
+    moments = [
+        replace(
+            last,
+            step=step,
+            tokens=24 * step,
+            sample=f" at {step}",
+            attention=even.lerp(last.attention.float(), step / 10).half(),
+            positions=last.positions * step / 10,
+            weights=last.weights * step / 10,
+        )
+        for step in (0, 5, 10)
+    ]
+    steps = [{"step": step, "loss": 6 - 0.3 * step, "tokens": 24 * step} for step in range(1, 11)]
+    evaluations = [{"step": step, "val_loss": 6.2 - 0.3 * step} for step in (5, 10)]
+    return TrainingRun("runs/small", moments, [*steps, *evaluations])
+
+
+@pytest.fixture(scope="session")
+def gallery_file(
+    small_model: GPT2, small_run: TrainingRun, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The whole page of the small model."""
+    path = tmp_path_factory.mktemp("page") / "gallery.html"
+    write_gallery(small_model, path, name="runs/small", texts=TEXTS, run=small_run)
+    return path

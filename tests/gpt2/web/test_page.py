@@ -1,0 +1,189 @@
+"""The gallery page as a reader has it: in a browser, from the disk, without network."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from gpt2.files.pretrained import GPT2
+from gpt2.visual.gallery_pictures import drawings
+from gpt2.visual.history_data import TrainingRun
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+@pytest.fixture
+def page(browser_page: "Page", gallery_file: Path) -> "Page":
+    """The page, opened from the disk, with a reader who wants no motion."""
+    browser_page.emulate_media(reduced_motion="reduce")
+    browser_page.goto(gallery_file.as_uri())
+    return browser_page
+
+
+def names(page: "Page") -> list[str]:
+    return [a["href"].removeprefix("#") for a in page.eval_on_selector_all(".card", ATTRIBUTES)]
+
+
+def pressed(page: "Page", *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+ATTRIBUTES = "all => all.map(e => ({href: e.getAttribute('href')}))"
+FOCUSED = "document.activeElement.getAttribute('href') ?? document.activeElement.textContent"
+WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+PIXELS = """canvas => Array.from(
+    canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
+
+
+def test_the_page_says_which_model_it_is_of(page: "Page", small_model: GPT2) -> None:
+    assert page.title() == "runs/small: GPT-2 from the inside"
+    assert page.inner_text("h1") == "runs/small"
+    facts = page.eval_on_selector_all(".facts dd", "all => all.map(e => e.textContent)")
+    assert facts == [f"{small_model.num_parameters():,}", "3", "4", "20", "24", "300"]
+
+
+def test_there_is_a_card_for_each_picture(
+    page: "Page", small_model: GPT2, small_run: TrainingRun
+) -> None:
+    assert len(names(page)) == len(list(drawings(small_model, "small", "Permission is", small_run)))
+    assert len(set(names(page))) == len(names(page))
+    widths = "all => Promise.all(all.map(e => e.decode().then(() => e.naturalWidth)))"
+    assert min(page.eval_on_selector_all(".card img", widths)) > 300
+
+
+def test_a_click_opens_a_picture_large_and_says_what_it_is(page: "Page") -> None:
+    page.click(".card[href='#positions']")
+
+    dialog = page.locator("dialog")
+    assert dialog.locator("h2").inner_text() == "Position embeddings"
+    assert page.url.endswith("#positions")
+    assert "Each line is one channel" in dialog.inner_text()
+    assert "smooth waves" in dialog.inner_text()
+    assert "src/gpt2/visual/pictures/positions.py:" in dialog.inner_text()
+    assert "def position_curves(" in dialog.inner_text()
+    assert "gpt2 plot positions --model runs/small" in dialog.inner_text()
+    alternative = dialog.locator("img").get_attribute("alt") or ""
+    assert alternative.startswith("Values of channels")
+
+
+def test_the_numbers_behind_a_picture_are_in_a_table(page: "Page", small_model: GPT2) -> None:
+    page.click(".card[href='#positions']")
+    page.click("dialog summary")
+    page.wait_for_selector("dialog td")
+
+    channels = page.locator("dialog th").all_inner_texts()[1:]
+    row = page.locator("dialog tbody tr").nth(2).locator("td").all_inner_texts()
+
+    expected = [small_model.wpe.weight[2, int(name.split()[1])].item() for name in channels]
+    assert [float(value) for value in row] == pytest.approx([2, *expected], abs=1e-4)
+
+
+def test_keys_open_turn_and_close_pictures_and_focus_comes_back(page: "Page") -> None:
+    first, *_, last = all_names = names(page)
+    page.focus(f".card[href='#{first}']")
+    pressed(page, "Enter")
+    page.wait_for_selector("dialog[open]")
+    pressed(page, "ArrowRight")
+    page.wait_for_url(f"**#{all_names[1]}")
+    pressed(page, "ArrowLeft", "ArrowLeft")
+    page.wait_for_url(f"**#{last}")
+    pressed(page, "Escape")
+    page.wait_for_selector("dialog", state="hidden")
+    assert page.evaluate("location.hash") == ""
+    assert page.evaluate(FOCUSED) == f"#{last}"
+
+
+def test_focus_stays_inside_an_open_picture(page: "Page") -> None:
+    page.click(".card")
+    for _ in range(30):
+        pressed(page, "Tab")
+        where = page.evaluate(
+            "document.activeElement.closest('dialog') !== null || !document.hasFocus() ||"
+            "document.activeElement === document.body"  # the browser's own bar
+        )
+        assert where
+
+
+def test_a_link_opens_its_picture_and_back_closes_it(page: "Page", gallery_file: Path) -> None:
+    name = names(page)[-1]
+    page.goto(f"{gallery_file.as_uri()}#{name}")
+    page.wait_for_selector("dialog[open]")
+    page.click("[aria-label=Close]")
+    page.wait_for_selector("dialog", state="hidden")
+    page.click(f".card[href='#{name}']")
+    page.wait_for_selector("dialog[open]")
+    page.go_back()
+    page.wait_for_selector("dialog", state="hidden")
+
+
+def test_the_command_is_copied(page: "Page") -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click(".card[href='#positions']")
+    page.click("text=Copy")
+    page.wait_for_selector("text=Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "gpt2 plot positions --model runs/small"
+
+
+def test_the_slider_shows_each_moment(page: "Page", small_run: TrainingRun) -> None:
+    slider = page.locator("input[type=range][aria-label='Moment of training']")
+    weights = page.locator("#training .matrix canvas").first
+    shown = []
+    for key, step in (("Home", 0), ("ArrowRight", 5), ("End", 10)):
+        slider.press(key)
+        page.wait_for_selector(f"blockquote:has-text('at {step}')")
+        assert slider.get_attribute("aria-valuetext") == f"step {step}"
+        shown.append(weights.evaluate(PIXELS)[::4])  # red, as all colors are gray
+    last = small_run.moments[2].weights.float()
+    levels = (last / (6 * last.std(correction=0)) + 0.5) * 255  # six deviations from black to white
+    assert set(shown[0]) == {128}  # all weights are 0
+    np.testing.assert_allclose(shown[2], levels.clamp(0, 255).flatten(), atol=2)
+    assert shown[1] != shown[2]
+
+
+def test_moments_play_one_after_the_other(page: "Page") -> None:
+    page.click("text=Play")
+    page.wait_for_selector("blockquote:has-text('at 0')")
+    page.wait_for_selector("blockquote:has-text('at 10')")
+    page.wait_for_selector("button:text('Play')")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_is_wider_than_the_window(page: "Page", width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate(WIDER) == 0
+    page.click(".card")
+    assert page.locator("dialog").evaluate("e => e.scrollWidth - e.clientWidth") == 0
+
+
+def test_the_page_turns_dark_as_the_system_does_or_by_its_button(page: "Page") -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(background)
+    page.click("[aria-label='Turn the page light']")
+    assert page.evaluate(background) == light != dark
+    page.click("[aria-label='Turn the page dark']")
+    assert page.evaluate(background) == dark
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(page: "Page", scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    found = axe.run(page).response["violations"]
+    page.click(".card")
+    page.click("dialog summary")
+    found += axe.run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+def test_no_text_of_the_page_can_end_its_data(gallery_file: Path) -> None:
+    html = gallery_file.read_text(encoding="utf-8")
+    start = html.index('id="page">') + len('id="page">')
+    data = json.loads(html[start : html.index("</script>", start)])
+    assert data["texts"] == ["Permission is", "a < b & c\n</script>"]
