@@ -50,14 +50,14 @@ def write_gallery(
         model: In float32 on the CPU, so that its numbers are true.
         out: HTML file to write.
         name: Of the model, as --model has it.
-        texts: To look into; two examples if there are none.
+        texts: To look into; if there are none, that of the run's moments, and two examples.
         run: How its training went; None where that is not known.
     Raises:
         InputError: A text is empty or longer than the context, the model has no tokenizer, or a
             weight is not finite.
     """
     _check_finite(model, name)
-    texts = texts or example_texts(model)
+    texts = texts or example_texts(model, run)
     for text in texts:
         token_ids(model, text)  # raises before there is any work
     history = None if run is None else run_history(run.moments, run.rows)
@@ -98,10 +98,13 @@ def _check_finite(model: GPT2, name: str) -> None:
         )
 
 
-def example_texts(model: GPT2) -> list[str]:
-    """Return texts to look into, cut to the context of a model."""
+def example_texts(model: GPT2, run: TrainingRun | None = None) -> list[str]:
+    """Return texts to look into, cut to the context of a model: that of its run comes first."""
     tokenizer, most = model.require_tokenizer(), model.config.n_positions
-    return [tokenizer.decode(tokenizer.encode(text)[:most]) for text in EXAMPLES]
+    texts = [tokenizer.encode(text) for text in EXAMPLES]
+    if run is not None and run.moments:
+        texts.insert(0, run.moments[-1].ids)
+    return [tokenizer.decode(ids[:most]) for ids in texts]
 
 
 def _model(model: GPT2, name: str) -> dict[str, Any]:

@@ -5,6 +5,9 @@ import { create, tableBehind } from "gpt2/dom.js";
 import { attentionView, positionsView, sampleView, weightsView } from "gpt2/moments.js";
 
 const EVERY = 450; // milliseconds a moment is shown while it plays
+const PRECISION =
+  "Of each moment the page holds positions in float32, and weights and attention in 256 steps " +
+  "from the lowest value to the highest.";
 
 /**
  * Fill a section with what a run has kept: its loss, and a slider over its moments.
@@ -32,7 +35,8 @@ export function showTime(section, run, colors) {
   section.append(
     control,
     create("div", { class: "moments" }, loss.element, ...views.map(({ element }) => element)),
-    tableBehind("moments", () => tableOf(run.moments)),
+    tableBehind("Moments of training", () => tableOf(run.moments)),
+    create("p", { class: "muted" }, PRECISION),
   );
   show(run.moments.length - 1);
 }

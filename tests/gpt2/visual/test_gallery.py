@@ -17,6 +17,8 @@ from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
 from gpt2.visual.gallery import EXAMPLES, example_texts, write_gallery
 from gpt2.visual.gallery_pictures import drawings, picture_entry
+from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.moments import observe
 from gpt2.visual.one_file import page_html
 from gpt2.visual.pictures import positions
 from gpt2.visual.pictures.positions import position_curves
@@ -73,6 +75,13 @@ def test_the_examples_are_cut_to_the_context_of_the_model(model: GPT2, tmp_path:
     assert [tokenizer.encode(text) for text in example_texts(model)] == [ids[:24] for ids in whole]
     write_gallery(model, tmp_path / "new" / "a.html", name="a")
     assert data_of(tmp_path / "new" / "a.html")["texts"] == example_texts(model)
+
+
+def test_the_first_example_is_the_text_of_the_moments_of_the_run(model: GPT2) -> None:
+    ids = model.require_tokenizer().encode(TEXT)
+    run = TrainingRun("a", [observe(model, ids, step=1, tokens=1)], [])
+    assert example_texts(model, run) == [TEXT, *example_texts(model)]
+    assert example_texts(model, TrainingRun("a", [], [])) == example_texts(model)
 
 
 def test_the_vocabulary_has_a_text_for_each_id_that_has_one(
