@@ -45,6 +45,7 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
         "keys": pack(recording.keys, precision),
         "values": pack(recording.values, "float16"),
         "weights": pack(weights, "float16"),
+        "stream": pack(hidden_states(recording), "float16"),
         "lens": _lens(model, recording),
         "logits": _last_logits(model, recording),
     }
@@ -61,6 +62,11 @@ def surprisals(logits: Tensor, ids: list[int]) -> list[float | None]:
         logits[:-1].double(), torch.tensor(ids[1:], dtype=torch.int64), reduction="none"
     )
     return [None, *(nats / math.log(2)).tolist()]
+
+
+def hidden_states(recording: Recording) -> Tensor:  # (L + 2, T, C)
+    """Return the residual stream before the first block and after each, and the normalized one."""
+    return torch.cat([recording.stream()[::2], recording.final[None]])
 
 
 def _lens(model: GPT2, recording: Recording) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
 import { part, unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
+import { showStream } from "gpt2/stream.js";
 import { surprisalEnds, surprisalRow, visible } from "gpt2/tokens.js";
 
 /**
@@ -26,6 +27,7 @@ import { surprisalEnds, surprisalRow, visible } from "gpt2/tokens.js";
  * @property {Unpacked} keys
  * @property {Unpacked} values
  * @property {Unpacked} weights
+ * @property {Unpacked} stream hidden states: (L + 2, T, C)
  * @property {{layers: string[], ids: Unpacked, probabilities: Unpacked}} lens
  * @property {{first: number, values: Unpacked}} logits
  * @property {typeof part} part
@@ -64,12 +66,12 @@ export function showTexts(section, page, readText) {
  */
 export function opened(raw) {
   const { lens, logits } = raw;
-  const [queries, keys, values, weights] = ["queries", "keys", "values", "weights"].map((name) =>
-    unpack(raw[name]),
-  );
+  const names = ["queries", "keys", "values", "weights", "stream"];
+  const arrays = Object.fromEntries(names.map((name) => [name, unpack(raw[name])]));
   return {
     ...raw,
-    ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights, part },
+    ...arrays,
+    ...{ tokens: raw.tokens.map(visible), part },
     lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
     logits: { ...logits, values: unpack(logits.values) },
   };
@@ -103,6 +105,12 @@ function parts(text, { vocabulary, colors }) {
       "Attention as matrix multiplication",
       "How one comes from a loop to the products above, with the values of the chosen head.",
       showLesson(text, colors, choice),
+    ),
+    partOf(
+      "Residual stream",
+      "The vector of each token, a row of channels, to which attention and MLP of every block add. " +
+        "The head reads the last of them.",
+      showStream(text, colors.signed, choice),
     ),
     partOf(
       "Logit lens",
