@@ -13,11 +13,16 @@ from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import record
 from gpt2.visual.images import image_bytes
 from gpt2.visual.one_file import data_url
+from gpt2.visual.pictures.attention import attention_maps
 from gpt2.visual.pictures.embeddings import embedding_map
+from gpt2.visual.pictures.flow import flow
+from gpt2.visual.pictures.lens import lens
+from gpt2.visual.pictures.next_tokens import next_tokens
 from gpt2.visual.pictures.norms import stream_norms
 from gpt2.visual.pictures.picture import Picture
 from gpt2.visual.pictures.position_similarity import position_similarity
 from gpt2.visual.pictures.positions import position_curves
+from gpt2.visual.pictures.tokens import surprisals
 from gpt2.visual.pictures.weights import weights_window
 from gpt2.visual.token_texts import token_ids
 
@@ -41,8 +46,13 @@ def drawings(model: GPT2, text: str) -> Iterator[Drawing]:
     yield ["positions"], lambda: position_curves(model)
     yield ["positions", "--similarity"], lambda: position_similarity(model)
     yield ["weights"], lambda: weights_window(model)
+    yield ["attention", *of_text], lambda: attention_maps(model, recording)
+    yield ["tokens", *of_text], lambda: surprisals(model, recording)
+    yield ["next", *of_text], lambda: next_tokens(model, recording)
+    yield ["lens", *of_text], lambda: lens(model, recording)
     yield ["embeddings"], lambda: embedding_map(model)
     yield ["norms", *of_text], lambda: stream_norms(recording)
+    yield ["flow", *of_text], lambda: flow(model, recording)
 
 
 def picture_entry(flags: Sequence[str], picture: Picture, model_name: str) -> dict[str, Any]:

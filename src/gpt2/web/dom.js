@@ -41,7 +41,7 @@ function filled(element, attributes, children) {
 /**
  * Return a table, closed at first, of the numbers behind a picture.
  * @param {string} title
- * @param {Table | (() => Table)} table or what returns it, called when it is opened
+ * @param {Table | (() => Table)} table or what returns it, called whenever it is opened
  * @param {string} [summary]
  * @returns {HTMLDetailsElement}
  */
@@ -60,10 +60,19 @@ export function tableBehind(title, table, summary = "Numbers") {
       create("thead", {}, create("tr", {}, ...columns)),
       create("tbody", {}, ...rows),
     );
+    details.querySelector(".scroll")?.remove();
     details.append(scrollBox(`Numbers: ${title}`, content));
   };
-  details.addEventListener("toggle", fill, { once: true });
+  details.addEventListener("toggle", () => details.open && fill());
   return details;
+}
+
+/**
+ * Have a table behind a picture show the numbers as they are now, if it is open.
+ * @param {HTMLDetailsElement} details what `tableBehind` returned
+ */
+export function refill(details) {
+  if (details.open) details.dispatchEvent(new Event("toggle"));
 }
 
 /**

@@ -104,7 +104,7 @@ export function stepView({ before, after, shapes, start, arithmetic, byRow = fal
 }
 
 function tables(...data) {
-  const behind = data.map((each) => numbersBehind(each, `Numbers: ${each.title}`));
+  const behind = data.map((each) => numbersBehind(() => each, `Numbers: ${each.title}`));
   return create("div", { class: "tables" }, ...behind);
 }
 

@@ -1,11 +1,11 @@
 // How is a matrix shown? As colored cells on a canvas; the cell under pointer or cursor is read out.
 
-import { create, tableBehind } from "gpt2/dom.js";
+import { create, refill, tableBehind } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
 
 const TABLE_SIDE = 64; // rows and columns that a table has at most
 const MIN_LABEL = 10; // pixels of a cell that has a label
-const bytesOf = new WeakMap(); // red, green, blue, by list of colors
+const inksBy = new WeakMap(); // pixels, by list of colors
 
 /**
  * @typedef {object} MatrixData
@@ -57,17 +57,16 @@ export function matrix(data) {
   });
   [cells.canvas.width, cells.canvas.height] = [columns, rows];
   const caption = create("figcaption");
+  const behind = numbersBehind(() => shown);
 
   function show(changed) {
     shown = { ...shown, ...changed };
     caption.textContent = shown.title;
     paint(cells.canvas, shown);
     cells.describe();
-    if (behind.children.length > 1) behind.replaceWith((behind = numbers())); // it has old numbers
+    refill(behind);
   }
 
-  const numbers = () => numbersBehind(shown);
-  let behind = numbers();
   show({});
   const scroll = create("div", { class: "scroll" }, cells.element);
   const element = create("figure", { class: "matrix" }, caption, scroll);
@@ -77,13 +76,14 @@ export function matrix(data) {
 
 /**
  * Return a matrix as a table, closed at first.
- * @param {MatrixData} data
+ * @param {() => MatrixData} current what returns it as it is now
  * @param {string} [summary]
  */
-export function numbersBehind(data, summary) {
-  const isCut = data.rows > TABLE_SIDE || data.columns > TABLE_SIDE;
+export function numbersBehind(current, summary) {
+  const { title, rows, columns } = current();
+  const isCut = rows > TABLE_SIDE || columns > TABLE_SIDE;
   const cut = isCut ? `, first ${TABLE_SIDE} rows and columns` : "";
-  return tableBehind(data.title + cut, () => tableOf(data), summary);
+  return tableBehind(title + cut, () => tableOf(current()), summary);
 }
 
 /**
@@ -118,25 +118,28 @@ export function written(value) {
  * @param {number} [y]
  */
 export function paint(canvas, { rows, columns, values, colors, low, high }, x = 0, y = 0) {
-  const bytes = colorBytes(colors);
+  const inks = inksOf(colors);
   const image = new ImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
   const steps = colors.length - 1;
   const factor = high > low ? steps / (high - low) : 0;
-  for (let i = 0; i < rows * columns; i++) {
+  for (let i = 0; i < pixels.length; i++) {
     if (!Number.isFinite(values[i])) continue;
-    const color = 3 * Math.max(0, Math.min(steps, Math.round((values[i] - low) * factor)));
-    for (let part = 0; part < 3; part++) image.data[4 * i + part] = bytes[color + part];
-    image.data[4 * i + 3] = 255;
+    pixels[i] = inks[Math.max(0, Math.min(steps, Math.round((values[i] - low) * factor)))];
   }
   canvas.getContext("2d").putImageData(image, x, y);
 }
 
-function colorBytes(colors) {
-  if (!bytesOf.has(colors)) {
-    const numbers = colors.map((color) => parseInt(color.slice(1), 16));
-    bytesOf.set(colors, Uint8Array.from(numbers.flatMap((n) => [n >> 16, (n >> 8) & 255, n & 255])));
+/** Return colors as pixels: on a little endian processor the bytes are red, green, blue, 255. */
+function inksOf(colors) {
+  if (!inksBy.has(colors)) {
+    const inks = colors.map((color) => {
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+      return red | (green << 8) | (blue << 16) | (255 << 24);
+    });
+    inksBy.set(colors, Uint32Array.from(inks));
   }
-  return bytesOf.get(colors);
+  return inksBy.get(colors);
 }
 
 /**

@@ -1,7 +1,7 @@
 // Which token comes next? Probabilities at a position, with temperature and top-k.
 
 import { announce } from "gpt2/announce.js";
-import { create, setStyle, tableBehind } from "gpt2/dom.js";
+import { create, refill, setStyle, tableBehind } from "gpt2/dom.js";
 import { written } from "gpt2/matrix.js";
 import { part } from "gpt2/packed.js";
 import { distribution, ranked } from "gpt2/sampling.js";
@@ -18,7 +18,7 @@ const STEPS = 1000; // of the slider of top-k, which is logarithmic
  */
 export function showNext(text, vocabulary, choice) {
   const { first, values } = text.logits;
-  let [position, logits, order] = [-1, null, null];
+  let [position, tokens] = [-1, null]; // what is ranked at the position
   const row = tokenRow({
     name: "Position whose next token is shown",
     tokens: text.tokens,
@@ -31,7 +31,9 @@ export function showNext(text, vocabulary, choice) {
   const facts = create("p", { class: "next-facts" });
   const heading = create("p");
   const reset = create("button", { onclick: back }, "Temperature 1, all tokens");
-  const behind = create("div");
+  let rows = [];
+  const columns = ["token", "id", "logit", "probability"];
+  const behind = tableBehind("Likeliest next tokens", () => ({ columns, rows }));
 
   function back() {
     [temperature.input.value, topK.input.value] = ["1", String(STEPS)];
@@ -45,28 +47,25 @@ export function showNext(text, vocabulary, choice) {
 
   function show() {
     const t = Number(temperature.input.value);
-    const k = fromSlider(Number(topK.input.value), order.length);
-    const { probabilities, mass, bits } = distribution(logits, order, t, k);
+    const size = tokens.ids.length;
+    const k = fromSlider(Number(topK.input.value), size);
+    const { count, mass, bits, probability } = distribution(tokens, t, k);
     temperature.output.textContent = t === 0 ? "0: always the likeliest" : t.toFixed(2);
-    topK.output.textContent = k === order.length ? `all ${k} tokens` : `${k}`;
+    topK.output.textContent = k === size ? `all ${k} tokens` : `${k}`;
     temperature.input.setAttribute("aria-valuetext", temperature.output.textContent);
     topK.input.setAttribute("aria-valuetext", topK.output.textContent);
-    bars.forEach((bar, i) => bar.show(vocabulary, order[i], probabilities[i]));
+    bars.forEach((bar, i) => bar.show(vocabulary, tokens.ids[i], i < count ? probability(i) : null));
     facts.textContent =
-      `${probabilities.length} tokens can come next. At this temperature they have ` +
+      `${count} tokens can come next. At this temperature they have ` +
       `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, as ` +
       `of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
-    behind.replaceChildren(tableBehind("Likeliest next tokens", () => likeliest(probabilities)));
-  }
-
-  function likeliest(probabilities) {
-    const rows = [...order.subarray(0, BARS)].map((id, i) => [
+    rows = Array.from(tokens.ids.subarray(0, BARS), (id, i) => [
       visible(vocabulary[id], id),
       id,
-      written(logits[id]),
-      written(probabilities[i] ?? 0),
+      written(tokens.logits[i]),
+      written(probability(i)),
     ]);
-    return { columns: ["token", "id", "logit", "probability"], rows };
+    refill(behind);
   }
 
   choice.follow(["token"], ({ token }) => {
@@ -74,8 +73,7 @@ export function showNext(text, vocabulary, choice) {
     row.choose(shown);
     if (shown === position) return;
     position = shown;
-    logits = part(values, position - first).values;
-    order = ranked(logits);
+    tokens = ranked(part(values, position - first).values);
     heading.textContent = `After token ${position} “${text.tokens[position]}”:`;
     show();
   });
@@ -110,7 +108,7 @@ function bar() {
     element.hidden = id === undefined;
     if (element.hidden) return;
     text.textContent = visible(vocabulary[id], id);
-    share.textContent = probability === undefined ? "left out" : percent(probability);
+    share.textContent = probability === null ? "left out" : percent(probability);
     setStyle(fill, { share: probability ?? 0 });
     element.dataset.id = String(id);
   };

@@ -33,10 +33,18 @@ export function part(array, ...indices) {
 const READERS = {
   float32: (buffer) => new Float32Array(buffer), // all of today's processors are little endian
   int32: (buffer) => new Int32Array(buffer),
-  float16: (buffer) => Float32Array.from(new Uint16Array(buffer), (bits) => halves()[bits]),
-  uint8: (buffer, { low, high }) =>
-    Float32Array.from(new Uint8Array(buffer), (byte) => low + (byte * (high - low)) / 255),
+  float16: (buffer) => lookedUp(new Uint16Array(buffer), halves()),
+  uint8: (buffer, { low, high }) => {
+    const values = Float32Array.from({ length: 256 }, (_, i) => low + (i * (high - low)) / 255);
+    return lookedUp(new Uint8Array(buffer), values);
+  },
 };
+
+function lookedUp(indices, table) {
+  const values = new Float32Array(indices.length);
+  for (let i = 0; i < indices.length; i++) values[i] = table[indices[i]];
+  return values;
+}
 
 function fromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);

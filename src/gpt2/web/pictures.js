@@ -24,7 +24,6 @@ function card(picture) {
     alt: "",
     width: picture.width,
     height: picture.height,
-    decoding: "async",
   });
   return create(
     "a",

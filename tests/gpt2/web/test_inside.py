@@ -354,18 +354,18 @@ def test_top_k_keeps_all_that_are_equal_to_the_last(browser_page: "Page", tmp_pa
     found = browser_page.evaluate(
         """async (listed) => {
             const { distribution, ranked } = await import("gpt2/sampling.js");
-            const logits = Float32Array.from(listed, (logit) => logit ?? -Infinity);
-            const order = ranked(logits);
-            const { probabilities, mass } = distribution(logits, order, 1, 2);
-            return [Array.from(order), Array.from(probabilities), mass];
+            const tokens = ranked(Float32Array.from(listed, (logit) => logit ?? -Infinity));
+            const { count, mass, probability } = distribution(tokens, 1, 2);
+            return [Array.from(tokens.ids), count, [0, 1, 2, 3, 4].map(probability), mass];
         }""",
         [None if logit == -math.inf else logit for logit in logits],
     )
     kept = keep_top_k(torch.tensor([logits]), 2).softmax(dim=-1)[0]
-    assert found[0] == [1, 2, 3, 4, 0, 6]  # of equal ones the lowest id first, none for the banned
-    np.testing.assert_allclose(found[1], kept[[1, 2, 3, 4]].numpy(), rtol=1e-6)
+    # Of equal ones the lowest id first, and none that has no token.
+    assert found[:2] == [[1, 2, 3, 4, 0, 6], 4]
+    np.testing.assert_allclose(found[2], kept[[1, 2, 3, 4, 0]].numpy(), rtol=1e-6)
     total = sum(math.exp(logit - 3) for logit in logits)
-    assert found[2] == pytest.approx((1 + 3 * math.exp(-1)) / total)
+    assert found[3] == pytest.approx((1 + 3 * math.exp(-1)) / total)
 
 
 def test_another_text_is_shown_when_it_is_chosen(shown: Shown, model: GPT2) -> None:
