@@ -61,7 +61,7 @@ const HEAD_STEPS = [
         before: look.scores("Scaled scores", scaled),
         after: look.scores("Masked scores", hidden),
         shapes: `(${T} × ${T}), each cell by itself`,
-        start: [look.token, Math.min(look.token + 1, T - 1)],
+        start: [Math.max(0, Math.min(look.token, T - 2)), Math.min(look.token + 1, T - 1)],
         arithmetic: (row, column) =>
           column > row
             ? `Token ${column} comes after token ${row}: -∞`

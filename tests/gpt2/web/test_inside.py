@@ -226,6 +226,11 @@ def test_keys_go_from_step_to_step(shown: Shown, model: GPT2) -> None:
     assert page.evaluate("document.activeElement.textContent") == "3. Mask"
     page.keyboard.press("ArrowLeft")
     assert steps.locator("[aria-current=true]").inner_text() == "2. Scale"
+    steps.get_by_role("button", name="Next step").focus()
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    # The button has no further step, and hands the focus on.
+    assert page.evaluate("document.activeElement.textContent") == "5. Weights times V"
 
 
 def test_future_scores_are_masked_and_shown_blank(shown: Shown, model: GPT2) -> None:
