@@ -67,7 +67,8 @@ export function stepper(name, steps, text, colors, choice) {
 
   choice.follow(["block", "head", "token"], whenSeen(content, show));
   const picker = headPicker(text, choice);
-  return create("div", { class: "stepper" }, picker, bar, content, create("p", {}, back, " ", next));
+  const walk = create("p", {}, back, " ", next);
+  return create("div", { class: "stepper" }, picker, bar, content, walk);
 }
 
 function headPicker(text, choice) {
