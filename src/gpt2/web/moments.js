@@ -24,8 +24,8 @@ export function positionsView({ positions, channels }, { series, dashes }) {
   const lines = at(0).map((y, i) => {
     return { name: `channel ${channels[i]}`, x, y, color: series[i], dash: dashes[i] };
   });
-  const range = symmetric(packed.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
-  const axes = { xName: "position, in tokens", yName: "value", range };
+  const most = packed.values.reduce((size, value) => Math.max(size, Math.abs(value)), 0);
+  const axes = { xName: "position, in tokens", yName: "value", range: symmetric(most) };
   const chart = lineChart({ title: "Position embeddings", ...axes, lines });
   return { element: chart.element, show: (moment) => chart.show(at(moment)) };
 }

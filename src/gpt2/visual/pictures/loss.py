@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -131,48 +133,36 @@ class LossCurves(Picture):
     def draw(self) -> Figure:
         """Draw two lines a run, with names at their ends."""
         figure, axes = new_figure(8, 4.5)
-        labels, ends = self._draw_named(axes)
+        labels = self._draw_named(axes)
+        for (name, loss), dash in zip(self.references.items(), cycle(DASHES[1:]), strict=False):
+            ends = self._x_limits()
+            axes.plot(ends, (loss, loss), color=GRAY, linewidth=1, linestyle=dash, zorder=1)
+            labels.append(f"{name} {loss:.2f}")
         self._draw_behind(axes)
         self._set_axes(axes)
-        right = axes.get_xlim()[1]
-        ends += [(right, loss) for loss in self.references.values()]
-        labels += [f"{name} {loss:.2f}" for name, loss in self.references.items()]
-        label_ends(axes, labels=labels, ends=ends)
+        label_ends(axes, labels)
         return figure
 
-    def _draw_named(self, axes: Axes) -> tuple[list[str], list[tuple[float, float]]]:
-        """Draw the lines that have a name at their end, and return the names and the ends.
+    def _draw_named(self, axes: Axes) -> list[str]:
+        """Draw the lines that have a name at their end, and return the names.
 
         Of several runs, the held-out loss has the name, or that of training where it is alone.
         """
-        alone = len(self.runs) == 1
-        labels, ends = [], []
+        alone, labels = len(self.runs) == 1, []
         for number, run in enumerate(self.runs):
             color, held_out = (TRAINING, HELD_OUT) if alone else (SERIES[number], SERIES[number])
             dash = DASHES[number]
             if len(run.x) and (alone or not len(run.val_x)):
                 axes.plot(run.x, run.smooth, color=color, linestyle=dash, zorder=2)
                 labels.append("training" if alone else run.run)
-                ends.append((float(run.x[-1]), float(run.smooth[-1])))
             if len(run.val_x):
-                axes.plot(
-                    run.val_x,
-                    run.val_loss,
-                    color=held_out,
-                    linestyle=dash,
-                    linewidth=1.2,
-                    marker="o",
-                    markersize=4,
-                    zorder=3,
-                )
+                dots: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.2}
+                axes.plot(run.val_x, run.val_loss, color=held_out, linestyle=dash, zorder=3, **dots)
                 labels.append("held out" if alone else run.run)
-                ends.append((float(run.val_x[-1]), float(run.val_loss[-1])))
-        return labels, ends
+        return labels
 
     def _draw_behind(self, axes: Axes) -> None:
-        """Draw what has no name at its end, and the references."""
-        for loss, dash in zip(self.references.values(), [*DASHES[1:], DASHES[0]], strict=False):
-            axes.axhline(loss, color=GRAY, linewidth=1, linestyle=dash, zorder=1)
+        """Draw what has no name at its end."""
         alone = len(self.runs) == 1
         for number, run in enumerate(self.runs):
             color = TRAINING if alone else SERIES[number]
@@ -191,10 +181,10 @@ class LossCurves(Picture):
             factor, unit = next((factor, unit) for factor, unit in UNITS if largest >= factor)
             label = f"{unit} of {label}"
         axes.set(title=self.title, xlabel=label, ylabel="loss, in nats a token")
-        axes.set_xlim(*self._x_limits())
-        axes.set_ylim(*self._y_limits())
         if self.logarithmic:
             logarithmic_width(axes)
+        axes.set_xlim(*self._x_limits())
+        axes.set_ylim(*self._y_limits())
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / factor:,.10g}")
         axes.grid(axis="y")
         if handles := self._explained():
@@ -206,9 +196,9 @@ class LossCurves(Picture):
         xs = [x for run in self.runs for x in (*run.x, *run.val_x)]
         if self.logarithmic:
             xs = [x for x in xs if x > 0]
-        low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
+        low, high = (min(xs), max(xs)) if xs else (1.0, 1.0)
         if high == low:
-            return low / 2, low + 0.5
+            return low / 2, low * 2
         return low, high * 1.05 if self.logarithmic else high + 0.01 * (high - low)
 
     def _y_limits(self) -> tuple[float, float]:
