@@ -255,6 +255,7 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     from gpt2.evaluate.baselines import compare
     from gpt2.files.pretrained import GPT2
     from gpt2.generation.generate import generate
+    from gpt2.train.page import PAGE_FILE
     from gpt2.train.report import NORMAL, REPORT_FILE, write_report
 
     log("Measuring the held-out text")
@@ -275,3 +276,5 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     verdict = write_report(run, sections=sections, references=references)
     print("\n\n".join([*sections, f"## {NORMAL}\n\n{verdict.line}"]))
     print(f"\nThe report, with the loss picture, is {run / REPORT_FILE}")
+    if (run / PAGE_FILE).exists():
+        print(f"Pictures, and how training changed them: open {run / PAGE_FILE} in a browser")

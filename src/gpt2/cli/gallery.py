@@ -29,11 +29,16 @@ class Gallery(ModelName):
         if len(self.text) > MOST_TEXTS:
             raise InputError(f"--text takes up to {MOST_TEXTS} texts, got {len(self.text)}")
         require_free(self.out, force=self.force)
+        from gpt2.files.names import locate
+        from gpt2.files.run_directory import run_of
         from gpt2.progress import log
+        from gpt2.train.page import training_of
         from gpt2.visual.gallery import write_gallery
 
         model = self.open("float32")
-        write_gallery(model, self.out, name=self.model, texts=self.text)
+        directory = run_of(locate(self.model))
+        run = None if directory is None else training_of(directory)
+        write_gallery(model, self.out, name=self.model, texts=self.text, run=run)
         log(f"{self.out.stat().st_size / 1e6:.1f} MB; open it in a browser")
         print(self.out)
 

@@ -10,7 +10,8 @@ from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.train.evaluations import evaluations_table, read_evaluations
 from gpt2.train.metrics import Row, read_metrics
 from gpt2.train.normality.verdict import Verdict, judge
-from gpt2.visual.figures import draw_loss
+from gpt2.visual.images import write_image
+from gpt2.visual.pictures.loss import loss_curves
 from llm_tokenizer.atomic import write_whole
 
 REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
@@ -38,7 +39,9 @@ def write_report(
     """
     config = RunConfig.from_toml(run / SETTINGS_FILE)
     rows, verdict = read_metrics(run), judge(run)
-    draw_loss(rows, run / LOSS_FILE, references=references, band=verdict.band)
+    name = run.resolve().name
+    curves = loss_curves({name: rows}, references=references, bands={name: verdict.band})
+    write_image(curves.figure(), run / LOSS_FILE)
     parts = [
         "# Training run",
         f"![loss]({LOSS_FILE})",

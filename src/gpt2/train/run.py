@@ -36,6 +36,7 @@ from gpt2.train.interruption import (
 from gpt2.train.loop import MOST_SKIPPED, Trainer
 from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
 from gpt2.train.moments import keeping_moments, text_ids
+from gpt2.train.page import PAGE_FILE, write_page
 from gpt2.train.progress import display
 from gpt2.train.report import REPORT_FILE, write_report
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
@@ -209,7 +210,7 @@ def _locked(run: Path, processes: Processes) -> Iterator[None]:
 
 
 def _finish(run: Path, trainer: Trainer, reason: int) -> None:
-    """Write the report of a run that has taken its last step, or raise why it has not."""
+    """Write page and report of a run that has taken its last step, or raise why it has not."""
     config, step = trainer.config, trainer.state.step
     go_on = f"go on with: gpt2 train --resume {run}"
     if reason == DIVERGED:
@@ -229,16 +230,20 @@ def _finish(run: Path, trainer: Trainer, reason: int) -> None:
         if (name := config.evaluation.reference) is not None:
             references[name] = _reference_loss(name, trainer)
         world_size = trainer.processes.world_size
+        if config.history.moments:
+            write_page(run)
         log(write_report(run, processes=world_size, references=references).line)
         _check_outcome(run)
 
 
 def _finish_again(run: Path, config: RunConfig, processes: Processes) -> None:
-    """Log that a run is finished, and write its report if that is missing."""
+    """Log that a run is finished, and write its report and its page if they are missing."""
     if processes.is_rank_0:
         log(f"{run} is finished: it has taken all its {config.training.steps} steps")
         if not (run / REPORT_FILE).exists():
             write_report(run, processes=processes.world_size)
+        if config.history.moments and not (run / PAGE_FILE).exists():
+            write_page(run)
         _check_outcome(run)
 
 

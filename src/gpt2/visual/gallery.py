@@ -1,16 +1,21 @@
 """What is on the gallery page of a model? Its pictures, a few texts to look into, and its run."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
+from gpt2.progress import display
 from gpt2.visual import style
 from gpt2.visual.gallery_pictures import drawings, picture_entry
+from gpt2.visual.history_data import TrainingRun, run_history
 from gpt2.visual.inside import inside
 from gpt2.visual.one_file import page_html
-from gpt2.visual.token_texts import token_texts
+from gpt2.visual.token_texts import token_ids, token_texts
 from llm_tokenizer.atomic import write_whole
 
 # A sentence whose next token is a name in it (Wang et al. 2022, arXiv:2211.00593), and a program.
@@ -28,6 +33,8 @@ COLOR_MAPS = {
 # Lengths of strokes and gaps, in widths of the line, by matplotlib's name.
 STROKES = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
 
+Entry = dict[str, Any]
+
 
 def write_gallery(
     model: GPT2,
@@ -35,7 +42,7 @@ def write_gallery(
     *,
     name: str,
     texts: Sequence[str] = (),
-    run: Mapping[str, Any] | None = None,
+    run: TrainingRun | None = None,
 ) -> None:
     """Write the gallery page of a model, atomically.
 
@@ -44,26 +51,51 @@ def write_gallery(
         out: HTML file to write.
         name: Of the model, as --model has it.
         texts: To look into; two examples if there are none.
-        run: How its training went, as `run_history` returns it; None where that is not known.
+        run: How its training went; None where that is not known.
     Raises:
-        InputError: A text is empty or longer than the context.
+        InputError: A text is empty or longer than the context, the model has no tokenizer, or a
+            weight is not finite.
     """
+    _check_finite(model, name)
     texts = texts or example_texts(model)
-    looks = {f"text-{i}": inside(model, text) for i, text in enumerate(texts)}
+    for text in texts:
+        token_ids(model, text)  # raises before there is any work
+    history = None if run is None else run_history(run.moments, run.rows)
     page = {
         "model": _model(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
         "colors": _colors(),
         "vocabulary": _vocabulary(model),
-        "pictures": [
-            picture_entry(flags, draw(), name) for flags, draw in drawings(model, texts[0])
-        ],
         "texts": list(texts),
-        "hasRun": run is not None,
+        "hasRun": history is not None,
     }
-    data = {"page": page, **looks, **({"run": run} if run is not None else {})}
+    work = [partial(picture_entry, drawing) for drawing in drawings(model, name, texts[0], run)]
+    work += [partial(inside, model, text) for text in texts]
+    done = _all_done(work)
+    page["pictures"], looks = done[: -len(texts)], done[-len(texts) :]
+    data = {"page": page, **{f"text-{i}": look for i, look in enumerate(looks)}}
+    if history is not None:
+        data["run"] = history
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
+
+
+def _all_done(work: Sequence[Callable[[], Entry]]) -> list[Entry]:
+    """Return what each part of the work returns, and show on stderr how far it is."""
+    started, done = perf_counter(), []
+    with display(len(work), lambda count: f"{count:.0f}/{len(work)}") as shown:
+        for part in work:
+            done.append(part())
+            shown.update(len(done), "pictures and texts of the page", perf_counter() - started)
+    return done
+
+
+def _check_finite(model: GPT2, name: str) -> None:
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise InputError(
+            f"weights of {name} are not finite, so it computes nothing: its training has diverged; "
+            "choose an earlier checkpoint"
+        )
 
 
 def example_texts(model: GPT2) -> list[str]:

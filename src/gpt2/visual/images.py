@@ -1,7 +1,6 @@
 """A figure as an image file."""
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,7 @@ def write_image(figure: Figure, path: Path) -> None:
 def image_bytes(figure: Figure, kind: str) -> bytes:
     """Return a figure as the bytes of an image file, such as "png", "svg" or "webp"."""
     image = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        # A character that the font lacks is drawn as a box.
-        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+    with styled():
         figure.savefig(image, format=kind, **OPTIONS.get(kind, {}))
     return image.getvalue()
 

@@ -1,6 +1,6 @@
 """What a model computes for one text, as the page holds it; web/inside.js shows it.
 
-Dimension key: L blocks, H heads, T tokens, D channels a head, V vocabulary.
+Dimension key: L blocks, T tokens, C channels, V vocabulary.
 """
 
 import math
@@ -12,10 +12,12 @@ from torch import Tensor
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.packed import PackedType, pack
+from gpt2.visual.pictures.lens import layer_names, read_lens
+from gpt2.visual.pictures.tokens import surprisal_bits
 from gpt2.visual.token_texts import token_texts
 
 MOST_TOKENS = 32  # of a text that are shown
-LOGITS_BYTES = 1_500_000  # of a text: 7 positions of the released vocabulary
+LOGITS_BYTES = 3_500_000  # of a text: 17 positions of the released vocabulary
 FLOAT32_BYTES = 8_000_000  # of queries and keys, beyond which they are stored in float16
 LENS_TOP = 5
 
@@ -33,56 +35,32 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
     recording = record(model, ids)
     queries_and_keys = recording.queries.nbytes + recording.keys.nbytes
     precision: PackedType = "float32" if queries_and_keys <= FLOAT32_BYTES else "float16"
+    lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, 5)
     weights = torch.stack([recording.weights(i) for i in range(len(recording.scales))])
     return {
         "text": text,
         "length": len(whole),  # in tokens; those beyond `ids` are not shown
         "ids": ids,
         "tokens": token_texts(tokenizer, ids),
-        "bits": surprisals(recording.logits, ids),
+        "bits": surprisal_bits(recording),
         "scales": recording.scales,
         "queries": pack(recording.queries, precision),
         "keys": pack(recording.keys, precision),
         "values": pack(recording.values, "float16"),
         "weights": pack(weights, "float16"),
         "stream": pack(hidden_states(recording), "float16"),
-        "lens": _lens(model, recording),
+        "lens": {
+            "layers": layer_names(len(lens_ids)),
+            "ids": pack(lens_ids, "int32"),
+            "probabilities": pack(lens_probabilities, "float16"),
+        },
         "logits": _last_logits(model, recording),
     }
-
-
-def surprisals(logits: Tensor, ids: list[int]) -> list[float | None]:
-    """Return the surprisal of each token given those before it, in bits; the first has none.
-
-    Args:
-        logits: (T, V)
-        ids: The T tokens.
-    """
-    nats = torch.nn.functional.cross_entropy(
-        logits[:-1].double(), torch.tensor(ids[1:], dtype=torch.int64), reduction="none"
-    )
-    return [None, *(nats / math.log(2)).tolist()]
 
 
 def hidden_states(recording: Recording) -> Tensor:  # (L + 2, T, C)
     """Return the residual stream before the first block and after each, and the normalized one."""
     return torch.cat([recording.stream()[::2], recording.final[None]])
-
-
-def _lens(model: GPT2, recording: Recording) -> dict[str, Any]:
-    """Return what the head would predict from the residual stream before and after each block.
-
-    Source: nostalgebraist 2020, interpreting GPT: the logit lens.
-    """
-    streams = recording.stream()[::2]  # (L + 1, T, C)
-    logits = model.logits(model.ln_f(streams.to(model.device))).float().cpu()  # (L + 1, T, V)
-    top = logits.softmax(dim=-1).topk(min(LENS_TOP, logits.size(-1)))
-    blocks = (f"after block {i}" for i in range(len(recording.scales)))
-    return {
-        "layers": ["embeddings", *blocks],
-        "ids": pack(top.indices, "int32"),
-        "probabilities": pack(top.values, "float16"),
-    }
 
 
 def _last_logits(model: GPT2, recording: Recording) -> dict[str, Any]:

@@ -1,38 +1,45 @@
 """Where do labels go so that none lies on another?"""
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 SIZE = 8.5  # of a label, in points
 LINE_HEIGHT = 1.3  # of a label, over its size
 GAP = 4.0  # points between the middle of a point and its label
+NOTHING = 1e-6  # of an area that is 0 but for rounding
 DIRECTIONS = 16  # in which a place is looked for around a point
 RINGS = 25  # distances at which it is looked for, in steps of a label's height
 
 
-def label_ends(axes: Axes, *, labels: Sequence[str], ends: Sequence[tuple[float, float]]) -> None:
+def label_ends(axes: Axes, labels: Sequence[str]) -> None:
     """Write the label of each line right of the axes, in the line's color.
 
-    A label that gives way to another is joined to its line. The limits must be
-    final.
+    Each is joined to its line's end, for it may give way to another. A line without an end that is
+    finite has no label. The axes' limits must be final.
 
     Args:
         axes: Holds the lines, in the labels' order, before any other line.
         labels: Of the lines.
-        ends: Where each line ends, as the axes count.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure
+    assert isinstance(figure, Figure)
     height = axes.get_position().height * figure.get_figheight() * 72  # points
     axes.get_ylim()  # brings the limits up to date
     to_axes = axes.transData + axes.transAxes.inverted()
-    at = [float(to_axes.transform(end)[1]) for end in ends]
-    for label, end, y, line in zip(
-        labels, ends, spread(at, gap=SIZE * LINE_HEIGHT / height), axes.lines, strict=False
-    ):
+    ended = [
+        (label, line, end)
+        for label, line in zip(labels, axes.lines, strict=False)
+        if (end := _end(line)) is not None
+    ]
+    at = [float(to_axes.transform(end)[1]) for _, _, end in ended]
+    places = spread(at, gap=SIZE * LINE_HEIGHT / height)
+    for (label, line, end), y in zip(ended, places, strict=True):
         axes.annotate(
             label,
             xy=end,
@@ -53,34 +60,45 @@ def label_ends(axes: Axes, *, labels: Sequence[str], ends: Sequence[tuple[float,
         )
 
 
+def _end(line: Line2D) -> tuple[float, float] | None:
+    """Return the last point of a line that is finite, None if there is none."""
+    points = np.stack([np.asarray(each, dtype=float) for each in line.get_data()], axis=1)
+    finite = points[np.isfinite(points).all(axis=1)]
+    return (float(finite[-1, 0]), float(finite[-1, 1])) if len(finite) else None
+
+
 def spread(values: Sequence[float], *, gap: float) -> list[float]:
-    """Move values apart until neighbors differ by `gap`, each group about its middle.
+    """Move values apart, as little as can be, until each two differ by `gap`.
 
     >>> spread([5.0, 1.0, 5.0], gap=1.0)
     [4.5, 1.0, 5.5]
     """
     order = np.argsort(values, kind="stable")
     steps = np.arange(len(values)) * gap
-    places = np.asarray(values, dtype=float)[order] - steps
-    pushed_up = np.maximum.accumulate(places) + steps
-    pushed_down = np.minimum.accumulate(places[::-1])[::-1] + steps
+    groups: list[list[float]] = []  # of neighbors that touch each other, about their middle
+    for place in np.asarray(values, dtype=float)[order] - steps:
+        groups.append([float(place)])
+        while len(groups) > 1 and fmean(groups[-2]) > fmean(groups[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
     moved = np.empty(len(values))
-    moved[order] = (pushed_up + pushed_down) / 2
+    moved[order] = [fmean(group) for group in groups for _ in group] + steps
     return [float(value) for value in moved]
 
 
 def label_points(axes: Axes, points: np.ndarray, labels: Sequence[str]) -> None:
     """Write a label beside each point; one that has to go farther is joined to its point.
 
-    The axes' limits must be final, and nothing that changes their size may follow.
+    The axes' limits stay as they are, and nothing that changes their size may follow.
 
     Args:
         axes: Where the points are drawn.
         points: (N, 2), as the axes count.
         labels: N texts.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    axes.autoscale_view()
+    axes.autoscale(False)
     texts = [
         axes.annotate(label, point, xytext=(0, 0), textcoords="offset pixels", fontsize=SIZE)
         for label, point in zip(labels, points, strict=True)
@@ -120,7 +138,7 @@ def place(points: np.ndarray, sizes: np.ndarray, room: np.ndarray) -> np.ndarray
             overlap = _outside(corner, sizes[i], room) + _overlap(corner, sizes[i], others)
             if overlap < least:
                 least, corners[i] = overlap, corner
-            if overlap == 0:
+            if overlap < NOTHING:
                 break
         box = np.concatenate([corners[i] - 1, corners[i] + sizes[i] + 1])
         taken = np.concatenate([taken, box[None]])

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,8 +22,9 @@ from gpt2.generation.sampling import Sampler
 from gpt2.model.gpt import evaluating
 from gpt2.model.sharding import full_tensor
 from gpt2.visual.capture import record
+from gpt2.visual.evenly import evenly
 from gpt2.visual.pictures.positions import chosen_channels
-from gpt2.visual.style import shown
+from gpt2.visual.token_texts import token_texts
 from llm_tokenizer.atomic import write_whole
 
 MOMENTS, SUFFIX = "moments", ".safetensors"  # folder inside a run directory, and its files
@@ -80,7 +80,7 @@ def observe(model: GPT2, ids: list[int], *, step: int, tokens: int) -> Moment:
         step=step,
         tokens=tokens,
         ids=ids,
-        labels=[shown(tokenizer.decode([i])) for i in ids],
+        labels=token_texts(tokenizer, ids),
         prompt=tokenizer.decode(ids[:PROMPT_TOKENS]),
         sample=tokenizer.decode(continued(model, ids[:PROMPT_TOKENS])),
         blocks=blocks,
@@ -104,16 +104,6 @@ def kept_maps(n_layer: int, n_head: int) -> tuple[list[int], list[int]]:
     """
     heads = evenly(n_head, MOST_MAPS)
     return evenly(n_layer, MOST_MAPS // len(heads)), heads
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """Return at most `most` of the numbers from 0 to before `count`, the first and last of them.
-
-    >>> evenly(10, 4)
-    [0, 3, 6, 9]
-    """
-    chosen: list[int] = np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
-    return chosen
 
 
 @torch.no_grad()

@@ -53,7 +53,8 @@ def full_name(model: GPT2Network, asked: str) -> str:
         if name == HEAD:
             return EMBEDDINGS
     near = [name for name in names if short and short in name][:NEAR]
-    near = near or get_close_matches(short, names, NEAR, cutoff=0.4)
+    long = short if short.endswith((".weight", ".bias")) else f"{short}.weight"
+    near = near or get_close_matches(long, names, NEAR, cutoff=0.6)
     offered = f"; near it: {', '.join(near)}" if near else ""
     raise InputError(
         f"the model has no tensor {asked!r}{offered}; gpt2 plot weights --list shows all"

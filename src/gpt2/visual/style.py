@@ -1,5 +1,6 @@
 """One look for every picture, and one color for each kind of data, here and on the page."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
 from gpt2.visual.fonts import families
 
@@ -35,7 +36,10 @@ MOST_LABELS = 60  # tokens along an axis beyond which their texts would overlap
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw, or save, in the project's style while the context lasts."""
-    with mpl.rc_context(), style.context(str(files("gpt2.visual") / "gpt2.mplstyle")):
+    sheet = str(files("gpt2.visual") / "gpt2.mplstyle")
+    with mpl.rc_context(), style.context(sheet), warnings.catch_warnings():
+        # A character that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         mpl.rcParams["font.family"] = families()
         yield
 
@@ -48,7 +52,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def integer_ticks(axis: Axis) -> None:
     """Let an axis count in whole numbers."""
-    axis.set_major_locator(MaxNLocator("auto", integer=True))
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def logarithmic_height(axes: Axes) -> None:
@@ -56,6 +60,13 @@ def logarithmic_height(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_PlainNumbers())
     axes.yaxis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1.5, 0.6)))
+
+
+def logarithmic_width(axes: Axes) -> None:
+    """Let the horizontal axis be logarithmic, with plain numbers at it."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(_PlainNumbers())
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 class _PlainNumbers(LogFormatter):
@@ -74,10 +85,8 @@ def color_scale(axes: Axes, image: AxesImage, label: str, *, width: float) -> No
         label: What they mean, with the unit.
         width: Of the image, in inches.
     """
-    figure = axes.get_figure(root=False)
-    assert figure is not None
     beside = axes.inset_axes((1 + 0.14 / width, 0, 0.16 / width, 1))
-    bar = figure.colorbar(image, cax=beside, label=label)
+    bar = axes.figure.colorbar(image, cax=beside, label=label)
     bar.outline.set(linewidth=0.5, edgecolor=mpl.rcParams["axes.edgecolor"])
 
 

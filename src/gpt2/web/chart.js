@@ -43,6 +43,7 @@ export function lineChart(data) {
     const width = svg.clientWidth;
     if (!width) return;
     const scales = scalesOf(data, width);
+    svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); // on paper it is scaled
     const paths = lines.map(linePath);
     const [pointed, marker] = ["pointed", "marker"].map((name) =>
       createSvg("line", { class: name, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
@@ -150,7 +151,8 @@ function ticks([low, high], count) {
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
-  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  const exact = (n) => Number((n * step).toPrecision(12)); // 0.3, not 0.30000000000000004
+  return Array.from({ length: last - first + 1 }, (_, i) => exact(first + i));
 }
 
 function powers(high) {
@@ -167,7 +169,11 @@ function axes({ xName, yName }, { x, y, xTicks, yTicks }, width) {
     ...yTicks.map((tick) => label(shortly(tick), MARGIN.left - 8, y(tick) + 4, "end")),
     ...xTicks.map((tick) => label(shortly(tick), x(tick), bottom + 16, "middle")),
     label(xName, (MARGIN.left + width - MARGIN.right) / 2, HEIGHT - 6, "middle"),
-    createSvg("text", { transform: `translate(11 ${bottom / 2}) rotate(-90)`, "text-anchor": "middle" }, yName),
+    createSvg(
+      "text",
+      { transform: `translate(11 ${bottom / 2}) rotate(-90)`, "text-anchor": "middle" },
+      yName,
+    ),
   ];
 }
 

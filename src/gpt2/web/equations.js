@@ -2,7 +2,8 @@
 
 import { announce } from "gpt2/announce.js";
 import { create } from "gpt2/dom.js";
-import { described, matrix, numbersBehind, written } from "gpt2/matrix.js";
+import { described, matrix, numbersBehind } from "gpt2/matrix.js";
+import { written } from "gpt2/wording.js";
 
 const MOST_TERMS = 4; // of a sum that are written out, beside the last
 
@@ -62,7 +63,8 @@ export function productView({ left, right, result, shapes, start }) {
     create("div", { class: "left-factor" }, views.left.element),
     create("div", { class: "result" }, views.result.element),
   ];
-  return create("div", {}, create("div", { class: "product" }, ...parts), tables(left, right, result));
+  const picture = create("div", { class: "product" }, ...parts);
+  return create("div", {}, picture, tables(left, right, result));
 }
 
 /**

@@ -2,9 +2,10 @@
 
 import { create, setStyle, tableBehind } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
-import { colorScale, matrix, paint, written } from "gpt2/matrix.js";
+import { colorScale, matrix, paint } from "gpt2/matrix.js";
 import { part } from "gpt2/packed.js";
 import { tokenRow } from "gpt2/tokens.js";
+import { quoted, written } from "gpt2/wording.js";
 
 const MOST_NAMED = 3; // tokens that are named in a sentence
 
@@ -42,7 +43,7 @@ export function clearestHead(text) {
 function allHeads(text, colors, choice) {
   const [L, H, T] = text.weights.shape;
   const gap = Math.max(1, Math.round(T / 8));
-  const pixel = Math.max(1, Math.round(sideOf(H) / T)); // of the screen, a cell of a small map
+  const pixel = Math.max(1, Math.min(24, Math.round(sideOf(H) / T))); // a cell of a small map
   const maps = grid({
     name: "All heads, a row a block",
     rows: L,
@@ -56,7 +57,8 @@ function allHeads(text, colors, choice) {
   [maps.canvas.width, maps.canvas.height] = [H * (T + gap), L * (T + gap)];
   for (let block = 0; block < L; block++) {
     for (let head = 0; head < H; head++) {
-      const data = { rows: T, columns: T, values: past(text, block, head), colors, low: 0, high: 1 };
+      const values = past(text, block, head);
+      const data = { rows: T, columns: T, values, colors, low: 0, high: 1 };
       paint(maps.canvas, data, head * (T + gap), block * (T + gap));
     }
   }
@@ -125,7 +127,7 @@ function oneHead(text, colors, choice) {
       setStyle(button, { looks: from[i], seen: to[i] });
       button.classList.toggle("pointed", i === at);
     });
-    const name = `“${text.tokens[at]}”`;
+    const name = quoted(text.tokens[at]);
     looks.textContent = `${name} looks at ${listed(text.tokens, from)}`;
     seen.textContent = `${name} is looked at by ${listed(text.tokens, to)}`;
     if (!isFromMap) map.mark(at, at);
@@ -143,8 +145,8 @@ function past(text, block, head) {
 function listed(tokens, weights) {
   const order = [...weights.keys()].filter((i) => weights[i] >= 0.005);
   order.sort((a, b) => weights[b] - weights[a]);
-  const named = order.slice(0, MOST_NAMED).map((i) => `“${tokens[i]}” ${weights[i].toFixed(2)}`);
-  return named.join(", ") || "no token much";
+  const named = (i) => `${quoted(tokens[i])} ${weights[i].toFixed(2)}`;
+  return order.slice(0, MOST_NAMED).map(named).join(", ") || "no token much";
 }
 
 /** Return the mean weight on the token itself, the one before, and the first, over all tokens. */

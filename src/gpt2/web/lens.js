@@ -4,7 +4,8 @@ import { announce } from "gpt2/announce.js";
 import { create, scrollBox } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
 import { whenSeen } from "gpt2/seen.js";
-import { tint, visible } from "gpt2/tokens.js";
+import { tint } from "gpt2/tokens.js";
+import { percent, quoted, visible } from "gpt2/wording.js";
 
 /**
  * Show the likeliest next token after each block, for each token.
@@ -43,7 +44,7 @@ export function showLens(text, vocabulary, colors, choice) {
     cells[focused[0]][focused[1]].tabIndex = -1;
     focused = [layer, token];
     cells[layer][token].tabIndex = 0;
-    heading.textContent = `At token ${token} “${text.tokens[token]}”, ${layers[layer]}:`;
+    heading.textContent = `At token ${token} ${quoted(text.tokens[token])}, ${layers[layer]}:`;
     const items = likeliest(layer, token).map(({ text, share }) =>
       create("li", {}, create("bdi", {}, text), ` ${percent(share)}`),
     );
@@ -101,8 +102,4 @@ export function showLens(text, vocabulary, colors, choice) {
     box,
     create("div", { class: "lens-panel" }, heading, top),
   );
-}
-
-function percent(share) {
-  return share >= 0.0005 ? `${(100 * share).toFixed(1)} %` : "below 0.1 %";
 }

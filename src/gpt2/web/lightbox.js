@@ -42,7 +42,8 @@ export function lightbox(pictures, onClose) {
 
 function onKey(event, go) {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  const scrolls = event.target.scrollWidth > event.target.clientWidth && event.target.tabIndex === 0;
+  const { scrollWidth, clientWidth, tabIndex } = event.target;
+  const scrolls = scrollWidth > clientWidth && tabIndex === 0;
   if (!step || scrolls || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   go(step);

@@ -1,7 +1,8 @@
-// How is a matrix shown? As colored cells on a canvas; the cell under pointer or cursor is read out.
+// How is a matrix shown? As colored cells on a canvas; the one under pointer or cursor is read out.
 
 import { create, refill, tableBehind } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
+import { quoted, written } from "gpt2/wording.js";
 
 const TABLE_SIDE = 64; // rows and columns that a table has at most
 const MIN_LABEL = 10; // pixels of a cell that has a label
@@ -52,8 +53,8 @@ export function matrix(data) {
     cell: shown.cell,
     describe: (row, column) => described(shown, row, column),
     onPoint: data.onPoint,
-    rowLabels: data.labelsRows !== false && height >= MIN_LABEL ? data.rowLabels : undefined,
-    columnLabels: data.labelsColumns !== false && width >= MIN_LABEL ? data.columnLabels : undefined,
+    rowLabels: (data.labelsRows ?? true) && height >= MIN_LABEL ? data.rowLabels : [],
+    columnLabels: (data.labelsColumns ?? true) && width >= MIN_LABEL ? data.columnLabels : [],
   });
   [cells.canvas.width, cells.canvas.height] = [columns, rows];
   const caption = create("figcaption");
@@ -98,16 +99,6 @@ export function colorScale(colors, low, high) {
   const values = [...colors.keys()];
   paint(canvas, { rows: 1, columns, values, colors, low: 0, high: columns - 1 });
   return create("p", { class: "color-scale" }, low, canvas, high);
-}
-
-/**
- * Write a number for a reader: four significant digits.
- * @param {number} value
- */
-export function written(value) {
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "-∞" : "none";
-  const rounded = Number(value.toPrecision(4));
-  return Math.abs(rounded) < 1e-4 && rounded !== 0 ? value.toExponential(2) : String(rounded);
 }
 
 /**
@@ -158,11 +149,12 @@ export function described(data, row, column) {
 }
 
 function named(labels, index) {
-  return labels ? `${index} “${labels[index]}”` : String(index);
+  return labels ? `${index} ${quoted(labels[index])}` : String(index);
 }
 
 function cellSide(count) {
-  return count <= 20 ? 18 : count <= 32 ? 12 : count <= 64 ? 6 : Math.max(1, Math.floor(384 / count));
+  if (count > 64) return Math.max(1, Math.floor(384 / count));
+  return count <= 20 ? 18 : count <= 32 ? 12 : 6;
 }
 
 function tableOf(data) {

@@ -3,8 +3,9 @@
 import { lineChart } from "gpt2/chart.js";
 import { create } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
-import { colorScale, matrix, paint, written } from "gpt2/matrix.js";
+import { colorScale, matrix, paint } from "gpt2/matrix.js";
 import { part, unpack } from "gpt2/packed.js";
+import { written } from "gpt2/wording.js";
 
 /**
  * @typedef {{element: HTMLElement, show: (moment: number) => void}} View
@@ -23,8 +24,8 @@ export function positionsView({ positions, channels }, { series, dashes }) {
   const lines = at(0).map((y, i) => {
     return { name: `channel ${channels[i]}`, x, y, color: series[i], dash: dashes[i] };
   });
-  const range = symmetric(packed.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
-  const axes = { xName: "position, in tokens", yName: "value", range };
+  const most = packed.values.reduce((size, value) => Math.max(size, Math.abs(value)), 0);
+  const axes = { xName: "position, in tokens", yName: "value", range: symmetric(most) };
   const chart = lineChart({ title: "Position embeddings", ...axes, lines });
   return { element: chart.element, show: (moment) => chart.show(at(moment)) };
 }

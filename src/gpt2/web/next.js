@@ -2,10 +2,10 @@
 
 import { announce } from "gpt2/announce.js";
 import { create, refill, setStyle, tableBehind } from "gpt2/dom.js";
-import { written } from "gpt2/matrix.js";
 import { part } from "gpt2/packed.js";
 import { distribution, ranked } from "gpt2/sampling.js";
-import { tokenRow, visible } from "gpt2/tokens.js";
+import { tokenRow } from "gpt2/tokens.js";
+import { percent, quoted, visible, written } from "gpt2/wording.js";
 
 const BARS = 15;
 const STEPS = 1000; // of the slider of top-k, which is logarithmic
@@ -54,11 +54,12 @@ export function showNext(text, vocabulary, choice) {
     topK.output.textContent = k === size ? `all ${k} tokens` : `${k}`;
     temperature.input.setAttribute("aria-valuetext", temperature.output.textContent);
     topK.input.setAttribute("aria-valuetext", topK.output.textContent);
-    bars.forEach((bar, i) => bar.show(vocabulary, tokens.ids[i], i < count ? probability(i) : null));
+    const share = (i) => (i < count ? probability(i) : null);
+    bars.forEach((bar, i) => bar.show(vocabulary, tokens.ids[i], share(i)));
     facts.textContent =
       `${count} tokens can come next. At this temperature they have ` +
-      `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, as ` +
-      `of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
+      `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, ` +
+      `as of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
     rows = Array.from(tokens.ids.subarray(0, BARS), (id, i) => [
       visible(vocabulary[id], id),
       id,
@@ -74,11 +75,11 @@ export function showNext(text, vocabulary, choice) {
     if (shown === position) return;
     position = shown;
     tokens = ranked(part(values, position - first).values);
-    heading.textContent = `After token ${position} “${text.tokens[position]}”:`;
+    heading.textContent = `After token ${position} ${quoted(text.tokens[position])}:`;
     show();
   });
-  const note =
-    first > 0 ? [create("p", { class: "muted" }, `Logits before token ${first} are left out.`)] : [];
+  const left = `Logits before token ${first} are left out, to keep the page small.`;
+  const note = first > 0 ? [create("p", { class: "muted" }, left)] : [];
   return create(
     "div",
     { class: "next" },
@@ -118,9 +119,4 @@ function bar() {
 /** Return k from 1 to the size of the vocabulary, in even ratios; the end of the slider is all. */
 function fromSlider(step, size) {
   return Math.round(size ** (step / STEPS));
-}
-
-function percent(share) {
-  if (share > 0 && share < 0.0005) return "below 0.1 %";
-  return `${(100 * share).toFixed(1)} %`;
 }

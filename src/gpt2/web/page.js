@@ -10,6 +10,7 @@ const PICTURES = "Choose one to read what it shows and how it is made.";
 const TEXTS =
   "What the model computes for a text, with its true values: where each head looks, how, and " +
   "which token comes next.";
+const LOSS = "How the loss fell. This run has kept no moments, over which there would be a slider.";
 const TRAINING = "Move the slider to see how the model became what it is.";
 
 /** Fill the page from the data inside it. */
@@ -23,8 +24,10 @@ export function showPage() {
     ),
   ];
   if (page.hasRun) {
-    const fill = (element) => showTime(element, readData("run"), page.colors);
-    sections.push(section("training", "Training", TRAINING, fill));
+    const run = readData("run");
+    const lead = run.moments ? TRAINING : LOSS;
+    const fill = (element) => showTime(element, run, page.colors);
+    sections.push(section("training", "Training", lead, fill));
   }
   const main = document.getElementById("main");
   main.before(create("a", { class: "skip", href: "#main" }, "Skip to the content"), bar(sections));

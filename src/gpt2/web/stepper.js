@@ -3,6 +3,7 @@
 import { announce } from "gpt2/announce.js";
 import { create } from "gpt2/dom.js";
 import { lookOf } from "gpt2/looks.js";
+import { colorScale } from "gpt2/matrix.js";
 import { headOf } from "gpt2/products.js";
 import { whenSeen } from "gpt2/seen.js";
 
@@ -30,6 +31,7 @@ export function stepper(name, steps, text, colors, choice) {
     if (step < 0 || step >= steps.length) return;
     current = step;
     show();
+    if (document.activeElement.disabled) buttons[current].focus(); // there is no step further
     announce(`Step ${step + 1} of ${steps.length}: ${steps[step].name}`);
   };
   const buttons = steps.map((step, i) =>
@@ -59,12 +61,14 @@ export function stepper(name, steps, text, colors, choice) {
       create("p", {}, step.text(numbers, look)),
       ...(step.code ? [create("pre", {}, create("code", {}, step.code))] : []),
       step.view(numbers, look),
+      colorScale(colors.signed, "below 0", "above 0, each matrix by its own scale"),
     );
   }
 
   choice.follow(["block", "head", "token"], whenSeen(content, show));
   const picker = headPicker(text, choice);
-  return create("div", { class: "stepper" }, picker, bar, content, create("p", {}, back, " ", next));
+  const walk = create("p", {}, back, " ", next);
+  return create("div", { class: "stepper" }, picker, bar, content, walk);
 }
 
 function headPicker(text, choice) {

@@ -1,10 +1,11 @@
 // What does the residual stream hold? A vector for each token, before, between and after the blocks.
 
 import { create } from "gpt2/dom.js";
-import { colorScale, matrix, written } from "gpt2/matrix.js";
+import { colorScale, matrix } from "gpt2/matrix.js";
 import { part } from "gpt2/packed.js";
 import { limitOf } from "gpt2/products.js";
 import { whenSeen } from "gpt2/seen.js";
+import { written } from "gpt2/wording.js";
 
 const ROW_HEIGHT = 14; // pixels
 

@@ -1,9 +1,7 @@
 // How is a text shown as its tokens? As a row of buttons, of which one is chosen.
 
 import { create } from "gpt2/dom.js";
-import { written } from "gpt2/matrix.js";
-
-const FULL_BITS = 16; // surprisal that has the last color: about that of a token chosen at random
+import { written } from "gpt2/wording.js";
 
 /**
  * Return the tokens of a text as a row, of which keys and clicks choose one.
@@ -53,8 +51,8 @@ export function tokenRow({ name, tokens, first = 0, onChoose, onPoint = () => {}
     onChoose(Math.max(first, Math.min(last, next)));
   }
 
-  const attributes = { class: "tokens", role: "radiogroup", "aria-label": name, onkeydown: pressed };
-  const element = create("div", attributes, ...buttons);
+  const group = { class: "tokens", role: "radiogroup", "aria-label": name, onkeydown: pressed };
+  const element = create("div", group, ...buttons);
   return { element, buttons, choose };
 }
 
@@ -62,9 +60,10 @@ export function tokenRow({ name, tokens, first = 0, onChoose, onPoint = () => {}
  * Return the text as its tokens, with their ids, colored by surprisal.
  * @param {import("gpt2/inside.js").OpenedText} text
  * @param {string[]} colors of surprisal, lowest first
+ * @param {number} highest bits that have the last color
  * @param {import("gpt2/choice.js").Choice} choice
  */
-export function surprisalRow(text, colors, choice) {
+export function surprisalRow(text, colors, highest, choice) {
   const row = tokenRow({
     name: "Token",
     tokens: text.tokens,
@@ -76,20 +75,10 @@ export function surprisalRow(text, colors, choice) {
     button.setAttribute("aria-label", `${i}: ${text.tokens[i]}, id ${text.ids[i]}, ${said}`);
     button.title = said;
     button.append(create("small", {}, String(text.ids[i])));
-    if (bits !== null) tint(button, colors, bits / FULL_BITS);
+    if (bits !== null) tint(button, colors, bits / highest);
   });
   choice.follow(["token"], ({ token }) => row.choose(token));
   return row.element;
-}
-
-/**
- * Return a token's text so that it can be seen: spaces alone are drawn as such.
- * @param {string | null} text null if no token has the id
- * @param {number} id
- */
-export function visible(text, id) {
-  if (text === null) return `[${id}]`;
-  return text.trim() === "" ? "␣".repeat(text.length) : text;
 }
 
 /**
@@ -112,5 +101,3 @@ function luminance(color) {
   );
   return 0.2126 * r + 0.7152 * g + 0.0722 * b; // WCAG 2.2, relative luminance
 }
-
-export const surprisalEnds = ["0 bits", `${FULL_BITS} bits or more`];

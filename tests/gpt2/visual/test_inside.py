@@ -2,29 +2,20 @@
 
 import base64
 import json
-import math
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual import inside as module
 from gpt2.visual.capture import record
-from gpt2.visual.inside import inside, surprisals
+from gpt2.visual.inside import inside
 
 
 def unpacked(packed: dict[str, Any]) -> np.ndarray:
     values = np.frombuffer(base64.b64decode(packed["base64"]), np.dtype(packed["type"]))
     return values.reshape(packed["shape"])
-
-
-def test_surprisal_is_minus_the_binary_logarithm_of_the_probability() -> None:
-    # After the first token both tokens are equally likely; after the second, 3 to 1.
-    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [9.0, 9.0]])
-    assert surprisals(logits, [0, 1, 1]) == [None, 1.0, pytest.approx(2.0)]
-    assert surprisals(logits[:1], [1]) == [None]
 
 
 def test_tensors_are_those_of_the_recording(model: GPT2) -> None:

@@ -2,18 +2,18 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from gpt2.config import GPT2Config
 from gpt2.files.pretrained import GPT2
-from gpt2.visual.capture import record
 from gpt2.visual.gallery import write_gallery
-from gpt2.visual.packed import pack
-from gpt2.visual.token_texts import token_texts
+from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.moments import observe
 from llm_tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -75,40 +75,31 @@ def small_model(tokenizer: Tokenizer) -> GPT2:
 
 
 @pytest.fixture(scope="session")
-def small_run(small_model: GPT2) -> dict[str, Any]:
-    """What the page gets of a run with three moments, the last of which is the model."""
+def small_run(small_model: GPT2) -> TrainingRun:
+    """A run with three moments: from all weights 0 to those of the model."""
     ids = small_model.require_tokenizer().encode(TEXTS[0])
-    recording = record(small_model, ids)
-    attention = torch.stack([recording.weights(i) for i in range(3)])
+    last = observe(small_model, ids, step=10, tokens=240)
     even = torch.ones(len(ids), len(ids)).tril() / torch.arange(1, len(ids) + 1)[:, None]
-    positions = small_model.wpe.weight.detach()[:, [3, 8]].T
-    weights = small_model.block(0).attn.c_attn.weight.detach().T
-    shares = torch.tensor([0.0, 0.5, 1.0])
-    return {
-        "moments": [
-            {"step": step, "tokens": 24 * step, "prompt": "Permission", "sample": f" at {step}"}
-            for step in (0, 5, 10)
-        ],
-        "channels": [3, 8],
-        "positions": pack(torch.stack([positions * share for share in shares])),
-        "weights": [pack(weights * share, "uint8") for share in shares],
-        "weights_name": "h.0.attn.c_attn.weight",
-        "attention": pack(torch.stack([even.lerp(attention, s) for s in shares]), "uint8"),
-        "tokens": token_texts(small_model.require_tokenizer(), ids),
-        "loss": {
-            "step": list(range(1, 11)),
-            "tokens": [24 * step for step in range(1, 11)],
-            "hours": [0.1 * step for step in range(1, 11)],
-            "loss": [6 - 0.3 * step for step in range(1, 11)],
-            "val_step": [5, 10],
-            "val_loss": [4.8, 3.4],
-        },
-    }
+    moments = [
+        replace(
+            last,
+            step=step,
+            tokens=24 * step,
+            sample=f" at {step}",
+            attention=even.lerp(last.attention.float(), step / 10).half(),
+            positions=last.positions * step / 10,
+            weights=last.weights * step / 10,
+        )
+        for step in (0, 5, 10)
+    ]
+    steps = [{"step": step, "loss": 6 - 0.3 * step, "tokens": 24 * step} for step in range(1, 11)]
+    evaluations = [{"step": step, "val_loss": 6.2 - 0.3 * step} for step in (5, 10)]
+    return TrainingRun("runs/small", moments, [*steps, *evaluations])
 
 
 @pytest.fixture(scope="session")
 def gallery_file(
-    small_model: GPT2, small_run: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    small_model: GPT2, small_run: TrainingRun, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The whole page of the small model."""
     path = tmp_path_factory.mktemp("page") / "gallery.html"

@@ -68,9 +68,11 @@ def test_values_have_their_colors_and_what_is_hidden_is_blank(
 def test_the_cell_under_the_pointer_is_read_out(shown: "Callable[[dict[str, Any]], Page]") -> None:
     page = shown(DATA)
     page.locator(".plane").hover(position={"x": 18 * 1 + 9, "y": 18 + 9})
-    assert page.inner_text(".readout") == "row 1 “<b>”, column 1 “y”: 2"
+    assert page.inner_text(".readout") == "row 1 “\u2068<b>\u2069”, column 1 “\u2068y\u2069”: 2"
     assert page.evaluate("window.pointed") == [[1, 1]]
-    page.get_by_role("status").filter(has_text="column 1 “y”: 2").wait_for(state="attached")
+    page.get_by_role("status").filter(has_text="column 1 “\u2068y\u2069”: 2").wait_for(
+        state="attached"
+    )
 
 
 def test_arrow_keys_lead_from_cell_to_cell_and_end_at_the_edge(
@@ -81,7 +83,10 @@ def test_arrow_keys_lead_from_cell_to_cell_and_end_at_the_edge(
     for key in ("ArrowRight", "ArrowDown", "End", "ArrowRight", "ArrowUp", "ArrowUp"):
         page.keyboard.press(key)
     assert page.evaluate("window.pointed") == [[0, 0], [1, 0], [1, 2], [1, 2], [0, 2], [0, 2]]
-    assert page.inner_text(".readout") == "row 0 “a”, column 2 “\\n”: hidden by the mask"
+    assert (
+        page.inner_text(".readout")
+        == "row 0 “\u2068a\u2069”, column 2 “\u2068\\n\u2069”: hidden by the mask"
+    )
 
 
 def test_other_values_are_painted_and_read_out_in_place(
@@ -89,7 +94,7 @@ def test_other_values_are_painted_and_read_out_in_place(
 ) -> None:
     page = shown(DATA)
     page.evaluate("shown.mark(0, 0); shown.show({ values: [0.25, 0, 0, 0, 0, 0], high: 0.5 })")
-    assert page.inner_text(".readout") == "row 0 “a”, column 0 “x”: 0.25"
+    assert page.inner_text(".readout") == "row 0 “\u2068a\u2069”, column 0 “\u2068x\u2069”: 0.25"
     assert page.evaluate(PIXELS)[0] == [128, 128, 128, 255]
 
 
@@ -119,7 +124,7 @@ def test_a_long_table_shows_its_first_rows_and_columns(
 def test_the_table_follows_the_values(shown: "Callable[[dict[str, Any]], Page]") -> None:
     page = shown(DATA)
     page.click("summary")
-    page.click("summary")
+    page.get_by_role("cell", name="0.5", exact=True).wait_for()
     page.evaluate("shown.show({ values: [7, 0, 0, 0, 0, 0] })")
-    page.click("summary")
-    assert page.locator("td").nth(1).inner_text() == "7"
+    page.get_by_role("cell", name="7", exact=True).wait_for()
+    assert page.locator("table").count() == 1

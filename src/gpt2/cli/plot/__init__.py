@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from gpt2.cli.parsing import parse_one_of
 from gpt2.cli.plot.parameters import Embeddings, Norms, Positions, Weights
+from gpt2.cli.plot.runs import History, Loss
 from gpt2.cli.plot.text import Attention, Flow, Lens, Next, Tokens
 
 PICTURES = {
@@ -16,6 +17,8 @@ PICTURES = {
     "embeddings": Embeddings,
     "norms": Norms,
     "flow": Flow,
+    "loss": Loss,
+    "history": History,
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gpt2.cli.plot.flags import ModelPicture
 from gpt2.config.checks import check, check_seed
+from gpt2.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,13 @@ class Weights(ModelPicture):
 
         rows = None if self.rows is None else parse_window("--rows", self.rows)
         columns = None if self.columns is None else parse_window("--columns", self.columns)
+        model = self.open_for_pictures()
+        if self.block is not None and not 0 <= self.block < len(model.h):
+            raise InputError(
+                f"block must be 0 to {len(model.h) - 1} in this model, got {self.block}"
+            )
         picture = weights_window(
-            self.open_for_pictures(),
+            model,
             self.tensor or f"h.{self.block or 0}.attn.c_attn.weight",
             head=self.head,
             rows=rows,

@@ -200,7 +200,7 @@ class AttentionMaps(Picture):
         means = self.patterns.reshape(-1, len(PATTERNS))
         names = [[b, h] for b in self.blocks for h in self.heads]
         clearest = np.sort(np.argsort(-means.max(axis=1), kind="stable")[:TABLE_ROWS])
-        rows = [[*names[i], *(round(float(mean), 3) for mean in means[i])] for i in clearest]
+        rows = [[*names[i], *(_rounded(float(mean)) for mean in means[i])] for i in clearest]
         return Table(["block", "head", *PATTERNS], rows)
 
     def description(self) -> str:
@@ -211,3 +211,7 @@ class AttentionMaps(Picture):
 def scale() -> Normalize:
     """Return the scale of the colors: by the square root, so that small weights are seen, too."""
     return PowerNorm(0.5, vmin=0, vmax=1)
+
+
+def _rounded(mean: float) -> float | None:
+    return None if math.isnan(mean) else round(mean, 3)

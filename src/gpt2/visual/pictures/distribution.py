@@ -34,8 +34,8 @@ class Histogram:
         logarithmic_height(axes)
         axes.set_ylim(0.7, 2 * self.counts.max())
         axes.locator_params(axis="x", nbins=5)
-        axes.set(xlabel="weight (dashed: normal distribution)", ylabel="weights")
-        axes.set_title(f"Histogram of all {total:,}", fontsize=10)
+        axes.set(xlabel="weight (dashed: normal distribution)", ylabel="count")
+        axes.set_title(f"Histogram of {total:,} weights", fontsize=10)
 
 
 def histogram(weights: np.ndarray) -> Histogram:
@@ -45,6 +45,14 @@ def histogram(weights: np.ndarray) -> Histogram:
     counts, edges = np.histogram(finite if finite.size else [], bins=bins)
     mean, deviation = (finite.mean(dtype=float), finite.std(dtype=float)) if finite.size else (0, 0)
     return Histogram(edges, counts, float(mean), float(deviation))
+
+
+def span(weights: np.ndarray) -> str:
+    """Return in words from where to where weights go."""
+    finite = weights[np.isfinite(weights)]
+    if not finite.size:
+        return "none of them finite"
+    return f"from {finite.min():.3g} to {finite.max():.3g}"
 
 
 def singular_values(matrix: np.ndarray) -> np.ndarray:
@@ -64,7 +72,7 @@ def singular_values(matrix: np.ndarray) -> np.ndarray:
 
 
 def draw_singular_values(values: np.ndarray, axes: Axes) -> None:
-    """Draw singular values by rank."""
+    """Draw singular values by rank, largest first."""
     marker = "o" if len(values) <= 32 else None
     axes.plot(np.arange(1, len(values) + 1), values, color=SERIES[1], marker=marker, markersize=3)
     axes.set_ylim(bottom=0)
@@ -72,3 +80,5 @@ def draw_singular_values(values: np.ndarray, axes: Axes) -> None:
     axes.grid(axis="y")
     axes.set(xlabel="rank", ylabel="singular value")
     axes.set_title(f"Singular values, all {len(values):,}", fontsize=10)
+    if not np.isfinite(values).all():
+        axes.text(0.5, 0.5, "weights are not finite", transform=axes.transAxes, ha="center")

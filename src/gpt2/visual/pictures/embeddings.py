@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from gpt2.errors import InputError
+from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.labels import label_points
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import SERIES, new_figure
-from gpt2.visual.token_texts import token_texts
+from gpt2.visual.token_texts import label, token_texts
 from llm_tokenizer import Tokenizer
 
 WORDS = {  # drawn where no others are asked for: those that are one token with the space before
@@ -27,7 +27,6 @@ FEWEST_OF_A_GROUP = 3
 FEWEST, MOST = 3, 120  # tokens: two components need three, and more labels have no room
 FALLBACK = 40  # tokens of a vocabulary that has none of the words
 MARKERS = "os^DvPX"
-LEADING_SPACE = "\N{OPEN BOX}"
 
 
 def embedding_map(model: GPT2, groups: Mapping[str, Sequence[int]] | None = None) -> "EmbeddingMap":
@@ -38,6 +37,7 @@ def embedding_map(model: GPT2, groups: Mapping[str, Sequence[int]] | None = None
         groups: Token ids by the names of their groups; some words' if not given.
     Raises:
         InputError: There are too few or too many tokens, or the model has no tokenizer.
+        NotFiniteError: The model has diverged.
     """
     tokenizer = model.require_tokenizer()
     group_of: dict[int, str] = {}  # each token once
@@ -51,6 +51,11 @@ def embedding_map(model: GPT2, groups: Mapping[str, Sequence[int]] | None = None
         )
     with torch.inference_mode():
         vectors = model.wte(torch.tensor(list(group_of), device=model.device))  # (N, C)
+    if not vectors.isfinite().all():
+        raise NotFiniteError(
+            "token embeddings must be finite to have principal components, got others: the model "
+            "has diverged; take an earlier checkpoint"
+        )
     places, shares = principal_components(vectors.double().cpu().numpy())
     texts = token_texts(tokenizer, group_of)
     return EmbeddingMap(list(group_of), texts, list(group_of.values()), places, shares)
@@ -169,14 +174,14 @@ class EmbeddingMap(Picture):
     def _labels(self) -> list[str]:
         """Return the tokens; the spaces before them are shown unless all have one."""
         if all(token.startswith(" ") and token != " " for token in self.tokens):
-            return [token[1:] for token in self.tokens]
-        return [token.replace(" ", LEADING_SPACE) for token in self.tokens]
+            return [label(token[1:]) for token in self.tokens]
+        return [label(token) for token in self.tokens]
 
     def table(self) -> Table:
         """Return the places of the tokens."""
         rows: list[list[str | float | None]] = [
-            [token, i, group, round(float(x), 4), round(float(y), 4)]
-            for token, i, group, (x, y) in zip(
+            [token, i, group, *rounded(*place)]
+            for token, i, group, place in zip(
                 self.tokens, self.ids, self.groups, self.places, strict=True
             )
         ]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from gpt2.visual.capture import Recording
 from gpt2.visual.labels import label_ends
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import DASHES, SERIES, integer_ticks, logarithmic_height, new_figure
 
 
@@ -61,19 +61,19 @@ class StreamNorms(Picture):
             xlabel="blocks passed (between: after a block's attention)",
             ylabel="norm of the residual stream",
         )
-        label_ends(axes, labels=labels, ends=[(blocks[-1], float(line[-1])) for line in lines])
+        label_ends(axes, labels)
         return figure
 
     def table(self) -> Table:
         """Return the norms after each block."""
         columns = ["blocks passed", "first token"]
-        rows: list[list[float]] = [
-            [i, *_rounded(self.first[2 * i])] for i in range(len(self.first) // 2 + 1)
+        rows: list[list[float | None]] = [
+            [i, *rounded(self.first[2 * i])] for i in range(len(self.first) // 2 + 1)
         ]
         if self.others.size:
             columns += ["mean of the others", "lowest", "highest"]
             for row, others in zip(rows, self.others[::2], strict=True):
-                row += _rounded(others.mean(), others.min(), others.max())
+                row += rounded(others.mean(), others.min(), others.max())
         return Table(columns, rows)
 
     def description(self) -> str:
@@ -83,7 +83,3 @@ class StreamNorms(Picture):
             return f"{text}."
         start, *_, end = self.others.mean(axis=1)
         return f"{text}, the mean of the others from {start:.3g} to {end:.3g}."
-
-
-def _rounded(*values: float) -> list[float]:
-    return [round(float(value), 3) for value in values]

@@ -51,19 +51,24 @@ class Picture(ABC):
     def to_json(self) -> dict[str, Any]:
         """Return all numbers as a strict JSON object; what is not finite is None."""
         assert dataclasses.is_dataclass(self)
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
-def _plain(value: Any) -> Any:
+def rounded(*values: float, digits: int = 4) -> list[float | None]:
+    """Return numbers as a table shows them; what is not finite is None."""
+    return [round(float(v), digits) if math.isfinite(v) else None for v in values]
+
+
+def plain(value: Any) -> Any:
     """Return a value as JSON has it."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
         value = value.tolist()
     if dataclasses.is_dataclass(value):
         value = vars(value)
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -18,12 +18,12 @@ def position_similarity(model: GPT2Network) -> "PositionSimilarity":
     embeddings = model.wpe.weight.detach().double().cpu().numpy()  # (n_positions, C)
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     directions = embeddings / np.where(lengths == 0, 1, lengths)  # a zero vector is like no other
-    cosines = (directions @ directions.T).round(4)
+    cosines = directions @ directions.T
     size = len(cosines)
     cell, _ = cell_shape(cosines.shape)
     distances = [distance for distance in DISTANCES if distance < size]
     means = [float(np.diagonal(cosines, distance).mean().round(4)) for distance in distances]
-    return PositionSimilarity(size, cell, binned(cosines, (cell, cell)), distances, means)
+    return PositionSimilarity(size, cell, binned(cosines, (cell, cell)).round(4), distances, means)
 
 
 @dataclass(frozen=True)

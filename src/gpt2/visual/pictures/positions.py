@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from gpt2.errors import InputError
 from gpt2.model.gpt import GPT2Network
 from gpt2.visual.labels import label_ends
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import DASHES, SERIES, integer_ticks, new_figure
 
 CHANNELS = 4  # chosen where none are asked for
@@ -87,18 +87,14 @@ class PositionCurves(Picture):
         axes.set(title=self.title, xlabel="position, in tokens", ylabel="value", xmargin=0.01)
         axes.grid(axis="y")
         integer_ticks(axes.xaxis)
-        label_ends(
-            axes,
-            labels=[f"channel {channel}" for channel in self.channels],
-            ends=[(count - 1, float(line[-1])) for line in self.values],
-        )
+        label_ends(axes, [f"channel {channel}" for channel in self.channels])
         return figure
 
     def table(self) -> Table:
         """Return the values at evenly spaced positions."""
         count = self.values.shape[1]
         chosen = np.unique(np.linspace(0, count - 1, min(count, TABLE_ROWS)).astype(int))
-        rows = [[int(i), *(round(float(v), 4) for v in self.values[:, i])] for i in chosen]
+        rows = [[int(i), *rounded(*self.values[:, i])] for i in chosen]
         return Table(["position", *(f"channel {channel}" for channel in self.channels)], rows)
 
     def description(self) -> str:

@@ -4,7 +4,7 @@ Dimension key: C channels, H heads, D channels a head (C = H * D).
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -20,8 +20,9 @@ from gpt2.visual.pictures.distribution import (
     draw_singular_values,
     histogram,
     singular_values,
+    span,
 )
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.pictures.weights_line import WeightsLine, weights_line
 from gpt2.visual.style import SERIES, WEIGHTS, color_scale, integer_ticks
 from gpt2.visual.window import Window, shown_shape, within
@@ -30,8 +31,8 @@ DEFAULT = "h.0.attn.c_attn.weight"
 C_ATTN = ".attn.c_attn.weight"
 PARTS = ("queries", "keys", "values")  # that the columns of c_attn make
 INSIDE = 99.5  # percent of the weights that the grays tell apart; the others are black or white
-LONGEST = 12  # times the shorter side, from where on square cells would be too small to see
-IMAGE, THINNEST = 5.0, 0.8  # inches: the image's longer side, and the least of its shorter
+# Inches: the image's longer side, and the least of its shorter, where cells are not square.
+IMAGE, THINNEST = 5.0, 0.8
 BESIDE, ABOVE, PLOT = 1.9, 1.1, 4.0  # inches: of the scale, of the titles, of another plot
 NOT_FINITE = SERIES[1]
 THINNEST_PART = 0.09  # of the image's width, in which the name of a part has room
@@ -71,7 +72,10 @@ def weights_window(
     if head is not None:
         _check_head(name, head, model)
     if len(tensor_shapes(model)[name]) == 1:
-        _check_vector(name, columns, with_singular_values)
+        if columns is not None or with_singular_values:
+            raise InputError(
+                f"columns and singular values need a matrix, got {name}, a vector; leave them out"
+            )
         return weights_line(read_tensor(model, name), name, rows, with_histogram=with_histogram)
     matrix, drawn = read_tensor(model, name), name
     if head is not None:
@@ -92,15 +96,6 @@ def weights_window(
         histogram=histogram(matrix) if with_histogram else None,
         singular_values=singular_values(matrix) if with_singular_values else None,
     )
-
-
-def _check_vector(name: str, columns: Window | None, with_singular_values: bool) -> None:
-    for asked, needs in (
-        (columns is not None, "columns"),
-        (with_singular_values, "singular values"),
-    ):
-        if asked:
-            raise InputError(f"{needs} need a matrix, got {name}, a vector; leave them out")
 
 
 def _check_head(name: str, head: int, model: GPT2Network) -> None:
@@ -131,9 +126,10 @@ class WeightsImage(Picture):
         "the few weights beyond the scale are black or white."
     )
     look_for = (
-        "Before training the image is even noise. Training draws lines: a bright or dark row is an "
-        "input that all outputs read, a column an output that reads most of its inputs; in c_attn "
-        "bands of columns are heads."
+        "Before training the image is even noise. Training may draw lines in it: a row that is "
+        "brighter or darker is an input that many outputs read, a column an output that reads many "
+        "inputs, a band of columns in c_attn a head. In wte, tokens that training never met form "
+        "bands of their own."
     )
     code = (weights_window, binned)
 
@@ -212,13 +208,11 @@ class WeightsImage(Picture):
         averaged = "" if self.cell == (1, 1) else f", mean of {shown_shape(self.cell)}"
         color_scale(axes, image, f"weight{averaged}", width=self._size()[0])
 
-    def _aspect(self) -> float | Literal["auto"]:
-        """Return the height of an entry over its width that makes cells square."""
-        rows, columns = self.values.shape
-        if max(rows, columns) > LONGEST * min(rows, columns):
-            return "auto"
+    def _aspect(self) -> float:
+        """Return the height of a weight over its width."""
+        width, height = self._size()
         (top, bottom), (left, right) = self.rows, self.columns
-        return (rows / (bottom - top)) / (columns / (right - left))
+        return (height / (bottom - top)) / (width / (right - left))
 
     def _draw_parts(self, axes: Axes) -> bool:
         """Write the names of the parts above the image, and return whether there are any."""
@@ -246,10 +240,7 @@ class WeightsImage(Picture):
         rows, columns = shown.shape
         return Table(
             ["", *(str(self.columns[0] + i * step_right) for i in range(columns))],
-            [
-                [str(self.rows[0] + i * step_down), *(round(float(v), 4) for v in shown[i])]
-                for i in range(rows)
-            ],
+            [[str(self.rows[0] + i * step_down), *rounded(*shown[i])] for i in range(rows)],
         )
 
     def description(self) -> str:
@@ -259,6 +250,5 @@ class WeightsImage(Picture):
         averaged = "" if self.cell == (1, 1) else f", in means of {shown_shape(self.cell)}"
         return (
             f"{head}{self.tensor}, {shown_shape(self.shape)}: rows {top} to {bottom - 1} and "
-            f"columns {left} to {right - 1}{averaged}, from {self.values.min():.3g} to "
-            f"{self.values.max():.3g}."
+            f"columns {left} to {right - 1}{averaged}, {span(self.values)}."
         )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt2.visual.pictures.distribution import Histogram, histogram
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.distribution import Histogram, histogram, span
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import SERIES, integer_ticks
 from gpt2.visual.window import Window, within
 
@@ -72,13 +72,13 @@ class WeightsLine(Picture):
         """Return evenly spaced weights."""
         count = len(self.values)
         chosen = np.unique(np.linspace(0, count - 1, min(count, TABLE_ROWS)).astype(int))
-        rows = [[int(self.rows[0] + i), round(float(self.values[i]), 4)] for i in chosen]
+        rows = [[int(self.rows[0] + i), *rounded(self.values[i])] for i in chosen]
         return Table(["channel", "weight"], rows)
 
     def description(self) -> str:
         """Return what is drawn."""
         start, stop = self.rows
         return (
-            f"{self.tensor}, {self.size} weights: those from {start} to {stop - 1}, from "
-            f"{self.values.min():.3g} to {self.values.max():.3g}."
+            f"{self.tensor}, {self.size} weights: those from {start} to {stop - 1}, "
+            f"{span(self.values)}."
         )
