@@ -7,8 +7,9 @@ import { showLens } from "gpt2/lens.js";
 import { showLesson } from "gpt2/lesson.js";
 import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
-import { part, unpack } from "gpt2/packed.js";
+import { unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
+import { showStream } from "gpt2/stream.js";
 import { surprisalRow } from "gpt2/tokens.js";
 import { visible } from "gpt2/wording.js";
 
@@ -27,10 +28,10 @@ import { visible } from "gpt2/wording.js";
  * @property {Unpacked} keys
  * @property {Unpacked} values
  * @property {Unpacked} weights
+ * @property {Unpacked} stream hidden states: (L + 2, T, C)
  * @property {{layers: string[], ids: Unpacked, probabilities: Unpacked}} lens
  * @property {{first: number, values: Unpacked}} logits
  * @property {{queries: string, logits: string}} stored types of the numbers in the page
- * @property {typeof part} part
  */
 
 /**
@@ -66,13 +67,13 @@ export function showTexts(section, page, readText) {
  */
 export function opened(raw) {
   const { lens, logits } = raw;
-  const [queries, keys, values, weights] = ["queries", "keys", "values", "weights"].map((name) =>
-    unpack(raw[name]),
-  );
+  const names = ["queries", "keys", "values", "weights", "stream"];
+  const arrays = Object.fromEntries(names.map((name) => [name, unpack(raw[name])]));
   return {
     ...raw,
     stored: { queries: raw.queries.type, logits: logits.values.type },
-    ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights, part },
+    ...arrays,
+    tokens: raw.tokens.map(visible),
     lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
     logits: { ...logits, values: unpack(logits.values) },
   };
@@ -80,17 +81,18 @@ export function opened(raw) {
 
 function parts(text, { vocabulary, colors }) {
   const last = text.tokens.length - 1;
+  const isCut = text.length > text.tokens.length;
   const [block, head] = clearestHead(text);
   const highest = Math.log2(vocabulary.length); // bits, where all tokens are equally likely
   const choice = createChoice({ token: last, block, head, pointed: null });
   return [
     partOf(
       "Tokens",
-      "The text as the model reads it, each token with its id. The darker, the more surprising the " +
-        "token is to the model, given those before it. Choose one: what is below follows it." +
-        (text.length > last + 1 ? ` These are the first ${last + 1} of ${text.length} tokens.` : ""),
+      "The text as the model reads it, each token with its id. The darker, the more surprising " +
+        "the token is to the model, given those before it. Choose one: what is below follows it." +
+        (isCut ? ` These are the first ${text.tokens.length} of ${text.length} tokens.` : ""),
       surprisalRow(text, colors.surprisal, highest, choice),
-      colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as if all were equally likely`),
+      colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as of equally likely tokens`),
     ),
     partOf(
       "Attention",
@@ -107,6 +109,12 @@ function parts(text, { vocabulary, colors }) {
       "Attention as matrix multiplication",
       "How one comes from a loop to the products above, with the values of the chosen head.",
       showLesson(text, colors, choice),
+    ),
+    partOf(
+      "Residual stream",
+      "The vector of each token, a row of channels, to which attention and MLP of every block add. " +
+        "The head reads the last of them.",
+      showStream(text, colors.signed, choice),
     ),
     partOf(
       "Logit lens",
@@ -126,8 +134,9 @@ function parts(text, { vocabulary, colors }) {
 
 function precision({ stored }) {
   return (
-    `The page holds queries and keys in ${stored.queries}, logits in ${stored.logits}, and values, ` +
-    "weights and the lens in float16, which keeps 3 digits. Products are computed here, in float64."
+    `The page holds queries and keys in ${stored.queries}, logits in ${stored.logits}, and ` +
+    "values, weights, hidden states and the lens in float16, which keeps 3 digits. Products are " +
+    "computed here, in float64."
   );
 }
 
