@@ -53,14 +53,20 @@ function momentControl(moments, show) {
   });
   const place = create("output", {});
   const button = create("button", { onclick: () => (timer ? stop() : play()) }, "Play");
-  let timer = null;
+  let [timer, isWaiting] = [null, false];
 
   function set(index) {
     const { step, tokens } = moments[index];
     slider.value = index;
     slider.setAttribute("aria-valuetext", `step ${step}`);
     place.textContent = `step ${step.toLocaleString("en")}, ${counted(tokens)} tokens`;
-    requestAnimationFrame(() => show(index));
+    if (!isWaiting) requestAnimationFrame(draw);
+    isWaiting = true;
+  }
+
+  function draw() {
+    isWaiting = false; // a slider may move several times a frame
+    show(Number(slider.value));
   }
 
   function play() {
