@@ -38,7 +38,6 @@ export function showTime(section, run, colors) {
     tableBehind("Moments of training", () => tableOf(run.moments)),
     create("p", { class: "muted" }, PRECISION),
   );
-  show(run.moments.length - 1);
 }
 
 function momentControl(moments, show) {
@@ -49,7 +48,10 @@ function momentControl(moments, show) {
     max: last,
     value: last,
     "aria-label": "Moment of training",
-    oninput: () => set(Number(slider.value)),
+    oninput: () => {
+      stop();
+      set(Number(slider.value));
+    },
   });
   const place = create("output", {});
   const button = create("button", { onclick: () => (timer ? stop() : play()) }, "Play");
@@ -84,7 +86,6 @@ function momentControl(moments, show) {
     button.textContent = "Play";
   }
 
-  slider.addEventListener("pointerdown", stop);
   set(last);
   return create("div", { class: "moment-control" }, button, slider, place);
 }
