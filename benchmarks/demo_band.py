@@ -21,7 +21,14 @@ import torch
 
 from gpt2 import devices
 from gpt2.cli.demo import prepare_text
-from gpt2.config import RECIPES, CheckpointConfig, DataConfig, EvaluationConfig, RunConfig
+from gpt2.config import (
+    RECIPES,
+    CheckpointConfig,
+    DataConfig,
+    EvaluationConfig,
+    HistoryConfig,
+    RunConfig,
+)
 from gpt2.data.manifest import read_manifest
 from gpt2.train.metrics import read_metrics
 from gpt2.train.normality.known_ranges import BAND_FILE, TRAINING_WINDOW
@@ -58,6 +65,7 @@ def main() -> None:
                 training=replace(recipe.training, steps=steps, seed=seed, dtype=dtype),
                 evaluation=EvaluationConfig(every=EVERY, val_tokens=recipe.evaluation.val_tokens),
                 checkpoint=CheckpointConfig(every=steps, keep_best=False),
+                history=HistoryConfig(),
             )
             evaluations = list(train(config))
             origin = {"steps": steps, "seed": seed, "dtype": dtype} | provenance()

@@ -46,11 +46,15 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     some = ["The return value is a string. " * 20 + f"Number {i}." for i in range(40)]
     monkeypatch.setattr("gpt2.prepare.stdlib_docs.stdlib_docs", lambda: some)
     monkeypatch.chdir(tmp_path)
+    small_recipe.write_text(f"{small_recipe.read_text()}\n[history]\nmoments = 3\n")
     demo = ["demo", "--recipe", str(small_recipe)]
 
     assert main(demo) == 0
 
     printed = capsys.readouterr().out
+    page = Path("runs/demo/gallery.html")
+    assert f"open {page} in a browser" in printed
+    assert 'id="run"' in page.read_text(encoding="utf-8")
     report = (tmp_path / "runs/demo/report.md").read_text(encoding="utf-8")
     for row in ("uniform bytes | | 8.000", "unigram, the same", "xz -9 after", "this GPT-2"):
         assert row in printed
@@ -303,11 +307,14 @@ def test_a_dry_run_tells_size_memory_and_time_and_writes_nothing(
         "training tokens in",
     ):
         assert line in told
+    assert "moments" not in told
     for part in ("weights", "gradients", "optimizer", "activations", "together", "tokens/s"):
         assert part in told
     assert not (tmp_path / "run").exists()
-    assert main(["train", *flags, "--directory", str(tmp_path)]) == 0
-    assert "data         none: " in capsys.readouterr().out
+    assert main(["train", *flags, "--directory", str(tmp_path), "--history.moments", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "data         none: " in told
+    assert "moments      3, each of less than 1 MB, of steps 0 to 4" in told
 
 
 def test_a_preset_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:

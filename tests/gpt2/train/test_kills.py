@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt2.config import RunConfig
+from gpt2.config import HistoryConfig, RunConfig
 
 pytestmark = [
     pytest.mark.kills,
@@ -24,9 +24,10 @@ from types import SimpleNamespace
 import torch
 torch.set_num_threads(1)
 import gpt2.devices
-from gpt2.config import RunConfig
+from gpt2.config import HistoryConfig, RunConfig
 from gpt2.train import run as training
 gpt2.devices.peak_flops = lambda device, dtype: None  # measured for a quarter of a second
+training.write_page = lambda run: None  # it takes a second each time
 recipe, run, whole = map(Path, sys.argv[1:])
 config = RunConfig.from_toml(recipe)
 
@@ -114,9 +115,14 @@ def test_50_kills_at_random_moments_lose_no_run_and_change_no_bit(
         config,
         training=replace(config.training, steps=30),
         checkpoint=replace(config.checkpoint, every=1, keep_last=2),
+        history=HistoryConfig(moments=20),
     )
     assert run_killed(AT_RANDOM_MOMENTS, config, tmp_path) == 50
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+    moments = sorted((tmp_path / "whole/moments").iterdir())
+    assert len(moments) > 10
+    for moment in moments:
+        assert (tmp_path / "run/moments" / moment.name).read_bytes() == moment.read_bytes()
 
 
 def test_a_kill_at_every_seventh_call_that_makes_a_file_lasting_changes_no_bit(
