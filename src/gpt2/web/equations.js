@@ -63,7 +63,8 @@ export function productView({ left, right, result, shapes, start }) {
     create("div", { class: "left-factor" }, views.left.element),
     create("div", { class: "result" }, views.result.element),
   ];
-  return create("div", {}, create("div", { class: "product" }, ...parts), tables(left, right, result));
+  const picture = create("div", { class: "product" }, ...parts);
+  return create("div", {}, picture, tables(left, right, result));
 }
 
 /**

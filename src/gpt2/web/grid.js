@@ -11,8 +11,8 @@ import { create, setStyle } from "gpt2/dom.js";
  * @property {[number, number]} cell width and height of a cell in pixels
  * @property {(row: number, column: number) => string} describe what is read out of a cell
  * @property {(row: number, column: number) => void} [onPoint] called with the cell pointed at
- * @property {(row: number, column: number) => void} [onChoose] called with the cell that is clicked,
- *   or that Enter or the space bar chooses
+ * @property {(row: number, column: number) => void} [onChoose] called with the cell that a click,
+ *   Enter or the space bar chooses
  * @property {string[]} [rowLabels]
  * @property {string[]} [columnLabels]
  */
@@ -91,8 +91,8 @@ export function grid(data) {
   const element = create(
     "div",
     { class: "framed" },
-    create("div", { class: "column-labels", "aria-hidden": "true" }, ...labelled(data.columnLabels)),
-    create("div", { class: "row-labels", "aria-hidden": "true" }, ...labelled(data.rowLabels)),
+    labelled("column-labels", data.columnLabels),
+    labelled("row-labels", data.rowLabels),
     plane,
   );
   const [width, height] = data.cell.map((side) => `${side}px`);
@@ -101,8 +101,9 @@ export function grid(data) {
   return { element, canvas, readout, mark, describe };
 }
 
-function labelled(labels = []) {
-  return labels.map((text) => create("span", {}, create("bdi", {}, text)));
+function labelled(name, labels = []) {
+  const spans = labels.map((text) => create("span", {}, create("bdi", {}, text)));
+  return create("div", { class: name, "aria-hidden": "true" }, ...spans);
 }
 
 function moved(key, cursor, rows, columns) {

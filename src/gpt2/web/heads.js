@@ -43,7 +43,7 @@ export function clearestHead(text) {
 function allHeads(text, colors, choice) {
   const [L, H, T] = text.weights.shape;
   const gap = Math.max(1, Math.round(T / 8));
-  const pixel = Math.max(1, Math.min(24, Math.round(sideOf(H) / T))); // of the screen, a cell of a small map
+  const pixel = Math.max(1, Math.min(24, Math.round(sideOf(H) / T))); // a cell of a small map
   const maps = grid({
     name: "All heads, a row a block",
     rows: L,
@@ -57,7 +57,8 @@ function allHeads(text, colors, choice) {
   [maps.canvas.width, maps.canvas.height] = [H * (T + gap), L * (T + gap)];
   for (let block = 0; block < L; block++) {
     for (let head = 0; head < H; head++) {
-      const data = { rows: T, columns: T, values: past(text, block, head), colors, low: 0, high: 1 };
+      const values = past(text, block, head);
+      const data = { rows: T, columns: T, values, colors, low: 0, high: 1 };
       paint(maps.canvas, data, head * (T + gap), block * (T + gap));
     }
   }
@@ -144,8 +145,8 @@ function past(text, block, head) {
 function listed(tokens, weights) {
   const order = [...weights.keys()].filter((i) => weights[i] >= 0.005);
   order.sort((a, b) => weights[b] - weights[a]);
-  const named = order.slice(0, MOST_NAMED).map((i) => `${quoted(tokens[i])} ${weights[i].toFixed(2)}`);
-  return named.join(", ") || "no token much";
+  const named = (i) => `${quoted(tokens[i])} ${weights[i].toFixed(2)}`;
+  return order.slice(0, MOST_NAMED).map(named).join(", ") || "no token much";
 }
 
 /** Return the mean weight on the token itself, the one before, and the first, over all tokens. */

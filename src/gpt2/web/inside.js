@@ -7,7 +7,7 @@ import { showLens } from "gpt2/lens.js";
 import { showLesson } from "gpt2/lesson.js";
 import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
-import { part, unpack } from "gpt2/packed.js";
+import { unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
 import { surprisalRow } from "gpt2/tokens.js";
 import { visible } from "gpt2/wording.js";
@@ -30,7 +30,6 @@ import { visible } from "gpt2/wording.js";
  * @property {{layers: string[], ids: Unpacked, probabilities: Unpacked}} lens
  * @property {{first: number, values: Unpacked}} logits
  * @property {{queries: string, logits: string}} stored types of the numbers in the page
- * @property {typeof part} part
  */
 
 /**
@@ -72,7 +71,7 @@ export function opened(raw) {
   return {
     ...raw,
     stored: { queries: raw.queries.type, logits: logits.values.type },
-    ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights, part },
+    ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights },
     lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
     logits: { ...logits, values: unpack(logits.values) },
   };
@@ -80,17 +79,18 @@ export function opened(raw) {
 
 function parts(text, { vocabulary, colors }) {
   const last = text.tokens.length - 1;
+  const isCut = text.length > text.tokens.length;
   const [block, head] = clearestHead(text);
   const highest = Math.log2(vocabulary.length); // bits, where all tokens are equally likely
   const choice = createChoice({ token: last, block, head, pointed: null });
   return [
     partOf(
       "Tokens",
-      "The text as the model reads it, each token with its id. The darker, the more surprising the " +
-        "token is to the model, given those before it. Choose one: what is below follows it." +
-        (text.length > last + 1 ? ` These are the first ${last + 1} of ${text.length} tokens.` : ""),
+      "The text as the model reads it, each token with its id. The darker, the more surprising " +
+        "the token is to the model, given those before it. Choose one: what is below follows it." +
+        (isCut ? ` These are the first ${text.tokens.length} of ${text.length} tokens.` : ""),
       surprisalRow(text, colors.surprisal, highest, choice),
-      colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as if all were equally likely`),
+      colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as of equally likely tokens`),
     ),
     partOf(
       "Attention",
@@ -126,8 +126,9 @@ function parts(text, { vocabulary, colors }) {
 
 function precision({ stored }) {
   return (
-    `The page holds queries and keys in ${stored.queries}, logits in ${stored.logits}, and values, ` +
-    "weights and the lens in float16, which keeps 3 digits. Products are computed here, in float64."
+    `The page holds queries and keys in ${stored.queries}, logits in ${stored.logits}, and ` +
+    "values, weights and the lens in float16, which keeps 3 digits. Products are " +
+    "computed here, in float64."
   );
 }
 

@@ -24,8 +24,8 @@ const LESSON = [
   {
     name: "A loop",
     text: () =>
-      "What can a token know of those before it? The simplest: the average of their values, and of " +
-      "its own. Two loops compute it.",
+      "What can a token know of those before it? The simplest: the average of their values, and " +
+      "of its own. Two loops compute it.",
     code: "for t in range(T):\n    out[t] = v[: t + 1].mean(dim=0)",
     view: ({ T, D, values }, look) => {
       const averages = averagesByLoop(values, T, D);
@@ -45,8 +45,8 @@ const LESSON = [
   {
     name: "A triangular matrix",
     text: ({ T, D, values }) =>
-      "The same averages are one product: row t of a lower-triangular matrix has 1/(t + 1) for each " +
-      `token up to t, and 0 for those after it. ${same(
+      "The same averages are one product: row t of a lower-triangular matrix has 1/(t + 1) for " +
+      `each token up to t, and 0 for those after it. ${same(
         averagesByLoop(values, T, D),
         product(averagingMatrix(T), values, T, T, D),
       )}`,
@@ -70,16 +70,18 @@ const LESSON = [
         start: [look.token, 0],
         byRow: true,
         arithmetic: (row, column) =>
-          column > row ? "exp(-∞) = 0" : `exp(0) / (exp(0) · ${row + 1}) = ${written(1 / (row + 1))}`,
+          column > row
+            ? "exp(-∞) = 0"
+            : `exp(0) / (exp(0) · ${row + 1}) = ${written(1 / (row + 1))}`,
       });
     },
   },
   {
     name: "Queries and keys",
     text: ({ T, D, values, output }, { block, head }) =>
-      "Now the scores need not be 0: each is the query of a token times the key of another, as the " +
-      `steps above show. So tokens choose whom they listen to. In block ${block}, head ${head} this ` +
-      "moves the output by up to " +
+      "Now the scores need not be 0: each is the query of a token times the key of another, as " +
+      "the steps above show. So tokens choose whom they listen to. In " +
+      `block ${block}, head ${head} this moves the output by up to ` +
       `${written(largestDifference(output, averagesByLoop(values, T, D)))} from the average.`,
     code:
       'scores = (q @ k.T * scale).masked_fill(~mask, float("-inf"))\n' +
@@ -89,9 +91,9 @@ const LESSON = [
   {
     name: "Many heads at once",
     text: (_, { text }) =>
-      `A block has ${count(text.queries.shape[1], "head")}, each with queries, keys and values of ` +
-      "its own channels. One product with a further axis computes them all; their outputs stand " +
-      "side by side, and c_proj mixes them.",
+      `A block has ${count(text.queries.shape[1], "head")}, each with queries, keys and values ` +
+      "of its own channels. One product with a further axis computes them all; their " +
+      "outputs are put side by side, and c_proj mixes them.",
     code:
       "scores = (q @ k.transpose(-2, -1) * scale)  # (H, T, T)\n" +
       'weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)\n' +
@@ -146,7 +148,7 @@ function same(a, b) {
   const difference = largestDifference(a, b);
   return difference === 0
     ? "The numbers are equal."
-    : `The numbers are equal, up to rounding: they differ by ${difference.toExponential(0)} at most.`;
+    : `The numbers are equal up to rounding, ${difference.toExponential(0)} at most.`;
 }
 
 function count(number, noun) {

@@ -1,4 +1,4 @@
-// How is a matrix shown? As colored cells on a canvas; the cell under pointer or cursor is read out.
+// How is a matrix shown? As colored cells on a canvas; the one under pointer or cursor is read out.
 
 import { create, refill, tableBehind } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
@@ -53,8 +53,8 @@ export function matrix(data) {
     cell: shown.cell,
     describe: (row, column) => described(shown, row, column),
     onPoint: data.onPoint,
-    rowLabels: data.labelsRows !== false && height >= MIN_LABEL ? data.rowLabels : undefined,
-    columnLabels: data.labelsColumns !== false && width >= MIN_LABEL ? data.columnLabels : undefined,
+    rowLabels: (data.labelsRows ?? true) && height >= MIN_LABEL ? data.rowLabels : [],
+    columnLabels: (data.labelsColumns ?? true) && width >= MIN_LABEL ? data.columnLabels : [],
   });
   [cells.canvas.width, cells.canvas.height] = [columns, rows];
   const caption = create("figcaption");
@@ -153,7 +153,8 @@ function named(labels, index) {
 }
 
 function cellSide(count) {
-  return count <= 20 ? 18 : count <= 32 ? 12 : count <= 64 ? 6 : Math.max(1, Math.floor(384 / count));
+  if (count > 64) return Math.max(1, Math.floor(384 / count));
+  return count <= 20 ? 18 : count <= 32 ? 12 : 6;
 }
 
 function tableOf(data) {

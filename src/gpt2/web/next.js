@@ -54,11 +54,12 @@ export function showNext(text, vocabulary, choice) {
     topK.output.textContent = k === size ? `all ${k} tokens` : `${k}`;
     temperature.input.setAttribute("aria-valuetext", temperature.output.textContent);
     topK.input.setAttribute("aria-valuetext", topK.output.textContent);
-    bars.forEach((bar, i) => bar.show(vocabulary, tokens.ids[i], i < count ? probability(i) : null));
+    const share = (i) => (i < count ? probability(i) : null);
+    bars.forEach((bar, i) => bar.show(vocabulary, tokens.ids[i], share(i)));
     facts.textContent =
       `${count} tokens can come next. At this temperature they have ` +
-      `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, as ` +
-      `of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
+      `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, ` +
+      `as of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
     rows = Array.from(tokens.ids.subarray(0, BARS), (id, i) => [
       visible(vocabulary[id], id),
       id,
@@ -77,8 +78,8 @@ export function showNext(text, vocabulary, choice) {
     heading.textContent = `After token ${position} ${quoted(text.tokens[position])}:`;
     show();
   });
-  const note =
-    first > 0 ? [create("p", { class: "muted" }, `Logits before token ${first} are left out.`)] : [];
+  const left = `Logits before token ${first} are left out, to keep the page small.`;
+  const note = first > 0 ? [create("p", { class: "muted" }, left)] : [];
   return create(
     "div",
     { class: "next" },

@@ -1,6 +1,8 @@
 // What is the mathematics of one head? Matrices are flat arrays, row after row. Dimension key:
 // T tokens, D channels a head.
 
+import { part } from "gpt2/packed.js";
+
 /**
  * Return the product of a matrix (n, m) and a matrix (m, p): (n, p).
  * @param {ArrayLike<number>} a
@@ -111,7 +113,8 @@ export function limitOf(values) {
  * @param {number} head
  */
 export function headOf(text, block, head) {
-  const [q, k, v] = [text.queries, text.keys, text.values].map((all) => text.part(all, block, head));
+  const { queries: qs, keys: ks, values: vs } = text; // of all heads
+  const [q, k, v] = [qs, ks, vs].map((all) => part(all, block, head));
   const [T, D] = q.shape;
   const scale = text.scales[block];
   const keysTransposed = transposed(k.values, T, D);

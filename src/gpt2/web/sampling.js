@@ -5,8 +5,8 @@
  */
 
 /**
- * Return the tokens that can come next, those with the largest logit first, of equal ones the lowest
- * id first.
+ * Return the tokens that can come next, those with the largest logit first, of equal ones the
+ * lowest id first.
  * @param {Float32Array} logits by id, -Infinity for ids that no token has, which are left out
  * @returns {Ranked}
  */
@@ -17,8 +17,8 @@ export function ranked(logits) {
 }
 
 /**
- * Return what can be drawn, as generation/sampling.py keeps it: the k largest logits and those equal
- * to the smallest of them, divided by the temperature; at temperature 0 the first alone.
+ * Return what can be drawn, as generation/sampling.py keeps it: the k largest logits and those
+ * equal to the smallest of them, divided by the temperature; at temperature 0 the first alone.
  * @param {Ranked} ranked
  * @param {number} temperature at least 0
  * @param {number} k at least 1

@@ -31,6 +31,7 @@ export function stepper(name, steps, text, colors, choice) {
     if (step < 0 || step >= steps.length) return;
     current = step;
     show();
+    if (document.activeElement.disabled) buttons[current].focus(); // there is no step further
     announce(`Step ${step + 1} of ${steps.length}: ${steps[step].name}`);
   };
   const buttons = steps.map((step, i) =>
@@ -66,7 +67,8 @@ export function stepper(name, steps, text, colors, choice) {
 
   choice.follow(["block", "head", "token"], whenSeen(content, show));
   const picker = headPicker(text, choice);
-  return create("div", { class: "stepper" }, picker, bar, content, create("p", {}, back, " ", next));
+  const walk = create("p", {}, back, " ", next);
+  return create("div", { class: "stepper" }, picker, bar, content, walk);
 }
 
 function headPicker(text, choice) {

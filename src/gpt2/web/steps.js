@@ -19,9 +19,9 @@ const HEAD_STEPS = [
   {
     name: "Q times Kᵀ",
     text: ({ D }) =>
-      "Each token has a query, what it looks for, and a key, what it offers: rows of Q and columns " +
-      `of Kᵀ, of ${D} channels each. Their dot product is the score of a pair of tokens. Point at a ` +
-      "cell, or move through the cells with arrow keys.",
+      "Each token has a query, what it looks for, and a key, what it offers: rows of Q and " +
+      `columns of Kᵀ, of ${D} channels each. Their dot product is the score of a pair of tokens. ` +
+      "Point at a cell, or move through the cells with arrow keys.",
     code: "scores = q @ k.T",
     view: ({ T, D, queries, keysTransposed, scores }, look) =>
       productView({
@@ -35,8 +35,8 @@ const HEAD_STEPS = [
   {
     name: "Scale",
     text: ({ D, scale }) =>
-      `Sums of ${D} products are large, and softmax of large numbers puts all on one token. So each ` +
-      `score is multiplied by ${written(scale)}` +
+      `Sums of ${D} products are large, and softmax of large numbers puts all on one token. So ` +
+      `each score is multiplied by ${written(scale)}` +
       (Math.abs(scale - 1 / Math.sqrt(D)) < 1e-6 ? `, which is 1/√${D}.` : "."),
     code: "scores = scores * scale",
     view: ({ T, scale, scores, scaled }, look) =>
@@ -61,7 +61,7 @@ const HEAD_STEPS = [
         before: look.scores("Scaled scores", scaled),
         after: look.scores("Masked scores", hidden),
         shapes: `(${T} × ${T}), each cell by itself`,
-        start: [look.token, Math.min(look.token + 1, T - 1)],
+        start: [Math.max(0, Math.min(look.token, T - 2)), Math.min(look.token + 1, T - 1)],
         arithmetic: (row, column) =>
           column > row
             ? `Token ${column} comes after token ${row}: -∞`

@@ -51,8 +51,8 @@ export function tokenRow({ name, tokens, first = 0, onChoose, onPoint = () => {}
     onChoose(Math.max(first, Math.min(last, next)));
   }
 
-  const attributes = { class: "tokens", role: "radiogroup", "aria-label": name, onkeydown: pressed };
-  const element = create("div", attributes, ...buttons);
+  const group = { class: "tokens", role: "radiogroup", "aria-label": name, onkeydown: pressed };
+  const element = create("div", group, ...buttons);
   return { element, buttons, choose };
 }
 
