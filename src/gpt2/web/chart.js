@@ -5,6 +5,7 @@ import { create, createSvg, tableBehind } from "gpt2/dom.js";
 const HEIGHT = 260; // pixels
 const MARGIN = { left: 52, right: 12, top: 10, bottom: 40 };
 const TABLE_ROWS = 33;
+const MOST_WIDE = 400; // points of a line; longer ones are thin, which is drawn five times as fast
 const DOT = "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0m2 0"; // a circle around a point of a path
 
 /**
@@ -98,8 +99,8 @@ function legendEntry(line) {
   return create("span", {}, sample, create("span", {}, line.name), create("output", {}));
 }
 
-function linePath({ color, dash = [], faint }) {
-  const width = faint ? 1 : 1.75;
+function linePath({ color, dash = [], faint, x }) {
+  const width = faint || x.length > MOST_WIDE ? 1 : 1.75;
   const path = createSvg("path", { class: "line", "stroke-width": width });
   path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
   path.style.strokeDasharray = dash.map((length) => length * width).join(" ");

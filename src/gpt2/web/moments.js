@@ -7,6 +7,8 @@ import { colorScale, matrix, paint } from "gpt2/matrix.js";
 import { part, unpack } from "gpt2/packed.js";
 import { written } from "gpt2/wording.js";
 
+const IMAGE_SIDE = 340; // pixels of the longer side of the weights, at most
+
 /**
  * @typedef {{element: HTMLElement, show: (moment: number) => void}} View
  */
@@ -43,11 +45,14 @@ function symmetric(most) {
 export function weightsView({ weights, weights_name: name }, { weights: colors }) {
   const arrays = weights.map(unpack);
   const [rows, columns] = arrays[0].shape;
-  const limit = 3 * deviation(arrays.at(-1).values); // beyond three deviations: black, white
+  // Beyond three deviations of the last moment all is black or white.
+  const limit = Number((3 * deviation(arrays.at(-1).values)).toPrecision(2));
+  const side = Math.max(1, Math.floor(IMAGE_SIDE / Math.max(rows, columns)));
   const image = matrix({
     title: `Weights: ${name}, first ${rows} inputs and ${columns} outputs`,
     rows,
     columns,
+    cell: [side, side],
     values: arrays[0].values,
     colors,
     low: -limit,

@@ -38,7 +38,6 @@ export function showTime(section, run, colors) {
     tableBehind("Moments of training", () => tableOf(run.moments)),
     create("p", { class: "muted" }, PRECISION),
   );
-  show(run.moments.length - 1);
 }
 
 function momentControl(moments, show) {
@@ -49,18 +48,27 @@ function momentControl(moments, show) {
     max: last,
     value: last,
     "aria-label": "Moment of training",
-    oninput: () => set(Number(slider.value)),
+    oninput: () => {
+      stop();
+      set(Number(slider.value));
+    },
   });
   const place = create("output", {});
   const button = create("button", { onclick: () => (timer ? stop() : play()) }, "Play");
-  let timer = null;
+  let [timer, isWaiting] = [null, false];
 
   function set(index) {
     const { step, tokens } = moments[index];
     slider.value = index;
     slider.setAttribute("aria-valuetext", `step ${step}`);
     place.textContent = `step ${step.toLocaleString("en")}, ${counted(tokens)} tokens`;
-    requestAnimationFrame(() => show(index));
+    if (!isWaiting) requestAnimationFrame(draw);
+    isWaiting = true;
+  }
+
+  function draw() {
+    isWaiting = false; // a slider may move several times a frame
+    show(Number(slider.value));
   }
 
   function play() {
@@ -78,7 +86,6 @@ function momentControl(moments, show) {
     button.textContent = "Play";
   }
 
-  slider.addEventListener("pointerdown", stop);
   set(last);
   return create("div", { class: "moment-control" }, button, slider, place);
 }

@@ -139,7 +139,8 @@ def test_the_slider_shows_each_moment(page: "Page", small_run: TrainingRun) -> N
         assert slider.get_attribute("aria-valuetext") == f"step {step}"
         shown.append(weights.evaluate(PIXELS)[::4])  # red, as all colors are gray
     last = small_run.moments[2].weights.float()
-    levels = (last / (6 * last.std(correction=0)) + 0.5) * 255  # six deviations from black to white
+    limit = float(f"{3 * last.std(correction=0):.2g}")  # black below -limit, white above limit
+    levels = (last / limit + 1) / 2 * 255
     assert set(shown[0]) == {128}  # all weights are 0
     np.testing.assert_allclose(shown[2], levels.clamp(0, 255).flatten(), atol=2)
     assert shown[1] != shown[2]
