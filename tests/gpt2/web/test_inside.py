@@ -170,6 +170,7 @@ def step(page: "Page", title: str, number: int) -> "Locator":
     """Go to a step of a part, and return what it shows."""
     steps = part(page, title)
     steps.locator(".step-bar button").nth(number).click()
+    page.mouse.move(0, 0)  # else the mouse may lie over a matrix that the step brings
     return steps.locator(".step")
 
 
