@@ -33,7 +33,7 @@ class Gallery(ModelName):
         from gpt2.files.run_directory import run_of
         from gpt2.progress import log
         from gpt2.train.page import training_of
-        from gpt2.visual.gallery import write_gallery
+        from gpt2.visual.gallery.page import write_gallery
 
         model = self.open("float32")
         directory = run_of(locate(self.model))

@@ -9,8 +9,8 @@ from gpt2.files.pretrained import GPT2
 from gpt2.progress import log
 from gpt2.train.metrics import read_metrics
 from gpt2.train.normality.verdict import judge
-from gpt2.visual.gallery import write_gallery
-from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.gallery.page import write_gallery
+from gpt2.visual.gallery.run import TrainingRun
 from gpt2.visual.moments import read_moments
 
 PAGE_FILE = "gallery.html"

@@ -5,6 +5,7 @@ moment takes less than 1 MB, whatever the size of the model.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from gpt2.generation.sampling import Sampler
 from gpt2.model.gpt import evaluating
 from gpt2.model.sharding import full_tensor
 from gpt2.visual.capture import record
-from gpt2.visual.evenly import evenly
 from gpt2.visual.pictures.positions import chosen_channels
+from gpt2.visual.thinning import evenly
 from gpt2.visual.token_texts import token_texts
 from llm_tokenizer.atomic import write_whole
 
@@ -146,6 +147,15 @@ def read_moments(run: Path) -> list[Moment]:
         CheckpointError: A file is damaged.
     """
     return [_read(path) for path in _files(run)]
+
+
+def comparable(moments: Sequence[Moment]) -> list[Moment]:
+    """Return the moments that show the same as the last: the same text, heads and channels."""
+    return [moment for moment in moments if _subject(moment) == _subject(moments[-1])]
+
+
+def _subject(moment: Moment) -> tuple[list[int], ...]:
+    return moment.ids, moment.blocks, moment.heads, moment.channels
 
 
 def drop_moments_after(run: Path, step: int) -> None:

@@ -17,7 +17,7 @@ import { visible } from "gpt2/wording.js";
  * @typedef {import("gpt2/packed.js").Unpacked} Unpacked
  * @typedef {{attention: string[], probability: string[], signed: string[], surprisal: string[],
  *   series: string[]}} Colors lists of "#rrggbb", of the lowest value first
- * @typedef {object} OpenedText what visual/inside.py makes of a text, its arrays unpacked
+ * @typedef {object} OpenedText what visual/gallery/inside.py makes of a text, its arrays unpacked
  * @property {string} text
  * @property {number} length of the whole text, in tokens
  * @property {number[]} ids
@@ -38,7 +38,7 @@ import { visible } from "gpt2/wording.js";
  * Fill a section with what the model computes for the texts of the page, one at a time.
  * @param {HTMLElement} section
  * @param {{texts: string[], vocabulary: (string | null)[], colors: Colors}} page
- * @param {(index: number) => object} readText what visual/inside.py has made of a text
+ * @param {(index: number) => object} readText what visual/gallery/inside.py has made of a text
  */
 export function showTexts(section, page, readText) {
   const content = create("div");

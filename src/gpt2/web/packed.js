@@ -1,4 +1,4 @@
-// How is an array of numbers read? Written by visual/packed.py.
+// How is an array of numbers read? Written by visual/gallery/packed.py.
 
 /**
  * @typedef {{type: string, shape: number[], base64: string, low?: number, high?: number}} Packed

@@ -12,7 +12,7 @@ const PRECISION =
 /**
  * Fill a section with what a run has kept: its loss, and a slider over its moments.
  * @param {HTMLElement} section
- * @param {object} run as visual/history_data.py makes it
+ * @param {object} run as visual/gallery/run.py makes it
  * @param {object} colors of the page
  */
 export function showTime(section, run, colors) {

@@ -12,7 +12,7 @@ from gpt2.cli.main import main
 from gpt2.config import HistoryConfig, RunConfig
 from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
-from gpt2.visual.history_data import run_history
+from gpt2.visual.gallery.run import run_history
 from gpt2.visual.moments import read_moments
 
 

@@ -16,6 +16,7 @@ from gpt2.visual.moments import (
     MOST_TOKENS,
     SAMPLING,
     Moment,
+    comparable,
     drop_moments_after,
     kept_maps,
     observe,
@@ -133,3 +134,10 @@ def test_a_damaged_moment_is_one_line_that_names_the_file(
     path.write_bytes(path.read_bytes()[:-10] if content is None else content)
     with pytest.raises(CheckpointError, match="step_00000012.safetensors is no moment .* damaged"):
         read_moments(tmp_path)
+
+
+def test_only_moments_of_the_last_text_are_comparable(moment: Moment) -> None:
+    later, other = replace(moment, step=20), replace(moment, ids=[1, 2, 3])
+    assert comparable([other, moment, later]) == [moment, later]
+    assert comparable([moment, later, other]) == [other]
+    assert comparable([]) == []

@@ -11,8 +11,8 @@ import torch
 
 from gpt2.config import GPT2Config
 from gpt2.files.pretrained import GPT2
-from gpt2.visual.gallery import write_gallery
-from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.gallery.page import write_gallery
+from gpt2.visual.gallery.run import TrainingRun
 from gpt2.visual.moments import observe
 from llm_tokenizer import Tokenizer
 

@@ -14,8 +14,8 @@ from gpt2.files.pretrained import GPT2
 from gpt2.generation.sampling import divide_by_temperature, keep_top_k
 from gpt2.visual import style
 from gpt2.visual.capture import Recording, record
-from gpt2.visual.inside import inside
-from gpt2.visual.one_file import page_html
+from gpt2.visual.gallery.inside import inside
+from gpt2.visual.gallery.one_file import page_html
 from gpt2.visual.token_texts import token_texts
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpt2.visual.one_file import page_html
+from gpt2.visual.gallery.one_file import page_html
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

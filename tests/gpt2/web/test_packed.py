@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2.visual.one_file import page_html
-from gpt2.visual.packed import PackedType, pack
+from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.packed import PackedType, pack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

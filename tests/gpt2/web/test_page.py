@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gpt2.files.pretrained import GPT2
-from gpt2.visual.gallery_pictures import drawings
-from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.gallery.pictures import drawings
+from gpt2.visual.gallery.run import TrainingRun
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

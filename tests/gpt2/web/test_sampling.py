@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gpt2.generation.sampling import keep_top_k
-from gpt2.visual.one_file import page_html
+from gpt2.visual.gallery.one_file import page_html
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,10 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gpt2.errors import InputError
-from gpt2.visual.evenly import evenly
-from gpt2.visual.history_data import comparable
 from gpt2.visual.losses import Row, losses_of, smoothed
-from gpt2.visual.moments import WEIGHTS_NAME, Moment, observe
+from gpt2.visual.moments import WEIGHTS_NAME, Moment, comparable, observe
 from gpt2.visual.pictures.attention import scale
 from gpt2.visual.pictures.picture import Picture, Table
 from gpt2.visual.style import (
@@ -31,6 +29,7 @@ from gpt2.visual.style import (
     new_figure,
     styled,
 )
+from gpt2.visual.thinning import evenly
 from gpt2.visual.token_texts import label
 
 MOST_FRAMES = 8  # beside each other

@@ -13,7 +13,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gpt2.errors import InputError
-from gpt2.visual.evenly import evenly
 from gpt2.visual.labels import label_ends
 from gpt2.visual.losses import Losses, Over, Row, losses_of, smoothed
 from gpt2.visual.pictures.picture import Picture, Table
@@ -26,6 +25,7 @@ from gpt2.visual.style import (
     logarithmic_width,
     new_figure,
 )
+from gpt2.visual.thinning import evenly
 
 MOST_RUNS = len(SERIES)
 TABLE_ROWS = 33

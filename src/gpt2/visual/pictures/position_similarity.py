@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.model.gpt import GPT2Network
-from gpt2.visual.cells import binned, cell_shape
 from gpt2.visual.pictures.picture import Picture, Table
 from gpt2.visual.style import SIMILARITY, color_scale, integer_ticks, new_figure
+from gpt2.visual.thinning import binned, cell_shape
 
 DISTANCES = tuple(2**k for k in range(14))  # in tokens, of the table's rows
 

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from gpt2.errors import InputError
 from gpt2.model.gpt import GPT2Network
-from gpt2.visual.cells import binned, cell_shape
 from gpt2.visual.named_tensors import full_name, read_tensor, tensor_shapes
 from gpt2.visual.pictures.distribution import (
     Histogram,
@@ -25,6 +24,7 @@ from gpt2.visual.pictures.distribution import (
 from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.pictures.weights_line import WeightsLine, weights_line
 from gpt2.visual.style import SERIES, WEIGHTS, color_scale, integer_ticks
+from gpt2.visual.thinning import binned, cell_shape
 from gpt2.visual.window import Window, shown_shape, within
 
 DEFAULT = "h.0.attn.c_attn.weight"

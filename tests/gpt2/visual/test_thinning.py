@@ -1,6 +1,8 @@
+"""What is left of much: cells of a matrix."""
+
 import numpy as np
 
-from gpt2.visual.cells import FEWEST, MOST, binned, cell_shape
+from gpt2.visual.thinning import FEWEST, MOST, binned, cell_shape
 
 
 def test_a_cell_is_the_mean_of_its_entries_and_the_last_ones_are_smaller() -> None:

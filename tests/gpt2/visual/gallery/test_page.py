@@ -15,11 +15,11 @@ from gpt2.config import GPT2Config
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
-from gpt2.visual.gallery import EXAMPLES, example_texts, write_gallery
-from gpt2.visual.gallery_pictures import drawings, picture_entry
-from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.page import EXAMPLES, example_texts, write_gallery
+from gpt2.visual.gallery.pictures import drawings, picture_entry
+from gpt2.visual.gallery.run import TrainingRun
 from gpt2.visual.moments import observe
-from gpt2.visual.one_file import page_html
 from gpt2.visual.pictures import positions
 from gpt2.visual.pictures.positions import position_curves
 from llm_tokenizer import Tokenizer

@@ -1,4 +1,4 @@
-"""How is a large matrix drawn? In cells, each the mean of the entries in it."""
+"""How is less drawn where all is too much? A matrix in cells of means, a list at even steps."""
 
 import numpy as np
 
@@ -34,3 +34,13 @@ def binned(matrix: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
         sums = np.add.reduceat(matrix, starts, axis=axis)
         matrix = sums / (counts[:, None] if axis == 0 else counts)
     return matrix
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most `most` of the numbers from 0 to before `count`, the first and last of them.
+
+    >>> evenly(10, 4)
+    [0, 3, 6, 9]
+    """
+    chosen: list[int] = np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+    return chosen

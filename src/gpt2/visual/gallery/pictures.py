@@ -11,9 +11,9 @@ from PIL import features
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import record
-from gpt2.visual.history_data import TrainingRun
+from gpt2.visual.gallery.one_file import data_url
+from gpt2.visual.gallery.run import TrainingRun
 from gpt2.visual.images import image_bytes
-from gpt2.visual.one_file import data_url
 from gpt2.visual.pictures.attention import attention_maps
 from gpt2.visual.pictures.embeddings import embedding_map
 from gpt2.visual.pictures.flow import flow

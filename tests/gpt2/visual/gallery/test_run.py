@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gpt2.files.pretrained import GPT2
-from gpt2.visual.history_data import comparable, run_history
+from gpt2.visual.gallery.run import run_history
 from gpt2.visual.moments import Moment, observe
 
 ROWS: list[dict[str, Any]] = [
@@ -74,13 +74,6 @@ def test_moments_are_packed_with_the_numbers_of_the_model(
     weights, true = unpacked(data["weights"][1]), last.weights.float().numpy()
     assert weights.shape == (20, 60)
     assert np.abs(weights - true).max() <= 0.51 * np.ptp(true) / 255
-
-
-def test_moments_of_another_text_are_left_out(moments: list[Moment]) -> None:
-    other = replace(moments[0], ids=[1, 2, 3])
-    assert comparable([other, *moments]) == moments
-    assert comparable([*moments, other]) == [other]
-    assert comparable([]) == []
 
 
 def test_a_diverged_run_is_strict_json(moments: list[Moment]) -> None:

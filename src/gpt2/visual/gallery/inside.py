@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import Recording, record
-from gpt2.visual.packed import PackedType, pack
+from gpt2.visual.gallery.packed import PackedType, pack
 from gpt2.visual.pictures.lens import layer_names, read_lens
 from gpt2.visual.pictures.tokens import surprisal_bits
 from gpt2.visual.token_texts import token_texts

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from gpt2.visual.gallery.packed import pack
 from gpt2.visual.losses import Losses, Over, Row, losses_of
-from gpt2.visual.moments import WEIGHTS_NAME, Moment
-from gpt2.visual.packed import pack
+from gpt2.visual.moments import WEIGHTS_NAME, Moment, comparable
 from gpt2.visual.pictures.loss import Band
 
 DIGITS = 5  # significant ones of a loss on the page
@@ -51,15 +51,6 @@ def run_history(moments: Sequence[Moment], rows: Sequence[Row]) -> dict[str, Any
     data["weights"] = [pack(m.weights.float(), "uint8") for m in moments]
     data["attention"] = pack(torch.stack([m.attention for m in moments]).float(), "uint8")
     return data
-
-
-def comparable(moments: Sequence[Moment]) -> list[Moment]:
-    """Return the moments that show the same as the last: the same text, heads and channels."""
-    return [moment for moment in moments if _shown(moment) == _shown(moments[-1])]
-
-
-def _shown(moment: Moment) -> tuple[list[int], ...]:
-    return moment.ids, moment.blocks, moment.heads, moment.channels
 
 
 def _loss(losses: Losses) -> dict[str, list[float | None]]:

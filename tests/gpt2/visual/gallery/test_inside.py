@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gpt2.files.pretrained import GPT2
-from gpt2.visual import inside as module
 from gpt2.visual.capture import record
-from gpt2.visual.inside import inside
+from gpt2.visual.gallery import inside as module
+from gpt2.visual.gallery.inside import inside
 
 
 def unpacked(packed: dict[str, Any]) -> np.ndarray:

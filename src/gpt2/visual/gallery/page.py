@@ -11,10 +11,10 @@ from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
 from gpt2.visual import style
-from gpt2.visual.gallery_pictures import drawings, picture_entry
-from gpt2.visual.history_data import TrainingRun, run_history
-from gpt2.visual.inside import inside
-from gpt2.visual.one_file import page_html
+from gpt2.visual.gallery.inside import inside
+from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.pictures import drawings, picture_entry
+from gpt2.visual.gallery.run import TrainingRun, run_history
 from gpt2.visual.token_texts import token_ids, token_texts
 from llm_tokenizer.atomic import write_whole
 
