@@ -56,7 +56,7 @@ function head(picture, place, go, dialog) {
     "header",
     {},
     create("h2", { id: "shown-title", tabindex: -1 }, picture.title),
-    create("span", { class: "muted place" }, place),
+    create("span", { class: "muted count" }, place),
     button("Previous picture", "←", () => go(-1)),
     button("Next picture", "→", () => go(1)),
     button("Close", "×", () => dialog.close()),
@@ -105,7 +105,7 @@ function commandLine(command) {
   const code = create("code", {}, command);
   const copy = create("button", { onclick: () => copyText(copy, code) }, "Copy");
   copy.setAttribute("aria-live", "polite");
-  return create("div", { class: "command" }, scrollBox("Command", create("pre", {}, code)), copy);
+  return create("div", { class: "command" }, create("pre", {}, code), copy);
 }
 
 async function copyText(button, code) {
