@@ -66,6 +66,8 @@ function head(picture, place, go, dialog) {
 function body(picture) {
   const { image, description, width, height } = picture;
   const large = create("img", { src: image, alt: description, width, height });
+  const onclick = () => enlarge(zoom);
+  const zoom = create("button", { "aria-pressed": "false", onclick }, "Full size");
   return create(
     "div",
     { class: "shown" },
@@ -74,6 +76,7 @@ function body(picture) {
       {},
       scrollBox(`Picture: ${picture.title}`, create("div", { class: "paper" }, large)),
       create("figcaption", {}, description),
+      zoom,
     ),
     tableBehind(picture.title, picture.table),
     create(
@@ -85,6 +88,11 @@ function body(picture) {
     part("The command that made it", commandLine(picture.command)),
     part("How it is computed", ...picture.code.map(quotation)),
   );
+}
+
+function enlarge(button) {
+  const isFull = button.parentElement.classList.toggle("full");
+  button.setAttribute("aria-pressed", String(isFull));
 }
 
 function part(title, ...children) {
