@@ -1,12 +1,13 @@
 """What a model computes for one text, as the page holds it; web/inside.js shows it.
 
-Dimension key: L blocks, H heads, T tokens, D channels a head, V vocabulary.
+Dimension key: L blocks, T tokens, C channels, V vocabulary.
 """
 
 import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import Recording, record
@@ -16,7 +17,7 @@ from gpt2.visual.pictures.tokens import surprisal_bits
 from gpt2.visual.token_texts import token_texts
 
 MOST_TOKENS = 32  # of a text that are shown
-LOGITS_BYTES = 1_500_000  # of a text: 7 positions of the released vocabulary
+LOGITS_BYTES = 3_500_000  # of a text: 17 positions of the released vocabulary
 FLOAT32_BYTES = 8_000_000  # of queries and keys, beyond which they are stored in float16
 LENS_TOP = 5
 
@@ -47,6 +48,7 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
         "keys": pack(recording.keys, precision),
         "values": pack(recording.values, "float16"),
         "weights": pack(weights, "float16"),
+        "stream": pack(hidden_states(recording), "float16"),
         "lens": {
             "layers": layer_names(len(lens_ids)),
             "ids": pack(lens_ids, "int32"),
@@ -54,6 +56,11 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
         },
         "logits": _last_logits(model, recording),
     }
+
+
+def hidden_states(recording: Recording) -> Tensor:  # (L + 2, T, C)
+    """Return the residual stream before the first block and after each, and the normalized one."""
+    return torch.cat([recording.stream()[::2], recording.final[None]])
 
 
 def _last_logits(model: GPT2, recording: Recording) -> dict[str, Any]:

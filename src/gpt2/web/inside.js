@@ -9,6 +9,7 @@ import { colorScale } from "gpt2/matrix.js";
 import { showNext } from "gpt2/next.js";
 import { unpack } from "gpt2/packed.js";
 import { showSteps } from "gpt2/steps.js";
+import { showStream } from "gpt2/stream.js";
 import { surprisalRow } from "gpt2/tokens.js";
 import { visible } from "gpt2/wording.js";
 
@@ -27,6 +28,7 @@ import { visible } from "gpt2/wording.js";
  * @property {Unpacked} keys
  * @property {Unpacked} values
  * @property {Unpacked} weights
+ * @property {Unpacked} stream hidden states: (L + 2, T, C)
  * @property {{layers: string[], ids: Unpacked, probabilities: Unpacked}} lens
  * @property {{first: number, values: Unpacked}} logits
  * @property {{queries: string, logits: string}} stored types of the numbers in the page
@@ -65,13 +67,13 @@ export function showTexts(section, page, readText) {
  */
 export function opened(raw) {
   const { lens, logits } = raw;
-  const [queries, keys, values, weights] = ["queries", "keys", "values", "weights"].map((name) =>
-    unpack(raw[name]),
-  );
+  const names = ["queries", "keys", "values", "weights", "stream"];
+  const arrays = Object.fromEntries(names.map((name) => [name, unpack(raw[name])]));
   return {
     ...raw,
     stored: { queries: raw.queries.type, logits: logits.values.type },
-    ...{ tokens: raw.tokens.map(visible), queries, keys, values, weights },
+    ...arrays,
+    tokens: raw.tokens.map(visible),
     lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
     logits: { ...logits, values: unpack(logits.values) },
   };
@@ -109,6 +111,12 @@ function parts(text, { vocabulary, colors }) {
       showLesson(text, colors, choice),
     ),
     partOf(
+      "Residual stream",
+      "The vector of each token, a row of channels, to which attention and MLP of every block add. " +
+        "The head reads the last of them.",
+      showStream(text, colors.signed, choice),
+    ),
+    partOf(
       "Logit lens",
       "If the model ended after each block, which token would come next? Each cell shows the " +
         "likeliest, the darker the likelier.",
@@ -127,7 +135,7 @@ function parts(text, { vocabulary, colors }) {
 function precision({ stored }) {
   return (
     `The page holds queries and keys in ${stored.queries}, logits in ${stored.logits}, and ` +
-    "values, weights and the lens in float16, which keeps 3 digits. Products are " +
+    "values, weights, hidden states and the lens in float16, which keeps 3 digits. Products are " +
     "computed here, in float64."
   );
 }

@@ -38,7 +38,7 @@ COLORS = {
     "series": list(style.SERIES),
 }
 PARTS = ["Tokens", "Attention", "One head, step by step", "Attention as matrix multiplication"]
-PARTS += ["Logit lens", "The next token"]
+PARTS += ["Residual stream", "Logit lens", "The next token"]
 
 Shown = Callable[..., "Page"]
 
@@ -170,6 +170,7 @@ def step(page: "Page", title: str, number: int) -> "Locator":
     """Go to a step of a part, and return what it shows."""
     steps = part(page, title)
     steps.locator(".step-bar button").nth(number).click()
+    page.mouse.move(0, 0)  # else the mouse may lie over a matrix that the step brings
     return steps.locator(".step")
 
 
@@ -271,6 +272,24 @@ def test_the_lesson_leads_from_an_average_to_many_heads(shown: Shown, model: GPT
     point(view.locator(".plane").last, 4, 7, *together.shape)
     read = last_number(view.locator(".readout").inner_text())
     assert read == pytest.approx(float(together[4, 7]), rel=2e-3)
+
+
+def test_hidden_states_are_those_of_transformers(shown: Shown, model: GPT2, tmp_path: Path) -> None:
+    import transformers
+
+    model.save_pretrained(tmp_path / "model")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model")
+    ids = recorded(model).ids
+    with torch.no_grad():
+        states = theirs(torch.tensor([ids]), output_hidden_states=True).hidden_states
+    stream = part(shown(model, TEXT), "Residual stream")
+    rows, columns = states[0][0].shape
+    for place, expected in ((0, states[0]), (2, states[2]), (4, states[3])):  # 4: after ln_f
+        stream.locator("select").select_option(index=place)
+        for row, column in ((0, 0), (rows - 1, 7), (2, columns - 1)):
+            point(stream.locator(".plane"), row, column, rows, columns)
+            read = last_number(stream.locator(".readout").inner_text())
+            assert read == pytest.approx(float(expected[0, row, column]), rel=2e-3, abs=1e-3)
 
 
 def test_the_lens_shows_the_likeliest_tokens_after_each_block(shown: Shown, model: GPT2) -> None:
