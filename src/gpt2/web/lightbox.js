@@ -56,7 +56,7 @@ function head(picture, place, go, dialog) {
     "header",
     {},
     create("h2", { id: "shown-title", tabindex: -1 }, picture.title),
-    create("span", { class: "muted place" }, place),
+    create("span", { class: "muted count" }, place),
     button("Previous picture", "←", () => go(-1)),
     button("Next picture", "→", () => go(1)),
     button("Close", "×", () => dialog.close()),
@@ -66,6 +66,8 @@ function head(picture, place, go, dialog) {
 function body(picture) {
   const { image, description, width, height } = picture;
   const large = create("img", { src: image, alt: description, width, height });
+  const onclick = () => enlarge(zoom);
+  const zoom = create("button", { "aria-pressed": "false", onclick }, "Full size");
   return create(
     "div",
     { class: "shown" },
@@ -74,6 +76,7 @@ function body(picture) {
       {},
       scrollBox(`Picture: ${picture.title}`, create("div", { class: "paper" }, large)),
       create("figcaption", {}, description),
+      zoom,
     ),
     tableBehind(picture.title, picture.table),
     create(
@@ -85,6 +88,11 @@ function body(picture) {
     part("The command that made it", commandLine(picture.command)),
     part("How it is computed", ...picture.code.map(quotation)),
   );
+}
+
+function enlarge(button) {
+  const isFull = button.parentElement.classList.toggle("full");
+  button.setAttribute("aria-pressed", String(isFull));
 }
 
 function part(title, ...children) {
@@ -105,7 +113,7 @@ function commandLine(command) {
   const code = create("code", {}, command);
   const copy = create("button", { onclick: () => copyText(copy, code) }, "Copy");
   copy.setAttribute("aria-live", "polite");
-  return create("div", { class: "command" }, scrollBox("Command", create("pre", {}, code)), copy);
+  return create("div", { class: "command" }, create("pre", {}, code), copy);
 }
 
 async function copyText(button, code) {

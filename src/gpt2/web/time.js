@@ -16,25 +16,19 @@ const PRECISION =
  * @param {object} colors of the page
  */
 export function showTime(section, run, colors) {
-  const loss = lossChart(run.loss, colors);
+  const views = [lossView(run, colors)];
   if (!run.moments?.length) {
-    section.append(loss.element);
+    section.append(views[0].element);
     return;
   }
-  const views = [
-    positionsView(run, colors),
-    weightsView(run, colors),
-    sampleView(run),
-    attentionView(run, colors),
-  ];
-  const show = (index) => {
-    loss.mark(run.moments[index].step);
-    for (const view of views) view.show(index);
-  };
+  for (const view of [positionsView, weightsView, sampleView, attentionView]) {
+    views.push(view(run, colors));
+  }
+  const show = (index) => views.forEach((view) => view.show(index));
   const control = momentControl(run.moments, show);
   section.append(
     control,
-    create("div", { class: "moments" }, loss.element, ...views.map(({ element }) => element)),
+    create("div", { class: "moments" }, ...views.map(({ element }) => element)),
     tableBehind("Moments of training", () => tableOf(run.moments)),
     create("p", { class: "muted" }, PRECISION),
   );
@@ -96,17 +90,15 @@ function counted(tokens) {
   return tokens.toLocaleString("en");
 }
 
-function lossChart(loss, { series }) {
-  return lineChart({
-    title: "Loss",
-    xName: "step",
-    yName: "nats a token",
-    isLog: true,
-    lines: [
-      { name: "training", x: loss.step, y: loss.loss, color: series[0], faint: true },
-      { name: "held out", x: loss.val_step, y: loss.val_loss, color: series[1], dots: true },
-    ].filter(({ x }) => x.length),
-  });
+function lossView({ loss, moments }, { series }) {
+  const lines = [
+    { name: "training", x: loss.step, y: loss.loss, color: series[0], faint: true },
+    { name: "held out", x: loss.val_step, y: loss.val_loss, color: series[1], dots: true },
+  ].filter(({ x }) => x.length);
+  const axes = { xName: "step", yName: "nats a token", isLog: true };
+  const chart = lineChart({ title: "Loss", ...axes, lines });
+  chart.element.hidden = !lines.length;
+  return { element: chart.element, show: (index) => chart.mark(moments[index].step) };
 }
 
 function tableOf(moments) {

@@ -120,6 +120,18 @@ def test_a_link_opens_its_picture_and_back_closes_it(page: "Page", gallery_file:
     page.wait_for_selector("dialog", state="hidden")
 
 
+def test_a_picture_is_enlarged_to_all_its_pixels(page: "Page") -> None:
+    page.click(".card[href='#positions']")
+    image = page.locator("dialog .paper img")
+    sizes = "e => [e.clientWidth, e.naturalWidth]"
+    shown, natural = image.evaluate(sizes)
+    assert shown < natural
+    page.click("text=Full size")
+    assert image.evaluate(sizes) == [natural, natural]
+    page.click("text=Full size")
+    assert image.evaluate(sizes) == [shown, natural]
+
+
 def test_the_command_is_copied(page: "Page") -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click(".card[href='#positions']")
