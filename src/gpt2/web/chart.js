@@ -93,21 +93,26 @@ export function lineChart(data) {
 }
 
 function legendEntry(line) {
-  const sample = createSvg("svg", { width: 28, height: 10, "aria-hidden": "true" });
-  sample.append(linePath(line));
-  sample.firstChild.setAttribute("d", "M1 5H27");
+  const path = linePath(line);
+  path.setAttribute("d", "M1 5H27");
+  const sample = createSvg("svg", { width: 28, height: 10, "aria-hidden": "true" }, path);
   return create("span", {}, sample, create("span", {}, line.name), create("output", {}));
 }
 
+/** @param {Line} line */
 function linePath({ color, dash = [], faint, x }) {
   const width = faint || x.length > MOST_WIDE ? 1 : 1.75;
   const path = createSvg("path", { class: "line", "stroke-width": width });
   path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
   path.style.strokeDasharray = dash.map((length) => length * width).join(" ");
-  path.style.opacity = faint ? 0.6 : 1;
+  path.style.opacity = faint ? "0.6" : "1";
   return path;
 }
 
+/**
+ * @param {ChartData} data
+ * @param {number} width pixels
+ */
 function scalesOf({ lines, isLog, range }, width) {
   const [first, last] = extent(lines.map(({ x }) => x));
   const xs = [isLog ? 0 : first, last];
@@ -123,11 +128,18 @@ function scalesOf({ lines, isLog, range }, width) {
   };
 }
 
+/**
+ * Return the function from a value to its pixel.
+ * @param {number[]} values the first and the last
+ * @param {number[]} pixels of these two
+ * @param {(value: number) => number} along such as a logarithm, which `values` have gone through
+ */
 function linear([low, high], [from, to], along) {
   const factor = high > low ? (to - from) / (high - low) : 0;
   return (value) => from + (along(value) - low) * factor;
 }
 
+/** @returns {[number, number]} the lowest and the highest of all values */
 function extent(lists) {
   let [low, high] = [Infinity, -Infinity];
   for (const list of lists) {
@@ -145,7 +157,11 @@ function padded([low, high]) {
   return [low - more, high + more];
 }
 
-/** Return about `count` round numbers within a range. */
+/**
+ * Return about `count` round numbers within a range.
+ * @param {number[]} range its ends
+ * @param {number} count
+ */
 function ticks([low, high], count) {
   const rough = (high - low) / Math.max(1, count);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -182,6 +198,11 @@ function label(text, x, y, anchor) {
   return createSvg("text", { x, y, "text-anchor": anchor }, text);
 }
 
+/**
+ * Return the path of a line; what is not finite interrupts it.
+ * @param {Line} line
+ * @param {ReturnType<typeof scalesOf>} scales
+ */
 function pathOf({ x: xs, y: ys, dots }, { x, y }) {
   const parts = [];
   let isOpen = false;

@@ -3,11 +3,12 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Return a new element: create("button", { class: "quiet", onclick: close }, "Close").
- * @param {string} tag
- * @param {Object<string, any>} attributes; a function is a listener, false and null are left out
+ * Return a new element: create("button", { onclick: close }, "Close").
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Object<string, any>} attributes a function is a listener, false and null are left out
  * @param {...(Node | string)} children
- * @returns {HTMLElement}
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function create(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
@@ -15,10 +16,11 @@ export function create(tag, attributes = {}, ...children) {
 
 /**
  * Return a new element of an SVG image, as `create` does.
- * @param {string} tag
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
  * @param {Object<string, any>} attributes
  * @param {...(Node | string)} children
- * @returns {SVGElement}
+ * @returns {SVGElementTagNameMap[Tag]}
  */
 export function createSvg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
@@ -41,7 +43,7 @@ function filled(element, attributes, children) {
 /**
  * Return a table, closed at first, of the numbers behind a picture.
  * @param {string} title
- * @param {Table | (() => Table)} table or what returns it, called whenever it is opened
+ * @param {Table | (() => Table)} table a function is called whenever the table is opened
  * @param {string} [summary]
  * @returns {HTMLDetailsElement}
  */

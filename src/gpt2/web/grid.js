@@ -8,7 +8,7 @@ import { create, setStyle } from "gpt2/dom.js";
  * @property {string} name what it shows, for screen readers
  * @property {number} rows
  * @property {number} columns
- * @property {[number, number]} cell width and height of a cell in pixels
+ * @property {number[]} cell width and height of a cell in pixels
  * @property {(row: number, column: number) => string} describe what is read out of a cell
  * @property {(row: number, column: number) => void} [onPoint] called with the cell pointed at
  * @property {(row: number, column: number) => void} [onChoose] called with the cell that a click,
@@ -25,6 +25,7 @@ import { create, setStyle } from "gpt2/dom.js";
  *   `mark` outlines a row, a column, or both and their cell; `describe` reads the cell out anew.
  */
 export function grid(data) {
+  /** @type {[number, number] | null} */
   let cursor = null; // row and column
   const canvas = create("canvas");
   const readout = create("p", { class: "readout", "aria-hidden": "true" }, "\u00a0");
@@ -106,6 +107,7 @@ function labelled(name, labels = []) {
   return create("div", { class: name, "aria-hidden": "true" }, ...spans);
 }
 
+/** @returns {[number, number] | undefined} the cell that a key moves to */
 function moved(key, cursor, rows, columns) {
   const [row, column] = cursor ?? [0, 0];
   const next = {

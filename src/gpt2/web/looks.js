@@ -8,9 +8,9 @@ const NO_WEIGHT = "0: in the future, hidden by the causal mask";
 /**
  * Return how the matrices of a head are drawn, by what their axes are.
  * @param {import("gpt2/inside.js").OpenedText} text
- * @param {ReturnType<typeof headOf>} head
+ * @param {ReturnType<typeof import("gpt2/products.js").headOf>} head
  * @param {import("gpt2/inside.js").Colors} colors
- * @param {import("gpt2/choice.js").Chosen} chosen
+ * @param {Omit<import("gpt2/choice.js").Chosen, "pointed">} chosen
  * @param {number} width pixels that there are
  */
 export function lookOf(text, { T, D }, colors, { block, head, token }, width) {

@@ -17,7 +17,7 @@ const inksBy = new WeakMap(); // pixels, by list of colors
  * @property {string[]} colors as "#rrggbb", of the lowest value first
  * @property {number} low value of the first color
  * @property {number} high value of the last color
- * @property {[number, number]} [cell] width and height of a cell in pixels
+ * @property {number[]} [cell] width and height of a cell in pixels
  * @property {string} [rowName] what a row is, such as "query"
  * @property {string} [columnName]
  * @property {string[]} [rowLabels] texts of the rows

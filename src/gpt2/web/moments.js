@@ -32,6 +32,7 @@ export function positionsView({ positions, channels }, { series, dashes }) {
   return { element: chart.element, show: (moment) => chart.show(at(moment)) };
 }
 
+/** @returns {[number, number]} a range around 0 with some room */
 function symmetric(most) {
   return most ? [-1.02 * most, 1.02 * most] : [-1, 1];
 }

@@ -31,7 +31,7 @@ export function stepper(name, steps, text, colors, choice) {
     if (step < 0 || step >= steps.length) return;
     current = step;
     show();
-    if (document.activeElement.disabled) buttons[current].focus(); // there is no step further
+    if (document.activeElement?.matches(":disabled")) buttons[current].focus(); // there is no step further
     announce(`Step ${step + 1} of ${steps.length}: ${steps[step].name}`);
   };
   const buttons = steps.map((step, i) =>
