@@ -55,11 +55,7 @@ def record(model: GPT2Network, ids: Sequence[int]) -> Recording:
     Raises:
         InputError: There are no ids, or too many.
     """
-    if not 1 <= len(ids) <= model.config.n_positions:
-        raise InputError(
-            f"the text must have 1 to {model.config.n_positions} tokens, the context of this "
-            f"model, got {len(ids)}"
-        )
+    check_length(ids, model.config.n_positions)
     with evaluating(model), _recorded(model) as seen:
         logits = model(torch.tensor([list(ids)], device=model.device))
     blocks = range(len(model.h))
@@ -75,6 +71,19 @@ def record(model: GPT2Network, ids: Sequence[int]) -> Recording:
         final=seen["final"][0],
         logits=_kept(logits)[0],
     )
+
+
+def check_length(ids: Sequence[int], n_positions: int) -> None:
+    """Make sure that a text fits into the context of a model.
+
+    Raises:
+        InputError: There are no ids, or more than `n_positions`.
+    """
+    if not 1 <= len(ids) <= n_positions:
+        raise InputError(
+            f"the text must have 1 to {n_positions} tokens, the context of this model, got "
+            f"{len(ids)}"
+        )
 
 
 @contextmanager

@@ -35,7 +35,6 @@ MOST_TOKENS = 32
 MOST_MAPS = 384  # of attention, (T, T) each
 PROMPT_TOKENS = 4  # of the text, which the sample continues
 SAMPLING = GenerationConfig(max_new_tokens=40, temperature=0.8, top_k=50, seed=0)
-WEIGHTS_NAME = "h.0.attn.c_attn.weight"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Moment:
     channels: list[int]  # of the position embeddings
     attention: Tensor  # (L, H, T, T), float16
     positions: Tensor  # (channels, P), float32: the first positions
-    weights: Tensor  # (R, K), float16: first inputs and outputs of WEIGHTS_NAME
+    weights: Tensor  # (R, K), float16: first inputs and outputs of FIRST_C_ATTN
 
 
 TENSORS = [entry.name for entry in fields(Moment) if entry.type is Tensor]

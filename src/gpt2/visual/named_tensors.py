@@ -11,6 +11,8 @@ from gpt2.files.hugging_face import EMBEDDINGS, HEAD, PREFIX, TRANSPOSED
 from gpt2.model.gpt import GPT2Network
 from gpt2.model.quantized import QuantizedMatrix
 
+# Of the queries, keys and values of the first block: the weights that are shown first.
+FIRST_C_ATTN = "h.0.attn.c_attn.weight"
 NEAR = 3  # names that an error offers
 
 

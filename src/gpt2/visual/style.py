@@ -105,12 +105,3 @@ def ink_on(color: tuple[float, ...]) -> str:
     return (
         "black" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18 else "white"
     )
-
-
-def shown(token: str) -> str:
-    """Return a token's text for a label: what cannot be printed is escaped.
-
-    >>> shown("\\n")
-    '\\\\n'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)

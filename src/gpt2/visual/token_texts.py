@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
+from gpt2.visual.capture import check_length
 from gpt2.visual.fonts import drawable
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.errors import UnknownTokenError
@@ -20,11 +20,7 @@ def token_ids(model: GPT2, text: str) -> list[int]:
             tokenizer.
     """
     ids = model.require_tokenizer().encode(text, allowed_special="all")
-    if not 1 <= len(ids) <= model.config.n_positions:
-        raise InputError(
-            f"the text must have 1 to {model.config.n_positions} tokens, the context of this "
-            f"model, got {len(ids)}"
-        )
+    check_length(ids, model.config.n_positions)
     return ids
 
 

@@ -43,14 +43,13 @@ function symmetric(most) {
  * @param {object} colors
  * @returns {View}
  */
-export function weightsView({ weights, weights_name: name }, { weights: colors }) {
-  const arrays = weights.map(unpack);
+export function weightsView(run, { weights: colors }) {
+  const arrays = run.weights.map(unpack);
+  const limit = run.weights_limit;
   const [rows, columns] = arrays[0].shape;
-  // Beyond three deviations of the last moment all is black or white.
-  const limit = Number((3 * deviation(arrays.at(-1).values)).toPrecision(2));
   const side = Math.max(1, Math.floor(IMAGE_SIDE / Math.max(rows, columns)));
   const image = matrix({
-    title: `Weights: ${name}, first ${rows} inputs and ${columns} outputs`,
+    title: `Weights: ${run.weights_name}, first ${rows} inputs and ${columns} outputs`,
     rows,
     columns,
     cell: [side, side],
@@ -64,12 +63,6 @@ export function weightsView({ weights, weights_name: name }, { weights: colors }
   const scale = colorScale(colors, `${written(-limit)} or less`, `${written(limit)} or more`);
   const show = (moment) => image.show({ values: arrays[moment].values });
   return { element: create("div", {}, image.element, scale), show };
-}
-
-function deviation(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return Math.sqrt(squares / values.length) || 1;
 }
 
 /**

@@ -10,6 +10,7 @@ import pytest
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.gallery.pictures import drawings
 from gpt2.visual.gallery.run import TrainingRun
+from gpt2.visual.pictures.weights import gray_limit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -151,7 +152,7 @@ def test_the_slider_shows_each_moment(page: "Page", small_run: TrainingRun) -> N
         assert slider.get_attribute("aria-valuetext") == f"step {step}"
         shown.append(weights.evaluate(PIXELS)[::4])  # red, as all colors are gray
     last = small_run.moments[2].weights.float()
-    limit = float(f"{3 * last.std(correction=0):.2g}")  # black below -limit, white above limit
+    limit = gray_limit(last.numpy())  # the same grays as in the picture of the weights
     levels = (last / limit + 1) / 2 * 255
     assert set(shown[0]) == {128}  # all weights are 0
     np.testing.assert_allclose(shown[2], levels.clamp(0, 255).flatten(), atol=2)

@@ -9,8 +9,10 @@ import torch
 
 from gpt2.visual.gallery.packed import pack
 from gpt2.visual.losses import Losses, Over, Row, losses_of
-from gpt2.visual.moments import WEIGHTS_NAME, Moment, comparable
+from gpt2.visual.moments import Moment, comparable
+from gpt2.visual.named_tensors import FIRST_C_ATTN
 from gpt2.visual.pictures.loss import Band
+from gpt2.visual.pictures.weights import gray_limit
 
 DIGITS = 5  # significant ones of a loss on the page
 
@@ -46,7 +48,8 @@ def run_history(moments: Sequence[Moment], rows: Sequence[Row]) -> dict[str, Any
         for m in moments
     ]
     data |= {"channels": last.channels, "blocks": last.blocks, "heads": last.heads}
-    data |= {"tokens": last.labels, "weights_name": WEIGHTS_NAME}
+    data |= {"tokens": last.labels, "weights_name": FIRST_C_ATTN}
+    data["weights_limit"] = gray_limit(last.weights.float().numpy())
     data["positions"] = pack(torch.stack([m.positions for m in moments]))
     data["weights"] = [pack(m.weights.float(), "uint8") for m in moments]
     data["attention"] = pack(torch.stack([m.attention for m in moments]).float(), "uint8")

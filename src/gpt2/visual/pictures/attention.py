@@ -19,7 +19,7 @@ from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.attention import Attention, manual_attention
 from gpt2.visual.capture import Recording, record
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import ATTENTION, MOST_LABELS, new_figure
 from gpt2.visual.token_texts import label, token_texts
 
@@ -53,7 +53,7 @@ def attention_maps(
     for i in blocks:  # one at a time: (H, T, T) is much for a long text
         weights = recording.weights(i)[heads]
         maps.append(_binned(weights, tokens_a_cell))
-        patterns.append(_patterns(weights))
+        patterns.append(mean_weights(weights))
     return AttentionMaps(
         tokens=token_texts(model.require_tokenizer(), recording.ids),
         blocks=blocks,
@@ -85,8 +85,14 @@ def _binned(weights: Tensor, size: int) -> np.ndarray:  # (H, T, T) -> (H, N, N)
     return (sums / rows).masked_fill(future, torch.nan).numpy()
 
 
-def _patterns(weights: Tensor) -> np.ndarray:  # (H, T, T) -> (H, 3)
-    """Return the mean weight of each pattern, over all tokens but the first; NaN of one token."""
+def mean_weights(weights: Tensor) -> np.ndarray:  # (H, T, T) -> (H, 3)
+    """Return the mean weight of each of PATTERNS, over all tokens but the first.
+
+    Args:
+        weights: Attention weights of heads; what is in the future is not read.
+    Returns:
+        A row for each head; NaN if there is one token alone.
+    """
     later = weights[:, 1:]
     means = (later.diagonal(1, 1, 2), later.diagonal(0, 1, 2), later[:, :, 0])
     return torch.stack([mean.mean(dim=-1) for mean in means], dim=-1).numpy()
@@ -200,7 +206,7 @@ class AttentionMaps(Picture):
         means = self.patterns.reshape(-1, len(PATTERNS))
         names = [[b, h] for b in self.blocks for h in self.heads]
         clearest = np.sort(np.argsort(-means.max(axis=1), kind="stable")[:TABLE_ROWS])
-        rows = [[*names[i], *(_rounded(float(mean)) for mean in means[i])] for i in clearest]
+        rows = [[*names[i], *rounded(*means[i], digits=3)] for i in clearest]
         return Table(["block", "head", *PATTERNS], rows)
 
     def description(self) -> str:
@@ -211,7 +217,3 @@ class AttentionMaps(Picture):
 def scale() -> Normalize:
     """Return the scale of the colors: by the square root, so that small weights are seen, too."""
     return PowerNorm(0.5, vmin=0, vmax=1)
-
-
-def _rounded(mean: float) -> float | None:
-    return None if math.isnan(mean) else round(mean, 3)

@@ -8,16 +8,18 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gpt2.errors import InputError
 from gpt2.visual.losses import Row, losses_of, smoothed
-from gpt2.visual.moments import WEIGHTS_NAME, Moment, comparable, observe
-from gpt2.visual.pictures.attention import scale
-from gpt2.visual.pictures.picture import Picture, Table
+from gpt2.visual.moments import Moment, comparable, observe
+from gpt2.visual.named_tensors import FIRST_C_ATTN
+from gpt2.visual.pictures.attention import PATTERNS, mean_weights, scale
+from gpt2.visual.pictures.picture import Picture, Table, rounded
+from gpt2.visual.pictures.weights import gray_limit
 from gpt2.visual.style import (
     ATTENTION,
     DASHES,
@@ -35,7 +37,6 @@ from gpt2.visual.token_texts import label
 MOST_FRAMES = 8  # beside each other
 ROW = 4  # frames in a row
 LOSS_FRAMES = 24  # of an animation
-INSIDE = 99.5  # percent of the last weights that the grays tell apart
 
 
 class History(Picture):
@@ -172,12 +173,11 @@ class WeightsHistory(History):
 
     def heading(self) -> str:
         """Return what all frames show."""
-        return WEIGHTS_NAME
+        return FIRST_C_ATTN
 
     def draw_frame(self, axes: Axes, number: int, *, is_small: bool) -> None:
         """Draw the weights as an image."""
-        last = np.abs(self.values[-1][np.isfinite(self.values[-1])])
-        limit = (float(np.percentile(last, INSIDE)) if last.size else 0.0) or 1.0
+        limit = gray_limit(self.values[-1])
         axes.imshow(self.values[number], cmap=WEIGHTS, vmin=-limit, vmax=limit)
         _, rows, columns = self.values.shape
         axes.set(xlabel=f"output channel, first {columns}", ylabel=f"input channel, first {rows}")
@@ -230,7 +230,7 @@ class AttentionHistory(History):
 
     def draw_frame(self, axes: Axes, number: int, *, is_small: bool) -> None:
         """Draw the attention map, with the tokens where there is room."""
-        axes.imshow(self.values[number], cmap=mpl.colormaps[ATTENTION], norm=scale())
+        axes.imshow(self.values[number], cmap=ATTENTION, norm=scale())
         axes.set(xlabel="token attended to", ylabel="token that attends")
         if not is_small:
             texts = list(map(label, self.tokens))
@@ -242,18 +242,9 @@ class AttentionHistory(History):
 
     def table(self) -> Table:
         """Return how much goes to the token itself, to the one before and to the first."""
-        columns = ["step", "to itself", "to the one before", "to the first"]
-        return Table(
-            columns, [[s, *_places(v)] for s, v in zip(self.steps, self.values, strict=True)]
-        )
-
-
-def _places(weights: np.ndarray) -> list[float | None]:  # (T, T)
-    """Return the mean attention to a few places, of all tokens but the first."""
-    if len(weights) < 2:
-        return [None, None, None]
-    means = (weights.diagonal()[1:], weights.diagonal(-1), weights[1:, 0])
-    return [round(float(mean.mean()), 3) for mean in means]
+        means = mean_weights(torch.from_numpy(self.values))
+        rows = [[s, *rounded(*m, digits=3)] for s, m in zip(self.steps, means, strict=True)]
+        return Table(["step", *PATTERNS], rows)
 
 
 @dataclass(frozen=True)

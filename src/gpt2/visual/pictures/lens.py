@@ -18,6 +18,7 @@ from gpt2.model.gpt import GPT2Network
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.pictures.picture import Picture, Table
 from gpt2.visual.style import PROBABILITY, ink_on, new_figure
+from gpt2.visual.thinning import evenly
 from gpt2.visual.token_texts import label, token_texts
 
 MOST_ROWS = 40  # tokens, the last of the text
@@ -130,8 +131,7 @@ class Lens(Picture):
 
     def columns(self) -> list[int]:
         """Return the layers to draw: all, or some of many, evenly, with the first and the last."""
-        count = len(self.layers)
-        return np.linspace(0, count - 1, min(count, MOST_COLUMNS)).round().astype(int).tolist()
+        return evenly(len(self.layers), MOST_COLUMNS)
 
     def heading(self) -> str:
         """Return the title with what is shown."""

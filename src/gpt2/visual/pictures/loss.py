@@ -230,7 +230,7 @@ class LossCurves(Picture):
         rows: list[list[str | float | None]] = []
         for run in self.runs:
             steps = run.val_steps if len(run.val_steps) else run.steps
-            chosen = evenly(len(steps), TABLE_ROWS // len(self.runs)) if len(steps) else []
+            chosen = evenly(len(steps), TABLE_ROWS // len(self.runs))
             for i in chosen:
                 near = int(np.searchsorted(run.steps, steps[i])) if len(run.steps) else 0
                 at = min(near, len(run.steps) - 1)

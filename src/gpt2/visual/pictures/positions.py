@@ -11,6 +11,7 @@ from gpt2.model.gpt import GPT2Network
 from gpt2.visual.labels import label_ends
 from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import DASHES, SERIES, integer_ticks, new_figure
+from gpt2.visual.thinning import evenly
 
 CHANNELS = 4  # chosen where none are asked for
 MOST_CHANNELS = len(SERIES)
@@ -92,9 +93,8 @@ class PositionCurves(Picture):
 
     def table(self) -> Table:
         """Return the values at evenly spaced positions."""
-        count = self.values.shape[1]
-        chosen = np.unique(np.linspace(0, count - 1, min(count, TABLE_ROWS)).astype(int))
-        rows = [[int(i), *rounded(*self.values[:, i])] for i in chosen]
+        chosen = evenly(self.values.shape[1], TABLE_ROWS)
+        rows = [[i, *rounded(*self.values[:, i])] for i in chosen]
         return Table(["position", *(f"channel {channel}" for channel in self.channels)], rows)
 
     def description(self) -> str:

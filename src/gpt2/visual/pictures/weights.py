@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from gpt2.errors import InputError
 from gpt2.model.gpt import GPT2Network
-from gpt2.visual.named_tensors import full_name, read_tensor, tensor_shapes
+from gpt2.visual.named_tensors import FIRST_C_ATTN, full_name, read_tensor, tensor_shapes
 from gpt2.visual.pictures.distribution import (
     Histogram,
     draw_singular_values,
@@ -27,7 +27,6 @@ from gpt2.visual.style import SERIES, WEIGHTS, color_scale, integer_ticks
 from gpt2.visual.thinning import binned, cell_shape
 from gpt2.visual.window import Window, shown_shape, within
 
-DEFAULT = "h.0.attn.c_attn.weight"
 C_ATTN = ".attn.c_attn.weight"
 PARTS = ("queries", "keys", "values")  # that the columns of c_attn make
 INSIDE = 99.5  # percent of the weights that the grays tell apart; the others are black or white
@@ -46,7 +45,7 @@ TABLE_SIDE = 12  # rows and columns of the table
 
 def weights_window(
     model: GPT2Network,
-    tensor: str = DEFAULT,
+    tensor: str = FIRST_C_ATTN,
     *,
     head: int | None = None,
     rows: Window | None = None,
@@ -114,6 +113,17 @@ def _of_head(matrix: np.ndarray, head: int, n_head: int) -> np.ndarray:  # (C, 3
     return matrix.reshape(channels, 3, n_head, -1)[:, :, head].reshape(channels, -1)
 
 
+def gray_limit(weights: np.ndarray) -> float:
+    """Return the weight that is white, so that all but few are between it and its negative.
+
+    >>> gray_limit(np.array([[-3.0, 3.0], [3.0, np.nan]]))
+    3.0
+    """
+    finite = np.abs(weights[np.isfinite(weights)])
+    limit = float(np.percentile(finite, INSIDE)) if finite.size else 0.0
+    return limit or 1.0
+
+
 @dataclass(frozen=True)
 class WeightsImage(Picture):
     """A window of a matrix, in cells, and what the whole matrix is like."""
@@ -146,9 +156,7 @@ class WeightsImage(Picture):
     @property
     def limit(self) -> float:
         """The weight from which on a cell is white, and black below its negative."""
-        finite = np.abs(self.values[np.isfinite(self.values)])
-        limit = float(np.percentile(finite, INSIDE)) if finite.size else 0.0
-        return limit or 1.0
+        return gray_limit(self.values)
 
     @property
     def parts(self) -> list[tuple[str, int, int]]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from gpt2.visual.pictures.distribution import Histogram, histogram, span
 from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import SERIES, integer_ticks
+from gpt2.visual.thinning import evenly
 from gpt2.visual.window import Window, within
 
 FEW = 64  # weights up to which each is marked
@@ -70,9 +71,8 @@ class WeightsLine(Picture):
 
     def table(self) -> Table:
         """Return evenly spaced weights."""
-        count = len(self.values)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, TABLE_ROWS)).astype(int))
-        rows = [[int(self.rows[0] + i), *rounded(self.values[i])] for i in chosen]
+        chosen = evenly(len(self.values), TABLE_ROWS)
+        rows = [[self.rows[0] + i, *rounded(self.values[i])] for i in chosen]
         return Table(["channel", "weight"], rows)
 
     def description(self) -> str:

@@ -73,6 +73,7 @@ def test_moments_are_packed_with_the_numbers_of_the_model(
     assert np.abs(attention[1] - last.attention.float().numpy()).max() <= 0.5 / 255 + 1e-6
     weights, true = unpacked(data["weights"][1]), last.weights.float().numpy()
     assert weights.shape == (20, 60)
+    assert 0 < data["weights_limit"] < np.abs(true).max()
     assert np.abs(weights - true).max() <= 0.51 * np.ptp(true) / 255
 
 
