@@ -1,9 +1,10 @@
 // Where does each head look? All heads as small maps; one of them large, token by token.
 
 import { create, setStyle, tableBehind } from "gpt2/dom.js";
-import { grid } from "gpt2/grid.js";
-import { colorScale, matrix, paint } from "gpt2/matrix.js";
+import { matrix } from "gpt2/matrix.js";
+import { mosaic } from "gpt2/mosaic.js";
 import { part } from "gpt2/packed.js";
+import { withoutFuture } from "gpt2/products.js";
 import { tokenRow } from "gpt2/tokens.js";
 import { quoted, written } from "gpt2/wording.js";
 
@@ -42,41 +43,21 @@ export function clearestHead(text) {
 
 function allHeads(text, colors, choice) {
   const [L, H, T] = text.weights.shape;
-  const gap = Math.max(1, Math.round(T / 8));
-  const pixel = Math.max(1, Math.min(24, Math.round(sideOf(H) / T))); // a cell of a small map
-  const maps = grid({
-    name: "All heads, a row a block",
-    rows: L,
-    columns: H,
-    cell: [(T + gap) * pixel, (T + gap) * pixel],
-    rowLabels: numbers(L),
-    columnLabels: numbers(H),
+  const maps = mosaic({
+    title: "All heads: a row a block, a column a head",
+    T,
+    blocks: numbers(L),
+    heads: numbers(H),
+    colors,
     describe: (block, head) => `block ${block}, head ${head}: ${habit(text, block, head)}`,
     onChoose: (block, head) => choice.set({ block, head }),
   });
-  [maps.canvas.width, maps.canvas.height] = [H * (T + gap), L * (T + gap)];
-  for (let block = 0; block < L; block++) {
-    for (let head = 0; head < H; head++) {
-      const values = past(text, block, head);
-      const data = { rows: T, columns: T, values, colors, low: 0, high: 1 };
-      paint(maps.canvas, data, head * (T + gap), block * (T + gap));
-    }
-  }
-  const frame = create("div", { class: "chosen-frame" });
-  maps.canvas.after(frame);
-  choice.follow(["block", "head"], ({ block, head }) => {
-    setStyle(frame, { row: block, column: head });
-    maps.mark(block, head);
-  });
-  return create(
-    "figure",
-    { class: "matrix all-heads" },
-    create("figcaption", {}, "All heads: a row a block, a column a head"),
-    create("div", { class: "scroll" }, maps.element),
-    maps.readout,
-    colorScale(colors, "0", "1: all attention on one token"),
+  maps.show((block, head) => past(text, block, head));
+  choice.follow(["block", "head"], ({ block, head }) => maps.choose(block, head));
+  maps.element.append(
     tableBehind("Where each head looks, on average over the tokens", () => habits(text)),
   );
+  return maps.element;
 }
 
 function oneHead(text, colors, choice) {
@@ -135,11 +116,8 @@ function oneHead(text, colors, choice) {
   return create("div", { class: "one-head" }, map.element, row.element, looks, seen);
 }
 
-/** Return the weights of a head as (T, T), with NaN in place of what the mask hides. */
 function past(text, block, head) {
-  const { shape, values } = part(text.weights, block, head);
-  const T = shape[0];
-  return values.map((weight, i) => (i % T > Math.floor(i / T) ? NaN : weight));
+  return withoutFuture(part(text.weights, block, head).values, text.tokens.length);
 }
 
 function listed(tokens, weights) {
@@ -149,16 +127,16 @@ function listed(tokens, weights) {
   return order.slice(0, MOST_NAMED).map(named).join(", ") || "no token much";
 }
 
-/** Return the mean weight on the token itself, the one before, and the first, over all tokens. */
+/** Return the mean weight on the token itself, the one before, and the first; of all but the first. */
 function meanWeights(text, block, head) {
   const { shape, values } = part(text.weights, block, head);
   const T = shape[0];
-  const mean = (least, column) => {
+  const mean = (column) => {
     let sum = 0;
-    for (let row = least; row < T; row++) sum += values[row * T + column(row)];
-    return T > least ? sum / (T - least) : NaN;
+    for (let row = 1; row < T; row++) sum += values[row * T + column(row)];
+    return sum / (T - 1); // NaN of one token
   };
-  return [mean(1, (row) => row), mean(1, (row) => row - 1), mean(2, () => 0)];
+  return [mean((row) => row), mean((row) => row - 1), mean(() => 0)];
 }
 
 function habit(text, block, head) {
@@ -177,10 +155,6 @@ function habits(text) {
     ]),
   );
   return { columns: ["head", "itself", "the one before", "the first"], rows };
-}
-
-function sideOf(heads) {
-  return heads <= 4 ? 96 : heads <= 8 ? 64 : heads <= 12 ? 40 : 32;
 }
 
 function largeCell(T) {

@@ -1,6 +1,6 @@
 // How are the matrices of a head drawn? By what their axes are.
 
-import { limitOf } from "gpt2/products.js";
+import { limitOf, withoutFuture } from "gpt2/products.js";
 
 const HIDDEN = "-∞: in the future, hidden by the causal mask";
 const NO_WEIGHT = "0: in the future, hidden by the causal mask";
@@ -43,7 +43,7 @@ export function lookOf(text, { T, D }, colors, { block, head, token }, width) {
     }),
     scores: (title, values) => ({ title, ...pairs, ...signed(values), blank: HIDDEN }),
     weights: (title, values) => ({
-      ...{ title, ...pairs, values: blankFuture(values, T), blank: NO_WEIGHT },
+      ...{ title, ...pairs, values: withoutFuture(values, T), blank: NO_WEIGHT },
       ...{ colors: colors.attention, low: 0, high: 1 },
     }),
   };
@@ -55,8 +55,4 @@ function cellOf(T, D, width) {
   const perToken = Math.max(4, Math.min(17, Math.floor(room / 2 / T)));
   const halves = Math.floor((2 * (room - perToken * T)) / D);
   return [Math.max(1, Math.min(D <= 24 ? 12 : 5, halves / 2)), perToken];
-}
-
-function blankFuture(weights, T) {
-  return weights.map((weight, i) => (i % T > Math.floor(i / T) ? NaN : weight));
 }

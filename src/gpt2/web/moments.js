@@ -2,9 +2,10 @@
 
 import { lineChart } from "gpt2/chart.js";
 import { create } from "gpt2/dom.js";
-import { grid } from "gpt2/grid.js";
-import { colorScale, matrix, paint } from "gpt2/matrix.js";
+import { colorScale, matrix } from "gpt2/matrix.js";
+import { mosaic } from "gpt2/mosaic.js";
 import { part, unpack } from "gpt2/packed.js";
+import { withoutFuture } from "gpt2/products.js";
 import { written } from "gpt2/wording.js";
 
 const IMAGE_SIDE = 340; // pixels of the longer side of the weights, at most
@@ -72,70 +73,54 @@ export function weightsView(run, { weights: colors }) {
  * @returns {View}
  */
 export function attentionView({ attention, tokens, blocks, heads }, { attention: colors }) {
-  const packed = unpack(attention); // (moments, blocks, heads, tokens, tokens)
-  const [, blockCount, headCount, T] = packed.shape;
-  hideFuture(packed.values, T);
-  const scale = { rows: T, columns: T, colors, low: 0, high: 1 };
-  let [moment, block, head] = [0, 0, 0];
-  const nameOf = (b, h) => `block ${blocks?.[b] ?? b}, head ${heads?.[h] ?? h}`;
+  const { shape, values } = unpack(attention); // (moments, blocks, heads, tokens, tokens)
+  const T = tokens.length;
+  const weights = { shape, values: withoutFuture(values, T) };
+  let [moment, row, column] = [0, 0, 0];
+  const nameOf = (b, h) => `block ${blocks[b]}, head ${heads[h]}`;
+  const valuesOf = (b, h) => part(weights, moment, b, h).values;
   const large = matrix({
-    ...scale,
     title: "",
-    values: part(packed, 0, 0, 0).values,
+    rows: T,
+    columns: T,
+    values: valuesOf(0, 0),
+    colors,
+    low: 0,
+    high: 1,
     rowName: "query",
     columnName: "key",
     rowLabels: tokens,
     columnLabels: tokens,
     blank: "in the future, hidden by the causal mask",
   });
-  const zoom = Math.max(1, Math.round(96 / T / Math.max(1, headCount / 4))); // pixels a cell
-  const side = (T + 1) * zoom;
-  const all = grid({
-    name: "Attention of all heads, a row a block",
-    rows: blockCount,
-    columns: headCount,
-    cell: [side, side],
+  const all = mosaic({
+    title: "Attention of all heads: choose one",
+    T,
+    blocks,
+    heads,
+    colors,
     describe: nameOf,
-    onChoose: (...chosen) => {
-      [block, head] = chosen;
-      showLarge();
-    },
+    onChoose: choose,
   });
-  [all.canvas.width, all.canvas.height] = [headCount * (T + 1), blockCount * (T + 1)];
 
-  function showLarge() {
-    large.show({ title: `Attention of ${nameOf(block, head)}`, values: valuesOf(block, head) });
+  function choose(...place) {
+    [row, column] = place;
+    all.choose(row, column);
+    showLarge();
   }
 
-  function valuesOf(b, h) {
-    return part(packed, moment, b, h).values;
+  function showLarge() {
+    large.show({ title: `Attention of ${nameOf(row, column)}`, values: valuesOf(row, column) });
   }
 
   function show(index) {
     moment = index;
+    all.show(valuesOf);
     showLarge();
-    for (let b = 0; b < blockCount; b++) {
-      for (let h = 0; h < headCount; h++) {
-        paint(all.canvas, { ...scale, values: valuesOf(b, h) }, h * (T + 1), b * (T + 1));
-      }
-    }
   }
 
-  const overview = create(
-    "figure",
-    { class: "matrix" },
-    create("figcaption", {}, "Attention of all heads: choose one"),
-    create("div", { class: "scroll" }, all.element),
-    all.readout,
-    colorScale(colors, "0", "1"),
-  );
-  return { element: create("div", { class: "wide pair" }, overview, large.element), show };
-}
-
-function hideFuture(values, T) {
-  for (let i = 0; i < values.length; i++) {
-    if (i % T > Math.floor(i / T) % T) values[i] = NaN;
-  }
+  choose(0, 0);
+  return { element: create("div", { class: "wide pair" }, all.element, large.element), show };
 }
 
 /**
@@ -147,7 +132,7 @@ export function sampleView({ moments }) {
   const text = create("blockquote", {});
   const title = create("figcaption", {}, "A sample: the same prompt and draws at each moment");
   const show = (moment) => {
-    const { prompt = "", sample } = moments[moment];
+    const { prompt, sample } = moments[moment];
     text.replaceChildren(create("b", {}, prompt), sample);
   };
   return { element: create("figure", { class: "sample" }, title, text), show };

@@ -42,6 +42,16 @@ export function masked(scores, T) {
 }
 
 /**
+ * Return attention weights with NaN in place of those of later tokens, which are left blank.
+ * @param {any} weights typed array, one matrix (T, T) after the other
+ * @param {number} T
+ * @returns {any} an array of the same type
+ */
+export function withoutFuture(weights, T) {
+  return weights.map((weight, i) => (i % T > Math.floor(i / T) % T ? NaN : weight));
+}
+
+/**
  * Return the softmax of each row of a matrix (T, T); a score of -Infinity has the weight 0.
  * @param {ArrayLike<number>} scores
  * @param {number} T

@@ -159,6 +159,21 @@ def test_the_slider_shows_each_moment(page: "Page", small_run: TrainingRun) -> N
     assert shown[1] != shown[2]
 
 
+def test_a_small_map_of_a_moment_is_chosen_by_keys_and_shown_large(
+    page: "Page", small_run: TrainingRun
+) -> None:
+    maps = page.locator("#training .all-heads .plane")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Enter"):
+        maps.press(key)
+    large = page.locator("#training .pair .matrix:not(.all-heads)")
+    assert large.locator("figcaption").text_content() == "Attention of block 1, head 2"
+    large.locator("summary").click()
+    cell = large.locator("tbody tr:nth-child(2) td:nth-child(2)").text_content()
+    assert float(cell or "") == pytest.approx(
+        float(small_run.moments[-1].attention[1, 2, 1, 0]), abs=0.5 / 255 + 1e-4
+    )
+
+
 def test_moments_play_one_after_the_other(page: "Page") -> None:
     page.click("text=Play")
     page.wait_for_selector("blockquote:has-text('at 0')")
