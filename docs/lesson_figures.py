@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gpt2.visual.style import ATTENTION, GRAY, SERIES, SIGNED, shown, styled
+from gpt2.visual.style import ATTENTION, GRAY, SERIES, SIGNED, styled
+from gpt2.visual.token_texts import label, token_texts
 
 Namespace = dict[str, Any]
 
@@ -135,7 +136,7 @@ def temperatures(names: Namespace) -> Figure:
     """Draw the probabilities of the likeliest tokens at three temperatures."""
     last, tokenizer = names["last"], names["tokenizer"]
     best = last.topk(10).indices
-    labels = [shown(tokenizer.decode([i])).replace(" ", "␣") for i in best.tolist()]
+    labels = [label(token) for token in token_texts(tokenizer, best.tolist())]
     places = range(len(labels) + 1)
     figure = Figure(figsize=(7.4, 2.8))
     for number, axes in enumerate(figure.subplots(1, 3, sharey=True)):

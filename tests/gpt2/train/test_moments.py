@@ -22,6 +22,12 @@ from gpt2.train.run import resume, start
 from gpt2.visual.moments import Moment, observe, read_moments
 
 
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare each of the many runs its page, which test_page.py looks at."""
+    monkeypatch.setattr("gpt2.train.run.write_page", lambda run: None)
+
+
 @pytest.fixture
 def kept(config: RunConfig) -> RunConfig:
     """Six steps, evaluated every second one, of which all moments are kept but that of step 5."""
