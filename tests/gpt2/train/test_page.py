@@ -21,6 +21,12 @@ def kept(config: RunConfig) -> RunConfig:
     return replace(config, history=HistoryConfig(moments=4))
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures out, which take a second a page."""
+    monkeypatch.setattr("gpt2.visual.gallery.page.drawings", lambda *_: [])
+
+
 def run_on_page(page: Path) -> Any:
     """Return what a page has of a run, None if nothing."""
     found = re.search(r'<script[^>]* id="run"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)
@@ -36,6 +42,7 @@ def test_a_run_that_keeps_moments_ends_with_its_page(kept: RunConfig, tmp_path: 
     assert on_page == run_history(read_moments(tmp_path), read_metrics(tmp_path))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_without_moments_has_no_page_until_asked_for(
     config: RunConfig, tmp_path: Path
 ) -> None:
@@ -49,6 +56,7 @@ def test_a_run_without_moments_has_no_page_until_asked_for(
     assert set(run_on_page(page)) == {"loss"}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_page_that_cannot_be_written_is_logged_and_the_run_is_finished(
     kept: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +66,7 @@ def test_a_page_that_cannot_be_written_is_logged_and_the_run_is_finished(
     assert (tmp_path / "report.md").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_finished_run_whose_page_is_missing_gets_it_again(
     kept: RunConfig, tmp_path: Path
 ) -> None:
