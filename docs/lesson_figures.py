@@ -96,7 +96,7 @@ def merges(names: Namespace) -> Figure:
     """Draw how the bytes of a word become its tokens: a row after each merge."""
     word = "".join(token.decode() for token in names["tokens"])
     steps = _steps([letter.encode() for letter in word], names["ranks"])
-    figure = Figure(figsize=(5.4, 3.1))
+    figure = Figure(figsize=(6.6, 3.1))
     axes = figure.add_subplot()
     labels = ["bytes"]
     for row, (rank, tokens, joined) in enumerate(steps):
@@ -110,7 +110,9 @@ def merges(names: Namespace) -> Figure:
             axes.text(middle, row, text, ha="center", va="center", fontsize=7.5)
             start += len(token)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set(title=f"The merges of {word!r}", xlim=(0, len(word)), ylim=(len(labels) - 0.5, -0.5))
+    title = f"The merges of {word.replace(' ', '␣')}"
+    axes.set_title(title, fontsize=10)
+    axes.set(xlim=(0, len(word)), ylim=(len(labels) - 0.5, -0.5))
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

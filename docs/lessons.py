@@ -198,9 +198,10 @@ def _seconds(function: Callable[[], object], repeats: int) -> float:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time with two or three digits that count."""
+    """Return a time with two digits that count, or more."""
     value = 1000 * seconds
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    places = next((n for n, least in enumerate((100, 10, 0.1)) if value >= least), 3)
+    return f"{value:,.{places}f}"
 
 
 def as_markdown(columns: list[str], table: Table) -> str:

@@ -25,6 +25,7 @@ IN_ACTION = "gpt2-in-action"
 NAMES = [ATTENTION, TOKENIZER, IN_ACTION]
 PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in NAMES}
 LICENSE = (ROOT / "LICENSE").read_text(encoding="utf-8")
+PAGE_PARTS = (ROOT / "src/gpt2/web/inside.js").read_text(encoding="utf-8")
 LARGEST_FIGURE = 60_000  # bytes
 
 
@@ -162,6 +163,30 @@ def test_links_lead_to_files(name: str) -> None:
     links = re.findall(r"\]\(([\w./-]+)", PAGES[name])
     assert len(links) >= 3
     assert [link for link in links if not (DOCS / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_leads_to_parts_of_the_page_that_are_there(name: str) -> None:
+    paragraphs = re.split(r"\n\n+", PAGES[name])
+    [about_page] = [p for p in paragraphs if "`gpt2 gallery --model runs/demo" in p]
+    parts = re.findall(r"partOf\(\s*\"(.+?)\"", PAGE_PARTS)
+    named = [" ".join(words.split()) for words in re.findall(r"\*([A-Z].*?)\*", about_page, re.S)]
+    assert named and set(named) <= set(parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_names_each_lesson(name: str) -> None:
+    assert f"docs/{name}.md" in PAGE_PARTS
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(1.4542, "1,454"), (0.0911, "91.1"), (0.00063, "0.63"), (4e-5, "0.040")],
+)
+def test_a_time_has_at_least_two_digits_that_count(
+    lessons: ModuleType, seconds: float, written: str
+) -> None:
+    assert lessons.milliseconds(seconds) == written
 
 
 def test_a_table_goes_between_its_markers(lessons: ModuleType) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpt2.cli import plot
 from gpt2.cli.main import main
 from gpt2.config import RECIPES
 from llm_tokenizer.cli import main as llm_tokenizer
@@ -26,6 +27,7 @@ SMALLER = {
 DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+PICTURES = (ROOT / "docs/pictures.md").read_text(encoding="utf-8")
 HELLASWAG = {
     "activity_label": "Baking",
     "ctx_a": "She takes the bread out.",
@@ -114,6 +116,18 @@ def test_the_commands_about_training_work() -> None:
     assert run(commands(TRAINING)) >= 5
 
 
+def test_the_commands_about_pictures_work(in_workplace: Path) -> None:
+    if not (in_workplace / "runs/demo").exists():  # this test may run alone
+        assert main(["demo"]) == 0
+    assert run(commands(PICTURES)) >= 13
+
+
+def test_every_picture_has_a_command_and_a_row() -> None:
+    drawn = [command.split()[2] for command in commands(PICTURES) if "gpt2 plot " in command]
+    assert set(drawn) == set(plot.PICTURES)
+    assert set(re.findall(r"^\| `(\w+)", PICTURES, re.MULTILINE)) == set(plot.PICTURES)
+
+
 def test_the_commands_about_evaluation_work(in_workplace: Path) -> None:
     if not (in_workplace / "runs/demo").exists():  # this test may run alone
         assert main(["demo"]) == 0
@@ -147,7 +161,10 @@ def write_evaluation_data(place: Path) -> None:
 
 def test_only_commands_that_download_are_left_out() -> None:
     assert [
-        c for c in commands() + commands(DATA) + commands(TRAINING) if NEEDS_NETWORK.search(c)
+        command
+        for page in (README, DATA, TRAINING, PICTURES)
+        for command in commands(page)
+        if NEEDS_NETWORK.search(command)
     ] == [
         """gpt2 generate "Hello, I'm a language model," --model gpt2 --num-samples 5 """
         "--dtype int8",

@@ -89,7 +89,8 @@ function parts(text, { vocabulary, colors }) {
     partOf(
       "Tokens",
       "The text as the model reads it, each token with its id. The darker, the more surprising " +
-        "the token is to the model, given those before it. Choose one: what is below follows it." +
+        "the token is to the model, given those before it. Choose one: what is below follows it. " +
+        "How a text becomes tokens: docs/tokenizer.md." +
         (isCut ? ` These are the first ${text.tokens.length} of ${text.length} tokens.` : ""),
       surprisalRow(text, colors.surprisal, highest, choice),
       colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as of equally likely tokens`),
@@ -107,7 +108,8 @@ function parts(text, { vocabulary, colors }) {
     ),
     partOf(
       "Attention as matrix multiplication",
-      "How one comes from a loop to the products above, with the values of the chosen head.",
+      "How one comes from a loop to the products above, with the values of the chosen head. The " +
+        "lesson to it is docs/attention-as-matrix-multiplication.md.",
       showLesson(text, colors, choice),
     ),
     partOf(
@@ -125,7 +127,7 @@ function parts(text, { vocabulary, colors }) {
     partOf(
       "The next token",
       "Temperature divides the logits: low ones favor the likeliest tokens. Top-k keeps the k " +
-        "likeliest alone.",
+        "likeliest alone. How a text grows from this: docs/gpt2-in-action.md.",
       showNext(text, vocabulary, choice),
       create("p", { class: "muted" }, precision(text)),
     ),

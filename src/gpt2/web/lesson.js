@@ -26,7 +26,7 @@ const LESSON = [
     text: () =>
       "What can a token know of those before it? The simplest: the average of their values, and " +
       "of its own. Two loops compute it.",
-    code: "for t in range(T):\n    out[t] = v[: t + 1].mean(dim=0)",
+    code: "for t in range(T):\n    for s in range(t + 1):\n        out[t] += v[s] / (t + 1)",
     view: ({ T, D, values }, look) => {
       const averages = averagesByLoop(values, T, D);
       return stepView({
