@@ -65,7 +65,7 @@ export function showTexts(section, page, readText) {
  * @param {any} raw
  * @returns {OpenedText}
  */
-export function opened(raw) {
+function opened(raw) {
   const { lens, logits } = raw;
   const names = ["queries", "keys", "values", "weights", "stream"];
   const arrays = Object.fromEntries(names.map((name) => [name, unpack(raw[name])]));

@@ -28,7 +28,7 @@ export function product(a, b, n, m, p) {
  * @param {number} n
  * @param {number} m
  */
-export function transposed(a, n, m) {
+function transposed(a, n, m) {
   return Float64Array.from({ length: n * m }, (_, i) => a[(i % n) * m + Math.floor(i / n)]);
 }
 
