@@ -24,7 +24,7 @@ def write_animation(figures: Iterable[Figure], path: Path) -> None:
 
     Args:
         figures: At least one, drawn one after the other.
-        path: Its ending says the format.
+        path: File to write; its ending, .gif or .webp, is the format.
     """
     frames = [_image(figure) for figure in figures]
     animation = io.BytesIO()

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 SIZE = 8.5  # of a label, in points
 LINE_HEIGHT = 1.3  # of a label, over its size
 GAP = 4.0  # points between the middle of a point and its label
-NOTHING = 1e-6  # of an area that is 0 but for rounding
+NOTHING = 1e-6  # of an area that is 0 up to rounding
 DIRECTIONS = 16  # in which a place is looked for around a point
 RINGS = 25  # distances at which it is looked for, in steps of a label's height
 

@@ -24,8 +24,8 @@ const LESSON = [
   {
     name: "A loop",
     text: () =>
-      "What can a token know of those before it? The simplest: the average of their values, and " +
-      "of its own. Two loops compute it.",
+      "What can a token know of those before it? The simplest: the average of their values " +
+      "and its own. Two loops compute it.",
     code: "for t in range(T):\n    for s in range(t + 1):\n        out[t] += v[s] / (t + 1)",
     view: ({ T, D, values }, look) => {
       const averages = averagesByLoop(values, T, D);
@@ -92,7 +92,7 @@ const LESSON = [
     name: "Many heads at once",
     text: (_, { text }) =>
       `A block has ${count(text.queries.shape[1], "head")}, each with queries, keys and values ` +
-      "of its own channels. One product with a further axis computes them all; their " +
+      "in its own channels. One product with a further axis computes them all; their " +
       "outputs are put side by side, and c_proj mixes them.",
     code:
       "scores = (q @ k.transpose(-2, -1) * scale)  # (H, T, T)\n" +

@@ -71,9 +71,9 @@ export function surprisalRow(text, colors, highest, choice) {
   });
   row.buttons.forEach((button, i) => {
     const bits = text.bits[i];
-    const said = bits === null ? "no surprisal: nothing is before it" : `${written(bits)} bits`;
-    button.setAttribute("aria-label", `${i}: ${text.tokens[i]}, id ${text.ids[i]}, ${said}`);
-    button.title = said;
+    const surprisal = bits === null ? "no surprisal: nothing is before it" : `${written(bits)} bits`;
+    button.setAttribute("aria-label", `${i}: ${text.tokens[i]}, id ${text.ids[i]}, ${surprisal}`);
+    button.title = surprisal;
     button.append(create("small", {}, String(text.ids[i])));
     if (bits !== null) tint(button, colors, bits / highest);
   });

@@ -26,7 +26,7 @@ class StreamNorms(Picture):
     seen = (
         "The length (Euclidean norm) of the residual stream, which each attention and each MLP in "
         "turn adds to: its mean over the tokens of a text, and the range from the shortest to the "
-        "longest. The first token has a line of its own. The scale is logarithmic."
+        "longest. The first token has its own line. The scale is logarithmic."
     )
     look_for = (
         "The stream grows from block to block, so that a later block must add more to be heard; "

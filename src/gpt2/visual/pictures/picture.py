@@ -1,4 +1,4 @@
-"""What every picture is: its numbers, their drawing, and what a reader is told about it."""
+"""What every picture is: its numbers, their drawing, and the words that explain it."""
 
 import dataclasses
 import math
@@ -42,7 +42,7 @@ class Picture(ABC):
 
     @abstractmethod
     def table(self) -> Table:
-        """Return the numbers as a table; of many, those that say most."""
+        """Return the numbers as a table; of many, a selection."""
 
     @abstractmethod
     def description(self) -> str:

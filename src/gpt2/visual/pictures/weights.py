@@ -139,7 +139,7 @@ class WeightsImage(Picture):
         "Before training the image is even noise. Training may draw lines in it: a row that is "
         "brighter or darker is an input that many outputs read, a column an output that reads many "
         "inputs, a band of columns in c_attn a head. In wte, tokens that training never met form "
-        "bands of their own."
+        "separate bands."
     )
     code = (weights_window, binned)
 
