@@ -96,8 +96,9 @@ export function tint(element, colors, share) {
 
 function luminance(color) {
   const number = parseInt(color.slice(1), 16);
-  const [r, g, b] = [number >> 16, (number >> 8) & 255, number & 255].map(
-    (part) => (part / 255) ** 2.2,
-  );
+  const [r, g, b] = [number >> 16, (number >> 8) & 255, number & 255].map((part) => {
+    const c = part / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
   return 0.2126 * r + 0.7152 * g + 0.0722 * b; // WCAG 2.2, relative luminance
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from gpt2.errors import InputError
+from gpt2.errors import NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
 from gpt2.visual import style
@@ -53,8 +53,8 @@ def write_gallery(
         texts: To look into; two examples if there are none.
         run: How its training went; None where that is not known.
     Raises:
-        InputError: A text is empty or longer than the context, the model has no tokenizer, or a
-            weight is not finite.
+        InputError: A text is empty or longer than the context, or the model has no tokenizer.
+        NotFiniteError: A weight is not finite.
     """
     _check_finite(model, name)
     texts = texts or example_texts(model, run)
@@ -92,7 +92,7 @@ def _all_done(work: Sequence[Callable[[], Entry]]) -> list[Entry]:
 
 def _check_finite(model: GPT2, name: str) -> None:
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise InputError(
+        raise NotFiniteError(
             f"weights of {name} are not finite, so it computes nothing: its training has diverged; "
             "choose an earlier checkpoint"
         )

@@ -12,7 +12,7 @@ import torch
 
 from gpt2.cli.main import main
 from gpt2.config import GPT2Config
-from gpt2.errors import InputError
+from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
 from gpt2.visual.gallery.one_file import page_html
@@ -120,7 +120,7 @@ def test_a_text_that_does_not_fit_is_refused_before_there_is_any_work(
 def test_weights_that_are_not_finite_are_refused(model: GPT2, tmp_path: Path) -> None:
     with torch.no_grad():
         model.wpe.weight[0, 0] = torch.nan
-    with pytest.raises(InputError, match="weights of runs/a are not finite"):
+    with pytest.raises(NotFiniteError, match="weights of runs/a are not finite"):
         write_gallery(model, tmp_path / "a.html", name="runs/a")
 
 
