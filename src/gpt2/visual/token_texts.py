@@ -28,6 +28,23 @@ def token_ids(model: GPT2, text: str) -> list[int]:
     return ids
 
 
+def token_id(tokenizer: Tokenizer, text: str) -> int:
+    """Return the id of a token by its text; spaces count.
+
+    Raises:
+        InputError: The text is not one token.
+    """
+    ids = tokenizer.encode(text, allowed_special="all")
+    if len(ids) == 1:
+        return ids[0]
+    parts = ", ".join(map(repr, token_texts(tokenizer, ids))) or "nothing"
+    spaced = f" {text}"
+    hint = "take another one"
+    if text.strip() and len(tokenizer.encode(spaced, allowed_special="all")) == 1:
+        hint = f"{spaced!r}, with a space before it, is one"
+    raise InputError(f"{text!r} must be one token of this vocabulary, got {parts}; {hint}")
+
+
 def token_texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
     """Return each token as it is shown: what is not printable is escaped.
 
