@@ -12,7 +12,7 @@ import tyro
 from gpt2.errors import ConfigError, Gpt2Error
 
 LIST_FLAGS = ("attention-blocks", "channels")  # whole numbers, with spaces or commas between
-NUMBERS = re.compile(r"\s*-?[0-9]+(\s*,\s*-?[0-9]+)*\s*,?\s*")
+NUMBERS = re.compile(r"\s*-?[0-9]+((\s*,\s*|\s+)-?[0-9]+)*\s*,?\s*")
 SHOWN, LONGEST_LINE = 100, 8000  # characters of a word and of an error that are shown
 
 
@@ -98,18 +98,26 @@ def _check_repeats(args: Sequence[str]) -> None:
 
 
 def _split_lists(args: Sequence[str]) -> list[str]:
-    """Return the arguments with spaces for the commas of lists: 0 1 for 0,1."""
+    """Return the arguments with spaces for the commas of lists: 0 1 for 0,1.
+
+    Raises:
+        UsageError: A list has something else than whole numbers.
+    """
     split: list[str] = []
-    in_list = False
+    in_list, listed = False, ""
     for arg in args:
         flag, equals, value = arg.partition("=")
         if flag.startswith("--"):
-            in_list = flag.replace("_", "-").endswith(LIST_FLAGS)
+            in_list, listed = flag.replace("_", "-").endswith(LIST_FLAGS), flag
             if in_list and equals:
                 split.append(flag)
                 arg = value
         if in_list and NUMBERS.fullmatch(arg):
             split += arg.replace(",", " ").split()
+        elif in_list and not arg.startswith("-"):
+            raise UsageError(
+                f"{listed} must be whole numbers with commas or spaces between, got {arg!r}"
+            )
         else:
             split.append(arg)
     return split

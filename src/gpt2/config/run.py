@@ -249,7 +249,9 @@ class RunConfig:
         try:
             self.to_toml().encode()
         except UnicodeEncodeError as error:
-            raise ConfigError(f"a setting must be text in Unicode, got {error.object!r}") from None
+            start = error.object.rfind("\n", 0, error.start) + 1
+            line = error.object[start:].splitlines()[0]
+            raise ConfigError(f"a setting must be text in Unicode, got {line!r}") from None
         if self.training.init_from is None:  # else the shape is that of the model there
             self.check_batch()
 

@@ -11,6 +11,7 @@ from gpt2.errors import InputError
 from gpt2.visual.style import styled
 from llm_tokenizer.atomic import write_whole
 
+NO_PICTURES = ("pgf", "raw", "rgba")  # matplotlib's formats that need TeX, or have no size in them
 OPTIONS: dict[str, Any] = {
     "svg": {"metadata": {"Date": None}},  # the same picture is the same file
     "webp": {"pil_kwargs": {"lossless": True}},  # of drawings smaller than with losses, and exact
@@ -38,7 +39,7 @@ def require_image(path: Path) -> str:
     Raises:
         InputError: There is no such format.
     """
-    known = FigureCanvasBase.get_supported_filetypes()
+    known = [k for k in FigureCanvasBase.get_supported_filetypes() if k not in NO_PICTURES]
     suffix = path.suffix.removeprefix(".").lower()
     if suffix not in known:
         raise InputError(f"an image must end in one of {', '.join(known)}, got {str(path)!r}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.capture import check_length
 from gpt2.visual.fonts import drawable
@@ -22,6 +23,23 @@ def token_ids(model: GPT2, text: str) -> list[int]:
     ids = model.require_tokenizer().encode(text, allowed_special="all")
     check_length(ids, model.config.n_positions)
     return ids
+
+
+def token_id(tokenizer: Tokenizer, text: str) -> int:
+    """Return the id of a token by its text; spaces count.
+
+    Raises:
+        InputError: The text is not one token.
+    """
+    ids = tokenizer.encode(text, allowed_special="all")
+    if len(ids) == 1:
+        return ids[0]
+    parts = ", ".join(map(repr, token_texts(tokenizer, ids))) or "nothing"
+    spaced = f" {text}"
+    hint = "take another one"
+    if text.strip() and len(tokenizer.encode(spaced, allowed_special="all")) == 1:
+        hint = f"{spaced!r}, with a space before it, is one"
+    raise InputError(f"{text!r} must be one token of this vocabulary, got {parts}; {hint}")
 
 
 def token_texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:

@@ -9,7 +9,7 @@ FIRST = 300  # rows and columns where no others are asked for
 
 Window = tuple[int | None, int | None]  # the first, and the one after the last; None: the ends
 
-FORM = re.compile(r"([0-9]*):([0-9]*)")
+FORM = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
 
 
 def parse_window(flag: str, text: str) -> Window:

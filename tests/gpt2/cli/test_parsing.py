@@ -100,7 +100,7 @@ def test_commas_elsewhere_stay(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 1
     assert "no model at '1,2'" in capsys.readouterr().err
     assert main(["generate", "a", "--attention-blocks", "0,x"]) == 2
-    assert "Error parsing --attention-blocks" in capsys.readouterr().err
+    assert "--attention-blocks must be whole numbers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,10 @@ def test_whole_numbers_are_rates_and_texts_are_paths() -> None:
     assert GPT2Config(embd_pdrop=0).embd_pdrop == 0
     assert DataConfig(directory="x").directory == Path("x")
     assert TrainingConfig(attention_blocks=(0, 1)).attention_blocks == (0, 1)
+
+
+def test_a_text_that_is_no_unicode_is_named() -> None:
+    with pytest.raises(ConfigError) as raised:
+        RunConfig(history=HistoryConfig(text="a\udcff"))
+    wanted = "a setting must be text in Unicode, got 'text = \"a\\udcff\"'"
+    assert str(raised.value) == wanted

@@ -1,11 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from gpt2.errors import InputError
+from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
+from gpt2.model.quantized import quantize_network
 from gpt2.visual.capture import record
+from gpt2.visual.pictures.flow import flow
+from gpt2.visual.pictures.lens import lens
+from gpt2.visual.pictures.next_tokens import next_tokens
+from gpt2.visual.pictures.tokens import surprisals
 
 IDS = [5, 80, 290, 17, 17]
 
@@ -40,9 +46,36 @@ def test_values_weighted_by_attention_make_what_attention_adds(model: GPT2) -> N
     torch.testing.assert_close(added, recording.attention[1])
 
 
+def test_the_last_logits_alone_can_be_had(model: GPT2) -> None:
+    whole, last = record(model, IDS), record(model, IDS, last=2)
+    assert last.logits.shape == (2, 300)
+    torch.testing.assert_close(last.logits, whole.logits[-2:])
+    assert torch.equal(last.final, whole.final)
+
+
+def test_queries_keys_and_values_are_those_that_attention_takes(model: GPT2) -> None:
+    quantize_network(model, 8)
+    recording = record(model, IDS)
+    with torch.no_grad():
+        block = model.block(1)
+        expected = block.attn.project(block.ln_1(recording.stream()[2][None]))
+    for found, each in zip(
+        (recording.queries, recording.keys, recording.values), expected, strict=True
+    ):
+        torch.testing.assert_close(found[1], each[0])
+
+
+@pytest.mark.parametrize("picture", [next_tokens, flow, lens, surprisals])
+def test_a_model_that_has_diverged_predicts_nothing(picture: Any, model: GPT2) -> None:
+    with torch.no_grad():
+        model.ln_f.weight[3] = torch.nan
+    with pytest.raises(NotFiniteError, match="the model has diverged; take an earlier checkpoint"):
+        picture(model, record(model, IDS))
+
+
 def test_recording_leaves_the_model_as_it_was(model: GPT2) -> None:
     model.train()
-    record(model, [1, 2])
+    record(model, [1, 2], last=1)
     assert model.training
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 

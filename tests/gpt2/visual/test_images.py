@@ -7,7 +7,7 @@ from gpt2.errors import InputError
 from gpt2.visual.images import image_bytes, write_image
 
 
-@pytest.mark.parametrize("name", ["picture", "picture.xyz"])
+@pytest.mark.parametrize("name", ["picture", "picture.xyz", "a.pgf", "a.raw", "a.rgba"])
 def test_a_file_that_is_no_image_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="an image must end in one of .*png"):
         write_image(Figure(), tmp_path / name)

@@ -2,7 +2,7 @@ import pytest
 
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
-from gpt2.visual.token_texts import token_ids, token_texts
+from gpt2.visual.token_texts import token_id, token_ids, token_texts
 from llm_tokenizer import Tokenizer
 
 
@@ -38,3 +38,17 @@ def test_a_text_needs_a_tokenizer(model: GPT2) -> None:
     model.tokenizer = None
     with pytest.raises(InputError, match="the model has no tokenizer"):
         token_ids(model, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("", "got nothing; take another one"),
+        ("two words", "got 'two', ' words'; take another one"),
+        ("caterpillar", "got 'c', 'ater', 'pillar'; take another one"),
+        ("elephant", "' elephant', with a space before it, is one"),
+    ],
+)
+def test_a_text_that_is_not_one_token_is_refused_with_its_tokens(text: str, hint: str) -> None:
+    with pytest.raises(InputError, match=hint):
+        token_id(Tokenizer.gpt2(), text)

@@ -81,9 +81,10 @@ class Weights(ModelPicture):
             raise InputError(
                 f"block must be 0 to {len(model.h) - 1} in this model, got {self.block}"
             )
+        c_attn = f"h.{self.block or 0}.attn.c_attn.weight"
         picture = weights_window(
             model,
-            self.tensor or f"h.{self.block or 0}.attn.c_attn.weight",
+            c_attn if self.tensor is None else self.tensor,
             head=self.head,
             rows=rows,
             columns=columns,
@@ -149,4 +150,4 @@ class Norms(ModelPicture):
         from gpt2.visual.token_texts import token_ids
 
         model = self.open_for_pictures()
-        self.write(stream_norms(record(model, token_ids(model, self.text))), path)
+        self.write(stream_norms(record(model, token_ids(model, self.text), last=1)), path)

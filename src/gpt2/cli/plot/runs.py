@@ -37,7 +37,7 @@ class Loss(ImageFlags):
         from gpt2.train.normality.verdict import judge
         from gpt2.visual.pictures.loss import loss_curves
 
-        references = dict(map(parse_reference, self.references))
+        references = parse_references(self.references)
         names = run_names(self.runs)
         rows = {name: _rows(run) for name, run in names.items()}
         judged = {n: judge(run) for n, run in names.items() if (run / SETTINGS_FILE).exists()}
@@ -49,6 +49,20 @@ class Loss(ImageFlags):
             logarithmic=self.log,
         )
         self.write(picture, path)
+
+
+def parse_references(texts: Sequence[str]) -> dict[str, float]:
+    """Read all of --references.
+
+    Raises:
+        InputError: One has another form, or a name is there twice.
+    """
+    references: dict[str, float] = {}
+    for name, nats in map(parse_reference, texts):
+        if name in references:
+            raise InputError(f"--references must have each name once, got {name!r} twice")
+        references[name] = nats
+    return references
 
 
 def parse_reference(text: str) -> tuple[str, float]:

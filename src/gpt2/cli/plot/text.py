@@ -17,9 +17,11 @@ class TextPicture(ModelPicture):
     text: str
     """Text to read: at most as many tokens as the model's context."""
 
-    def read(self) -> "tuple[GPT2, Recording]":
+    def read(self, *, last: int | None = None) -> "tuple[GPT2, Recording]":
         """Open the model and record what it computes for the text.
 
+        Args:
+            last: How many tokens, the last of the text, to compute logits of; all if not given.
         Raises:
             Gpt2Error: There is no such model, or the text does not fit into its context.
         """
@@ -27,7 +29,7 @@ class TextPicture(ModelPicture):
         from gpt2.visual.token_texts import token_ids
 
         model = self.open_for_pictures()
-        return model, record(model, token_ids(model, self.text))
+        return model, record(model, token_ids(model, self.text), last=last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Attention(TextPicture):
         path = self.image("attention")
         from gpt2.visual.pictures.attention import attention_maps
 
-        model, recording = self.read()
+        model, recording = self.read(last=1)
         self.write(attention_maps(model, recording, self.block, self.head), path)
 
 
@@ -94,7 +96,7 @@ class Lens(TextPicture):
         path = self.image("lens")
         from gpt2.visual.pictures.lens import lens
 
-        self.write(lens(*self.read()), path)
+        self.write(lens(*self.read(last=1)), path)
 
 
 @dataclass(frozen=True, kw_only=True)

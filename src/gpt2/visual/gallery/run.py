@@ -11,8 +11,8 @@ from gpt2.visual.gallery.packed import pack
 from gpt2.visual.losses import Losses, Over, Row, losses_of
 from gpt2.visual.moments import Moment, comparable
 from gpt2.visual.named_tensors import FIRST_C_ATTN
+from gpt2.visual.pictures.history import weights_history
 from gpt2.visual.pictures.loss import Band
-from gpt2.visual.pictures.weights import gray_limit
 
 DIGITS = 5  # significant ones of a loss on the page
 
@@ -49,7 +49,7 @@ def run_history(moments: Sequence[Moment], rows: Sequence[Row]) -> dict[str, Any
     ]
     data |= {"channels": last.channels, "blocks": last.blocks, "heads": last.heads}
     data |= {"tokens": last.labels, "weights_name": FIRST_C_ATTN}
-    data["weights_limit"] = gray_limit(last.weights.float().numpy())
+    data["weights_limit"] = weights_history(moments).limit
     data["positions"] = pack(torch.stack([m.positions for m in moments]))
     data["weights"] = [pack(m.weights.float(), "uint8") for m in moments]
     data["attention"] = pack(torch.stack([m.attention for m in moments]).float(), "uint8")

@@ -31,8 +31,8 @@ class Histogram:
             axes.plot(
                 middles, total * density * width, color=GRAY, linestyle=DASHES[1], linewidth=1.2
             )
+        axes.set_ylim(0.7, 2 * max(1, self.counts.max()))  # first, so that the scale can be it
         logarithmic_height(axes)
-        axes.set_ylim(0.7, 2 * self.counts.max())
         axes.locator_params(axis="x", nbins=5)
         axes.set(xlabel="weight (dashed: normal distribution)", ylabel="count")
         axes.set_title(f"Histogram of {total:,} weights", fontsize=10)

@@ -12,7 +12,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.visual.labels import label_points
 from gpt2.visual.pictures.picture import Picture, Table, rounded
 from gpt2.visual.style import SERIES, new_figure
-from gpt2.visual.token_texts import label, token_texts
+from gpt2.visual.token_texts import label, token_id, token_texts
 from llm_tokenizer import Tokenizer
 
 WORDS = {  # drawn where no others are asked for: those that are one token with the space before
@@ -97,18 +97,7 @@ def listed_tokens(tokenizer: Tokenizer, listed: str) -> list[int]:
     Raises:
         InputError: One of them is no token, but several.
     """
-    return [_id_of(tokenizer, text) for text in listed.split(",")]
-
-
-def _id_of(tokenizer: Tokenizer, text: str) -> int:
-    ids = tokenizer.encode(text, allowed_special="all")
-    if len(ids) == 1:
-        return ids[0]
-    parts = ", ".join(repr(part) for part in token_texts(tokenizer, ids)) or "nothing"
-    hint = "list tokens, or take those of a text with --text"
-    if not text.startswith(" ") and len(tokenizer.encode(f" {text}", allowed_special="all")) == 1:
-        hint = f"{' ' + text!r}, with a space before it, is one"
-    raise InputError(f"{text!r} must be one token of this vocabulary, got {parts}; {hint}")
+    return [token_id(tokenizer, text) for text in listed.split(",")]
 
 
 def _single_tokens(tokenizer: Tokenizer, words: str) -> list[int]:

@@ -19,7 +19,7 @@ from gpt2.model.gpt import GPT2Network
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.pictures.picture import Picture, Table
 from gpt2.visual.style import GRAY, SERIES, new_figure
-from gpt2.visual.token_texts import label, token_texts
+from gpt2.visual.token_texts import label, token_id, token_texts
 
 OTHERS = "embeddings, bias of ln_f"
 KINDS = {"attention": SERIES[0], "MLP": SERIES[1], OTHERS: GRAY}
@@ -35,11 +35,13 @@ def flow(model: GPT2, recording: Recording, token: str | None = None) -> "Flow":
         recording: Of a text.
         token: Text of one token; the likeliest if not given.
     Raises:
-        UnknownTokenError: The text is not one token.
+        InputError: The text is not one token.
+        NotFiniteError: The model has diverged.
     """
     tokenizer = model.require_tokenizer()
+    recording.require_finite()
     logits = recording.logits[-1]
-    i = int(logits.argmax()) if token is None else tokenizer.encode_single_token(token)
+    i = int(logits.argmax()) if token is None else token_id(tokenizer, token)
     added, added_to_mean = attribute(model, recording, i)
     return Flow(
         token=token_texts(tokenizer, [i])[0],

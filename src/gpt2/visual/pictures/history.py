@@ -125,7 +125,8 @@ class PositionsHistory(History):
 
     def draw_frame(self, axes: Axes, number: int, *, is_small: bool) -> None:
         """Draw a line a channel."""
-        limit = 1.05 * float(np.abs(self.values).max()) or 1.0
+        finite = self.values[np.isfinite(self.values)]
+        limit = 1.05 * float(np.abs(finite).max(initial=0)) or 1.0
         for i, line in enumerate(self.values[number]):
             axes.plot(
                 line, color=SERIES[i], linestyle=DASHES[i], linewidth=0.8 if is_small else 1.3
@@ -135,10 +136,7 @@ class PositionsHistory(History):
 
     def table(self) -> Table:
         """Return how large the values of each channel are, as their standard deviation."""
-        rows = [
-            [step, *(round(float(v), 4) for v in self.values[i].std(axis=1))]
-            for i, step in enumerate(self.steps)
-        ]
+        rows = [[step, *rounded(*self.values[i].std(axis=1))] for i, step in enumerate(self.steps)]
         names = [f"deviation of channel {channel}" for channel in self.channels]
         return Table(["step", *names], rows)
 
@@ -149,7 +147,7 @@ class WeightsHistory(History):
 
     seen = (
         "Each frame has the same weights at one step: lighter is higher, middle gray is 0. All "
-        "frames have the scale of the last."
+        "frames have the scale of the last that is finite."
     )
     look_for = "Even noise first; then lines appear, of inputs and outputs that are used."
     code = (observe,)
@@ -171,21 +169,26 @@ class WeightsHistory(History):
         width, height = self.size
         return 2.4 * width + 0.8, 2.4 * (height - 0.3) + 1.2
 
+    @property
+    def limit(self) -> float:
+        """The weight that is white in all frames, by the last one whose weights are finite."""
+        finite = [each for each in self.values if np.isfinite(each).all()]
+        return gray_limit(finite[-1]) if finite else 1.0
+
     def heading(self) -> str:
         """Return what all frames show."""
         return FIRST_C_ATTN
 
     def draw_frame(self, axes: Axes, number: int, *, is_small: bool) -> None:
         """Draw the weights as an image."""
-        limit = gray_limit(self.values[-1])
-        axes.imshow(self.values[number], cmap=WEIGHTS, vmin=-limit, vmax=limit)
+        axes.imshow(self.values[number], cmap=WEIGHTS, vmin=-self.limit, vmax=self.limit)
         _, rows, columns = self.values.shape
         axes.set(xlabel=f"output channel, first {columns}", ylabel=f"input channel, first {rows}")
 
     def table(self) -> Table:
         """Return mean and standard deviation of the weights at each step."""
         rows = [
-            [step, round(float(each.mean()), 5), round(float(each.std()), 5)]
+            [step, *rounded(each.mean(), each.std(), digits=5)]
             for step, each in zip(self.steps, self.values.astype(np.float64), strict=True)
         ]
         return Table(["step", "mean", "standard deviation"], rows)
@@ -292,7 +295,6 @@ class LossHistory(History):
 
 def positions_history(moments: Sequence[Moment]) -> PositionsHistory:
     """Return the position embeddings of a run's moments, of which there is at least one."""
-    moments = comparable(moments)
     values = np.stack([moment.positions.numpy() for moment in moments])
     return PositionsHistory(_steps(moments), moments[-1].channels, values)
 

@@ -31,7 +31,10 @@ def lens(model: GPT2, recording: Recording) -> "Lens":
     Args:
         model: The model that was recorded.
         recording: Of a text.
+    Raises:
+        NotFiniteError: The model has diverged.
     """
+    recording.require_finite()
     ids, probabilities = read_lens(model, recording, last=MOST_ROWS)  # (L + 1, T, 1)
     tokenizer = model.require_tokenizer()
     first = len(recording.ids) - ids.size(1)

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gpt2.errors import InputError
+from gpt2.visual.fonts import drawable
 from gpt2.visual.labels import label_ends
 from gpt2.visual.losses import Losses, Over, Row, losses_of, smoothed
 from gpt2.visual.pictures.picture import Picture, Table
@@ -22,6 +23,7 @@ from gpt2.visual.style import (
     HELD_OUT,
     SERIES,
     TRAINING,
+    integer_ticks,
     logarithmic_width,
     new_figure,
 )
@@ -29,6 +31,7 @@ from gpt2.visual.thinning import evenly
 
 MOST_RUNS = len(SERIES)
 TABLE_ROWS = 33
+LONGEST_NAME = 36  # characters at the end of a line
 LABELS = {
     "steps": "step",
     "tokens": "tokens read",
@@ -137,7 +140,7 @@ class LossCurves(Picture):
         for (name, loss), dash in zip(self.references.items(), cycle(DASHES[1:]), strict=False):
             ends = self._x_limits()
             axes.plot(ends, (loss, loss), color=GRAY, linewidth=1, linestyle=dash, zorder=1)
-            labels.append(f"{name} {loss:.2f}")
+            labels.append(f"{shown(name)} {loss:.2f}")
         self._draw_behind(axes)
         self._set_axes(axes)
         label_ends(axes, labels)
@@ -154,11 +157,11 @@ class LossCurves(Picture):
             dash = DASHES[number]
             if len(run.x) and (alone or not len(run.val_x)):
                 axes.plot(run.x, run.smooth, color=color, linestyle=dash, zorder=2)
-                labels.append("training" if alone else run.run)
+                labels.append("training" if alone else shown(run.run))
             if len(run.val_x):
                 dots: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.2}
                 axes.plot(run.val_x, run.val_loss, color=held_out, linestyle=dash, zorder=3, **dots)
-                labels.append("held out" if alone else run.run)
+                labels.append("held out" if alone else shown(run.run))
         return labels
 
     def _draw_behind(self, axes: Axes) -> None:
@@ -183,6 +186,8 @@ class LossCurves(Picture):
         axes.set(title=self.title, xlabel=label, ylabel="loss, in nats a token")
         if self.logarithmic:
             logarithmic_width(axes)
+        elif self.over == "steps":
+            integer_ticks(axes.xaxis)
         axes.set_xlim(*self._x_limits())
         axes.set_ylim(*self._y_limits())
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / factor:,.10g}")
@@ -242,6 +247,16 @@ class LossCurves(Picture):
     def description(self) -> str:
         """Return the last losses of each run."""
         return " ".join(map(_last_losses, self.runs))
+
+
+def shown(name: str) -> str:
+    """Return a name for the end of a line: of a long one, such as a path, the end.
+
+    >>> shown("a\\nb"), shown("x" * 40 + "/runs/small")
+    ('a\\\\nb', '…xxxxxxxxxxxxxxxxxxxxxxxx/runs/small')
+    """
+    text = drawable(name)
+    return text if len(text) <= LONGEST_NAME else "…" + text[1 - LONGEST_NAME :]
 
 
 def _last_losses(run: Curves) -> str:

@@ -25,10 +25,12 @@ def next_tokens(model: GPT2, recording: Recording, top: int = 10) -> "NextTokens
         top: How many tokens; of equal ones the lowest ids.
     Raises:
         InputError: `top` is not 1 to 60, or more than the vocabulary has.
+        NotFiniteError: The model has diverged.
     """
     most = min(MOST_LABELS, model.config.vocab_size)
     if not 1 <= top <= most:
         raise InputError(f"top must be 1 to {most}, got {top}")
+    recording.require_finite()
     probabilities, ids = recording.logits[-1].softmax(-1).sort(descending=True, stable=True)
     tokenizer = model.require_tokenizer()
     return NextTokens(

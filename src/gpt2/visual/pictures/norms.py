@@ -52,7 +52,8 @@ class StreamNorms(Picture):
             axes.plot(
                 blocks, line, color=SERIES[i], linestyle=DASHES[i], marker="o", markersize=2.5
             )
-        logarithmic_height(axes)
+        if (np.nan_to_num(self.first, posinf=0) > 0).any():  # not of weights that are all 0
+            logarithmic_height(axes)
         axes.grid(axis="y", which="both", linewidth=0.5)
         integer_ticks(axes.xaxis)
         axes.margins(x=0.01)

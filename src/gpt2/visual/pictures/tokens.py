@@ -49,7 +49,12 @@ def tokens_of(tokenizer: Tokenizer, text: str) -> "TokensOfText":
 
 
 def surprisals(model: GPT2, recording: Recording) -> "TokensOfText":
-    """Return the tokens of a recorded text, and how surprising each is to the model."""
+    """Return the tokens of a recorded text, and how surprising each is to the model.
+
+    Raises:
+        NotFiniteError: The model has diverged.
+    """
+    recording.require_finite()
     bits = surprisal_bits(recording)
     highest = math.log2(model.config.vocab_size)
     return _tokens(model.require_tokenizer(), recording.ids, bits, highest)

@@ -140,6 +140,11 @@ def test_norms_are_those_of_the_tokens_of_the_text(
         (["weights", "--block=3"], "block must be 0 to 2 in this model, got 3"),
         (["weights", "--block=-1"], "block must be 0 to 2 in this model, got -1"),
         (["weights", "--head=4"], "head must be 0 to 3 in this model, got 4"),
+        (["weights", "--tensor="], "the model has no tensor ''"),
+        (
+            ["positions", "--channels=1,,2"],
+            "--channels must be whole numbers with commas or spaces",
+        ),
         (["weights", "--rows=3"], "--rows must be START:STOP, such as 0:300"),
         (["weights", "--columns=0:61"], "since h.0.attn.c_attn.weight is 20 x 60, got 0:61"),
         (["embeddings", "--tokens=a,b"], "tokens must be 3 to 120 that differ"),
@@ -163,3 +168,10 @@ def test_what_cannot_be_drawn_is_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("channels", ["3,7", "3 7", "3, 7,"])
+def test_channels_have_commas_or_spaces_between(
+    channels: str, saved: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _numbers(capsys, "positions", saved, f"--channels={channels}")["channels"] == [3, 7]

@@ -68,6 +68,7 @@ def test_each_picture_across_a_run_is_an_image_or_an_animation(
         (["loss"], "runs must be 1 to 7, got 0"),
         (["loss", "run", "--references", "3.29"], "--references must be NAME=NATS"),
         (["loss", "run", "--references", "GPT-2=nan"], "--references must be NAME=NATS"),
+        (["loss", "run", "--references", "a=1", "a=2"], "must have each name once, got 'a' twice"),
         (["history", "nowhere"], "nowhere holds no moments to draw; train with --history.moments"),
         (["history", "run", "--out", "a.xyz"], "an image must end in one of"),
         (["history", "run", "--picture", "attention", "--head", "7"], "head must be one of"),

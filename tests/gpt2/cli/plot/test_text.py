@@ -94,7 +94,7 @@ def test_tokens_need_no_model_where_a_tokenizer_is_named(
         (["attention", "--text", "a", "--head", "4"], "head must be 0 to 3 in this model, got 4"),
         (["attention", "--text", "a", "--block=-1"], "block must be 0 to 2 in this model, got -1"),
         (["next", "--text", "a", "--top", "0"], "top must be 1 to 60, got 0"),
-        (["flow", "--text", "a", "--token", "a b"], "'a b' is not one token"),
+        (["flow", "--text", "a", "--token", "a b"], "'a b' must be one token"),
         (["tokens", "--text", "a", "--tokenizer", "none"], "cannot read none/vocab.json"),
     ],
     ids=str,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
 from gpt2.visual.capture import record
 from gpt2.visual.pictures.flow import Flow, attribute, flow
-from llm_tokenizer.errors import UnknownTokenError
 
 IDS = [5, 80, 290, 17, 17]
 
@@ -60,7 +60,7 @@ def test_the_token_is_the_likeliest_or_the_one_asked_for(uneven: GPT2) -> None:
     assert chosen.token == " the"
     probability = recording.logits[-1].softmax(-1)[chosen.id].item()
     assert chosen.probability == pytest.approx(probability)
-    with pytest.raises(UnknownTokenError, match="is not one token of this vocabulary"):
+    with pytest.raises(InputError, match="must be one token of this vocabulary"):
         flow(uneven, recording, "two words")
 
 

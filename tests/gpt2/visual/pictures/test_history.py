@@ -127,3 +127,24 @@ def test_a_moment_alone_or_of_one_token_is_drawn(model: GPT2) -> None:
     for history in (positions_history([moment]), attention_history([moment])):
         assert len(history.figure().axes) == 1
         assert len(history.table().rows) == 1
+
+
+def test_moments_that_are_not_finite_are_drawn_beside_the_others(moments: list[Moment]) -> None:
+    ruined = replace(
+        moments[-1],
+        positions=torch.full_like(moments[-1].positions, torch.nan),
+        weights=torch.full_like(moments[-1].weights, torch.nan),
+        attention=torch.full_like(moments[-1].attention, torch.nan),
+    )
+    kept = [*moments[:-1], ruined]
+    for history in (positions_history(kept), weights_history(kept), attention_history(kept)):
+        history.figure().draw_without_rendering()
+        assert history.table().rows[-1][1:] == [None] * (len(history.table().columns) - 1)
+    grays = weights_history(kept).frame(0).axes[0].images[0].get_clim()
+    assert grays == weights_history(moments[:-1]).frame(0).axes[0].images[0].get_clim()
+
+
+def test_positions_and_weights_do_not_depend_on_the_text(moments: list[Moment]) -> None:
+    changed = [moments[0], replace(moments[1], ids=[9, 9, 9, 9])]
+    assert positions_history(changed).steps == weights_history(changed).steps == [0, 1]
+    assert attention_history(changed).steps == [1]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 
 from gpt2.errors import InputError
+from gpt2.visual.images import image_bytes
 from gpt2.visual.pictures.loss import LossCurves, loss_curves
 
 ROWS: list[dict[str, Any]] = [
@@ -148,3 +149,16 @@ def test_the_numbers_behind_are_those_of_the_run() -> None:
     numbers = json.loads(json.dumps(picture.to_json(), allow_nan=False))
     assert numbers["runs"][0]["val_loss"] == [6.5, 4.5]
     assert numbers["references"] == {"unigram": 5.5}
+
+
+def test_steps_are_counted_in_whole_numbers() -> None:
+    (axes,) = loss_curves({"demo": ROWS}).figure().axes
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def test_any_name_of_a_run_is_drawn_beside_the_lines() -> None:
+    names = ["a\nb", "\udcff", "n" * 200]
+    figure = loss_curves(dict.fromkeys(names, ROWS)).figure()
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == ["a\\nb", "\\udcff", "…" + "n" * 35]
+    image_bytes(figure, "png")

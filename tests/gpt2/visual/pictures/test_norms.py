@@ -89,3 +89,11 @@ def _of_two_tokens(recording: Recording) -> Recording:
     attention = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
     mlp = torch.tensor([[[3.0, 4.0], [2.0, 0.0]]])
     return replace(recording, embeddings=embeddings, attention=attention, mlp=mlp)
+
+
+def test_a_stream_that_is_nowhere_above_0_is_drawn(model: GPT2) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    (axes,) = stream_norms(record(model, IDS)).figure().axes
+    assert axes.get_yscale() == "linear"

@@ -8,6 +8,7 @@ from gpt2.config import GPT2Config
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
+from gpt2.visual.images import image_bytes
 from gpt2.visual.pictures.weights import WeightsImage, weights_window
 from gpt2.visual.pictures.weights_line import WeightsLine
 
@@ -204,3 +205,12 @@ def test_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         weights_window(model, tensor, **flags)  # type: ignore[arg-type]
+
+
+def test_a_histogram_of_nothing_finite_is_empty(model: GPT2) -> None:
+    with torch.no_grad():
+        model.ln_f.bias.fill_(torch.nan)
+    picture = _line(model, "ln_f.bias", with_histogram=True)
+    assert picture.histogram is not None
+    assert not picture.histogram.counts.any()
+    image_bytes(picture.figure(), "png")
