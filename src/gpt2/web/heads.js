@@ -27,7 +27,7 @@ export function showHeads(text, colors, choice) {
 
 /**
  * Return the block and head that look most at the token before: what heads do is plain there.
- * @param {import("gpt2/inside.js").OpenedText} text
+ * @param {Pick<import("gpt2/inside.js").OpenedText, "weights">} text
  */
 export function clearestHead(text) {
   const [L, H] = text.weights.shape;
@@ -71,6 +71,7 @@ function oneHead(text, colors, choice) {
     colors,
     low: 0,
     high: 1,
+    isRoot: true,
     cell: [largeCell(T), largeCell(T)],
     rowName: "query",
     columnName: "key",

@@ -2,10 +2,10 @@
 
 import { lineChart } from "gpt2/chart.js";
 import { create } from "gpt2/dom.js";
+import { clearestHead } from "gpt2/heads.js";
 import { colorScale, matrix } from "gpt2/matrix.js";
 import { mosaic } from "gpt2/mosaic.js";
 import { part, unpack } from "gpt2/packed.js";
-import { withoutFuture } from "gpt2/products.js";
 import { written } from "gpt2/wording.js";
 
 const IMAGE_SIDE = 340; // pixels of the longer side of the weights, at most
@@ -73,10 +73,10 @@ export function weightsView(run, { weights: colors }) {
  * @returns {View}
  */
 export function attentionView({ attention, tokens, blocks, heads }, { attention: colors }) {
-  const { shape, values } = unpack(attention); // (moments, blocks, heads, tokens, tokens)
   const T = tokens.length;
-  const weights = { shape, values: withoutFuture(values, T) };
-  let [moment, row, column] = [0, 0, 0];
+  const weights = wholeMaps(unpack(attention), T); // (moments, blocks, heads, tokens, tokens)
+  let moment = weights.shape[0] - 1;
+  let [row, column] = clearestHead({ weights: part(weights, moment) });
   const nameOf = (b, h) => `block ${blocks[b]}, head ${heads[h]}`;
   const valuesOf = (b, h) => part(weights, moment, b, h).values;
   const large = matrix({
@@ -87,6 +87,7 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
     colors,
     low: 0,
     high: 1,
+    isRoot: true,
     rowName: "query",
     columnName: "key",
     rowLabels: tokens,
@@ -94,7 +95,7 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
     blank: "in the future, hidden by the causal mask",
   });
   const all = mosaic({
-    title: "Attention of all heads: choose one",
+    title: "Attention of all heads, a row a block: choose one",
     T,
     blocks,
     heads,
@@ -119,8 +120,20 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
     showLarge();
   }
 
-  choose(0, 0);
+  all.choose(row, column);
   return { element: create("div", { class: "wide pair" }, all.element, large.element), show };
+}
+
+/** Return maps (..., T, T) from their lower triangles (..., T (T + 1) / 2); the rest is NaN. */
+function wholeMaps({ shape, values }, T) {
+  const outer = shape.slice(0, -1);
+  const whole = new Float32Array(outer.reduce((size, n) => size * n, T * T)).fill(NaN);
+  for (let row = 0, at = 0; at < values.length; row++) {
+    const end = at + (row % T) + 1;
+    whole.set(values.subarray(at, end), row * T);
+    at = end;
+  }
+  return { shape: [...outer, T, T], values: whole };
 }
 
 /**

@@ -4,6 +4,8 @@ import { create, setStyle } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
 import { colorScale, paint } from "gpt2/matrix.js";
 
+const SCALE_END = "1: all attention on one token; the middle is 0.25";
+
 /**
  * Show a small map (T, T) for each head, of which one is chosen.
  * @param {object} data
@@ -19,7 +21,8 @@ import { colorScale, paint } from "gpt2/matrix.js";
  *   `choose` marks a map; `show` paints the weights of each, row after row, NaN where hidden
  */
 export function mosaic({ title, T, blocks, heads, colors, describe, onChoose }) {
-  const side = T + Math.max(1, Math.round(T / 8)); // with a gap, in pixels of the canvas
+  const gap = Math.max(1, Math.round(T / 8)); // in pixels of the canvas
+  const side = T + gap;
   const pixel = Math.max(1, Math.min(24, Math.round(sideOf(heads.length) / T)));
   const maps = grid({
     name: title,
@@ -44,8 +47,9 @@ export function mosaic({ title, T, blocks, heads, colors, describe, onChoose }) 
     for (let row = 0; row < blocks.length; row++) {
       for (let column = 0; column < heads.length; column++) {
         const values = valuesOf(row, column);
-        const data = { rows: T, columns: T, values, colors, low: 0, high: 1 };
-        paint(maps.canvas, data, column * side, row * side);
+        const data = { rows: T, columns: T, values, colors, low: 0, high: 1, isRoot: true };
+        const [x, y] = [column, row].map((place) => place * side + (gap >> 1));
+        paint(maps.canvas, data, x, y);
       }
     }
   }
@@ -56,7 +60,7 @@ export function mosaic({ title, T, blocks, heads, colors, describe, onChoose }) 
     create("figcaption", {}, title),
     create("div", { class: "scroll" }, maps.element),
     maps.readout,
-    colorScale(colors, "0", "1: all attention on one token"),
+    colorScale(colors, "0", SCALE_END),
   );
   return { element, choose, show };
 }

@@ -43,12 +43,12 @@ export function masked(scores, T) {
 
 /**
  * Return attention weights with NaN in place of those of later tokens, which are left blank.
- * @param {any} weights typed array, one matrix (T, T) after the other
+ * @param {any} weights (T, T), a typed array
  * @param {number} T
  * @returns {any} an array of the same type
  */
 export function withoutFuture(weights, T) {
-  return weights.map((weight, i) => (i % T > Math.floor(i / T) % T ? NaN : weight));
+  return weights.map((weight, i) => (i % T > Math.floor(i / T) ? NaN : weight));
 }
 
 /**
