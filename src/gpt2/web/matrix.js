@@ -120,7 +120,7 @@ export function paint(canvas, data, x = 0, y = 0) {
   for (let i = 0; i < pixels.length; i++) {
     if (!Number.isFinite(values[i])) continue;
     const at = Math.max(0, Math.min(steps, (values[i] - low) * factor));
-    pixels[i] = inks[Math.round(isRoot ? Math.sqrt(at * steps) : at)];
+    pixels[i] = inks[((isRoot ? Math.sqrt(at * steps) : at) + 0.5) | 0]; // faster than Math.round
   }
   canvas.getContext("2d").putImageData(image, x, y);
 }

@@ -168,7 +168,7 @@ class Flow(Picture):
         """Return the part that adds most."""
         steps = self.added - self.added_to_mean
         most = int(steps.argmax())
-        return f"{self.heading()}; most of it, {steps[most]:.2f}, is from {self.parts[most]}."
+        return f"{self.heading()}; the largest part, {steps[most]:.2f}, is from {self.parts[most]}."
 
 
 def kind_of(part: str) -> str:
