@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gpt2.visual.losses import Losses, Over, Row, losses_of
 from gpt2.visual.moments import WEIGHTS_NAME, Moment
@@ -49,8 +50,16 @@ def run_history(moments: Sequence[Moment], rows: Sequence[Row]) -> dict[str, Any
     data |= {"tokens": last.labels, "weights_name": WEIGHTS_NAME}
     data["positions"] = pack(torch.stack([m.positions for m in moments]))
     data["weights"] = [pack(m.weights.float(), "uint8") for m in moments]
-    data["attention"] = pack(torch.stack([m.attention for m in moments]).float(), "uint8")
+    attention = torch.stack([m.attention for m in moments]).float()
+    data["attention"] = pack(_pasts(attention), "uint8")
     return data
+
+
+def _pasts(attention: Tensor) -> Tensor:  # (..., T, T) -> (..., T (T + 1) / 2)
+    """Return the rows of lower triangles, one after the other: there is no attention elsewhere."""
+    count = attention.shape[-1]
+    rows, columns = torch.tril_indices(count, count)
+    return attention[..., rows, columns]
 
 
 def comparable(moments: Sequence[Moment]) -> list[Moment]:

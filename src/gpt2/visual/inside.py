@@ -17,7 +17,7 @@ from gpt2.visual.pictures.tokens import surprisal_bits
 from gpt2.visual.token_texts import token_texts
 
 MOST_TOKENS = 32  # of a text that are shown
-LOGITS_BYTES = 3_500_000  # of a text: 17 positions of the released vocabulary
+LOGITS_BYTES = 2_500_000  # of a text: 12 positions of the released vocabulary
 FLOAT32_BYTES = 8_000_000  # of queries and keys, beyond which they are stored in float16
 LENS_TOP = 5
 
@@ -35,7 +35,7 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
     recording = record(model, ids)
     queries_and_keys = recording.queries.nbytes + recording.keys.nbytes
     precision: PackedType = "float32" if queries_and_keys <= FLOAT32_BYTES else "float16"
-    lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, 5)
+    lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, K)
     weights = torch.stack([recording.weights(i) for i in range(len(recording.scales))])
     return {
         "text": text,

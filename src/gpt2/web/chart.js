@@ -100,11 +100,11 @@ function legendEntry(line) {
 }
 
 function linePath({ color, dash = [], faint, x }) {
-  const width = faint || x.length > MOST_WIDE ? 1 : 1.75;
+  const width = x.length > MOST_WIDE ? 1 : faint ? 1.25 : 1.75;
   const path = createSvg("path", { class: "line", "stroke-width": width });
   path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
   path.style.strokeDasharray = dash.map((length) => length * width).join(" ");
-  path.style.opacity = faint ? 0.6 : 1;
+  path.style.opacity = faint ? 0.8 : 1;
   return path;
 }
 

@@ -35,12 +35,12 @@ function filled(element, attributes, children) {
 }
 
 /**
- * @typedef {{columns: string[], rows: (string | number | null)[][]}} Table
+ * @typedef {{title?: string, columns: string[], rows: (string | number | null)[][]}} Table
  */
 
 /**
  * Return a table, closed at first, of the numbers behind a picture.
- * @param {string} title
+ * @param {string} title what the numbers are, unless the table has a title
  * @param {Table | (() => Table)} table or what returns it, called whenever it is opened
  * @param {string} [summary]
  * @returns {HTMLDetailsElement}
@@ -49,6 +49,7 @@ export function tableBehind(title, table, summary = "Numbers") {
   const details = create("details", { class: "behind" }, create("summary", {}, summary));
   const fill = () => {
     const numbers = typeof table === "function" ? table() : table;
+    const name = numbers.title ?? title;
     const columns = numbers.columns.map((name) => create("th", { scope: "col" }, name));
     const rows = numbers.rows.map((row) =>
       create("tr", {}, ...row.map((value) => create("td", {}, value === null ? "" : `${value}`))),
@@ -56,12 +57,12 @@ export function tableBehind(title, table, summary = "Numbers") {
     const content = create(
       "table",
       {},
-      create("caption", { class: "unseen" }, title),
+      create("caption", { class: "unseen" }, name),
       create("thead", {}, create("tr", {}, ...columns)),
       create("tbody", {}, ...rows),
     );
     details.querySelector(".scroll")?.remove();
-    details.append(scrollBox(`Numbers: ${title}`, content));
+    details.append(scrollBox(`Numbers: ${name}`, content));
   };
   details.addEventListener("toggle", () => details.open && fill());
   return details;

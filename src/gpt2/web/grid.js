@@ -21,8 +21,10 @@ import { create, setStyle } from "gpt2/dom.js";
  * Return a canvas with labels, whose cells are pointed at; the caller paints it.
  * @param {GridData} data
  * @returns {{element: HTMLElement, canvas: HTMLCanvasElement, readout: HTMLElement,
- *   mark: (row: number | null, column: number | null) => void, describe: () => void}}
- *   `mark` outlines a row, a column, or both and their cell; `describe` reads the cell out anew.
+ *   mark: (row: number | null, column: number | null) => void, describe: () => void,
+ *   rename: (name: string) => void}}
+ *   `mark` outlines a row, a column, or both and their cell; `describe` reads the cell out anew;
+ *   `rename` changes the name.
  */
 export function grid(data) {
   let cursor = null; // row and column
@@ -39,7 +41,6 @@ export function grid(data) {
       tabindex: 0,
       role: "application",
       "aria-roledescription": "matrix",
-      "aria-label": `${data.name}: ${data.rows} rows, ${data.columns} columns; ${keys}`,
       onkeydown: pressed,
       onpointermove: pointed,
       onpointerdown: pointed,
@@ -49,6 +50,11 @@ export function grid(data) {
     canvas,
     ...marks,
   );
+
+  function rename(name) {
+    const label = `${name}: ${data.rows} rows, ${data.columns} columns; ${keys}`;
+    plane.setAttribute("aria-label", label);
+  }
 
   function pressed(event) {
     if (event.key === "Enter" || event.key === " ") {
@@ -88,6 +94,7 @@ export function grid(data) {
     readout.textContent = cursor ? data.describe(...cursor) : "\u00a0";
   }
 
+  rename(data.name);
   const element = create(
     "div",
     { class: "framed" },
@@ -98,7 +105,7 @@ export function grid(data) {
   const [width, height] = data.cell.map((side) => `${side}px`);
   const { rows, columns } = data;
   setStyle(element, { rows, columns, "cell-x": width, "cell-y": height });
-  return { element, canvas, readout, mark, describe };
+  return { element, canvas, readout, mark, describe, rename };
 }
 
 function labelled(name, labels = []) {

@@ -8,6 +8,7 @@ import { tokenRow } from "gpt2/tokens.js";
 import { quoted, written } from "gpt2/wording.js";
 
 const MOST_NAMED = 3; // tokens that are named in a sentence
+export const SCALE_END = "1: all attention on one token; the middle is 0.25";
 
 /**
  * Show the attention of all heads, and of the chosen one.
@@ -58,8 +59,9 @@ function allHeads(text, colors, choice) {
   for (let block = 0; block < L; block++) {
     for (let head = 0; head < H; head++) {
       const values = past(text, block, head);
-      const data = { rows: T, columns: T, values, colors, low: 0, high: 1 };
-      paint(maps.canvas, data, head * (T + gap), block * (T + gap));
+      const data = { rows: T, columns: T, values, colors, low: 0, high: 1, isRoot: true };
+      const [x, y] = [head, block].map((place) => place * (T + gap) + (gap >> 1));
+      paint(maps.canvas, data, x, y);
     }
   }
   const frame = create("div", { class: "chosen-frame" });
@@ -74,7 +76,7 @@ function allHeads(text, colors, choice) {
     create("figcaption", {}, "All heads: a row a block, a column a head"),
     create("div", { class: "scroll" }, maps.element),
     maps.readout,
-    colorScale(colors, "0", "1: all attention on one token"),
+    colorScale(colors, "0", SCALE_END),
     tableBehind("Where each head looks, on average over the tokens", () => habits(text)),
   );
 }
@@ -90,6 +92,7 @@ function oneHead(text, colors, choice) {
     colors,
     low: 0,
     high: 1,
+    isRoot: true,
     cell: [largeCell(T), largeCell(T)],
     rowName: "query",
     columnName: "key",

@@ -43,7 +43,7 @@ import { visible } from "gpt2/wording.js";
 export function showTexts(section, page, readText) {
   const content = create("div");
   const buttons = page.texts.map((title, i) =>
-    create("button", { onclick: () => show(i) }, title),
+    create("button", { onclick: () => show(i) }, title.trim() || JSON.stringify(title)),
   );
 
   function show(index) {
@@ -97,7 +97,8 @@ function parts(text, { vocabulary, colors }) {
     partOf(
       "Attention",
       "Each small map is a head: a row for the token that looks, a column for the token it looks " +
-        "at. The future is blank. Choose a map to see it large.",
+        "at, the lighter the more. The future is blank. Choose a map to see it large, then point " +
+        "at a token below it: blue bars are where it looks, orange ones what looks at it.",
       showHeads(text, colors.attention, choice),
     ),
     partOf(

@@ -5,7 +5,7 @@ import { create, scrollBox } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
 import { whenSeen } from "gpt2/seen.js";
 import { tint } from "gpt2/tokens.js";
-import { percent, quoted, visible } from "gpt2/wording.js";
+import { percent, predicted, quoted } from "gpt2/wording.js";
 
 /**
  * Show the likeliest next token after each block, for each token.
@@ -24,7 +24,7 @@ export function showLens(text, vocabulary, colors, choice) {
   function likeliest(layer, token) {
     const shares = part(probabilities, layer, token).values;
     return [...part(ids, layer, token).values].map((id, i) => ({
-      text: visible(vocabulary[id], id),
+      text: predicted(vocabulary[id], id),
       share: shares[i],
     }));
   }

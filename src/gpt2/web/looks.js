@@ -44,7 +44,7 @@ export function lookOf(text, { T, D }, colors, { block, head, token }, width) {
     scores: (title, values) => ({ title, ...pairs, ...signed(values), blank: HIDDEN }),
     weights: (title, values) => ({
       ...{ title, ...pairs, values: blankFuture(values, T), blank: NO_WEIGHT },
-      ...{ colors: colors.attention, low: 0, high: 1 },
+      ...{ colors: colors.attention, low: 0, high: 1, isRoot: true },
     }),
   };
 }

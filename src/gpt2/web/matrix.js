@@ -17,6 +17,8 @@ const inksBy = new WeakMap(); // pixels, by list of colors
  * @property {string[]} colors as "#rrggbb", of the lowest value first
  * @property {number} low value of the first color
  * @property {number} high value of the last color
+ * @property {boolean} [isRoot] whether colors go by the square root, so that small values, too, are
+ *   seen: for weights of attention
  * @property {[number, number]} [cell] width and height of a cell in pixels
  * @property {string} [rowName] what a row is, such as "query"
  * @property {string} [columnName]
@@ -64,6 +66,7 @@ export function matrix(data) {
     shown = { ...shown, ...changed };
     caption.textContent = shown.title;
     paint(cells.canvas, shown);
+    cells.rename(shown.title);
     cells.describe();
     refill(behind);
   }
@@ -81,10 +84,7 @@ export function matrix(data) {
  * @param {string} [summary]
  */
 export function numbersBehind(current, summary) {
-  const { title, rows, columns } = current();
-  const isCut = rows > TABLE_SIDE || columns > TABLE_SIDE;
-  const cut = isCut ? `, first ${TABLE_SIDE} rows and columns` : "";
-  return tableBehind(title + cut, () => tableOf(current()), summary);
+  return tableBehind("", () => tableOf(current()), summary);
 }
 
 /**
@@ -94,21 +94,24 @@ export function numbersBehind(current, summary) {
  * @param {string} high
  */
 export function colorScale(colors, low, high) {
+  const texts = [low, high].map((text) => create("span", {}, text));
   const columns = colors.length;
   const canvas = create("canvas", { width: columns, height: 1, "aria-hidden": "true" });
   const values = [...colors.keys()];
   paint(canvas, { rows: 1, columns, values, colors, low: 0, high: columns - 1 });
-  return create("p", { class: "color-scale" }, low, canvas, high);
+  return create("p", { class: "color-scale" }, texts[0], canvas, texts[1]);
 }
 
 /**
  * Paint cells as the pixels of a canvas, which the style sheet magnifies; blank ones stay clear.
  * @param {HTMLCanvasElement} canvas
- * @param {Pick<MatrixData, "rows" | "columns" | "values" | "colors" | "low" | "high">} data
+ * @param {Pick<MatrixData, "rows" | "columns" | "values" | "colors" | "low" | "high" |
+ *   "isRoot">} data
  * @param {number} [x] where on the canvas
  * @param {number} [y]
  */
-export function paint(canvas, { rows, columns, values, colors, low, high }, x = 0, y = 0) {
+export function paint(canvas, data, x = 0, y = 0) {
+  const { rows, columns, values, colors, low, high, isRoot } = data;
   const inks = inksOf(colors);
   const image = new ImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
@@ -116,7 +119,8 @@ export function paint(canvas, { rows, columns, values, colors, low, high }, x = 
   const factor = high > low ? steps / (high - low) : 0;
   for (let i = 0; i < pixels.length; i++) {
     if (!Number.isFinite(values[i])) continue;
-    pixels[i] = inks[Math.max(0, Math.min(steps, Math.round((values[i] - low) * factor)))];
+    const at = Math.max(0, Math.min(steps, (values[i] - low) * factor));
+    pixels[i] = inks[((isRoot ? Math.sqrt(at * steps) : at) + 0.5) | 0]; // faster than Math.round
   }
   canvas.getContext("2d").putImageData(image, x, y);
 }
@@ -168,5 +172,7 @@ function tableOf(data) {
       return Number.isFinite(value) ? written(value) : null;
     }),
   ]);
-  return { columns: [`${data.rowName} \\ ${data.columnName}`, ...heads], rows: body };
+  const isCut = data.rows > rows || data.columns > columns;
+  const title = data.title + (isCut ? `, first ${TABLE_SIDE} rows and columns` : "");
+  return { title, columns: [`${data.rowName} \\ ${data.columnName}`, ...heads], rows: body };
 }

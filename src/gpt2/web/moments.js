@@ -3,6 +3,7 @@
 import { lineChart } from "gpt2/chart.js";
 import { create } from "gpt2/dom.js";
 import { grid } from "gpt2/grid.js";
+import { clearestHead, SCALE_END } from "gpt2/heads.js";
 import { colorScale, matrix, paint } from "gpt2/matrix.js";
 import { part, unpack } from "gpt2/packed.js";
 import { written } from "gpt2/wording.js";
@@ -78,12 +79,13 @@ function deviation(values) {
  * @returns {View}
  */
 export function attentionView({ attention, tokens, blocks, heads }, { attention: colors }) {
-  const packed = unpack(attention); // (moments, blocks, heads, tokens, tokens)
-  const [, blockCount, headCount, T] = packed.shape;
-  hideFuture(packed.values, T);
-  const scale = { rows: T, columns: T, colors, low: 0, high: 1 };
-  let [moment, block, head] = [0, 0, 0];
-  const nameOf = (b, h) => `block ${blocks?.[b] ?? b}, head ${heads?.[h] ?? h}`;
+  const T = tokens.length;
+  const packed = wholeMaps(unpack(attention), T); // (moments, blocks, heads, tokens, tokens)
+  const [count, blockCount, headCount] = packed.shape;
+  const scale = { rows: T, columns: T, colors, low: 0, high: 1, isRoot: true };
+  let moment = count - 1;
+  let [block, head] = clearestHead({ weights: part(packed, moment) });
+  const nameOf = (b, h) => `block ${blocks[b]}, head ${heads[h]}`;
   const large = matrix({
     ...scale,
     title: "",
@@ -101,6 +103,8 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
     rows: blockCount,
     columns: headCount,
     cell: [side, side],
+    rowLabels: blocks.map(String),
+    columnLabels: heads.map(String),
     describe: nameOf,
     onChoose: (...chosen) => {
       [block, head] = chosen;
@@ -108,6 +112,7 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
     },
   });
   [all.canvas.width, all.canvas.height] = [headCount * (T + 1), blockCount * (T + 1)];
+  all.mark(block, head);
 
   function showLarge() {
     large.show({ title: `Attention of ${nameOf(block, head)}`, values: valuesOf(block, head) });
@@ -129,19 +134,25 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
 
   const overview = create(
     "figure",
-    { class: "matrix" },
-    create("figcaption", {}, "Attention of all heads: choose one"),
+    { class: "matrix all-heads" },
+    create("figcaption", {}, "Attention of all heads, a row a block: choose one"),
     create("div", { class: "scroll" }, all.element),
     all.readout,
-    colorScale(colors, "0", "1"),
+    colorScale(colors, "0", SCALE_END),
   );
   return { element: create("div", { class: "wide pair" }, overview, large.element), show };
 }
 
-function hideFuture(values, T) {
-  for (let i = 0; i < values.length; i++) {
-    if (i % T > Math.floor(i / T) % T) values[i] = NaN;
+/** Return maps (..., T, T) from their lower triangles (..., T (T + 1) / 2); the rest is NaN. */
+function wholeMaps({ shape, values }, T) {
+  const outer = shape.slice(0, -1);
+  const whole = new Float32Array(outer.reduce((size, n) => size * n, T * T)).fill(NaN);
+  for (let row = 0, at = 0; at < values.length; row++) {
+    const end = at + (row % T) + 1;
+    whole.set(values.subarray(at, end), row * T);
+    at = end;
   }
+  return { shape: [...outer, T, T], values: whole };
 }
 
 /**

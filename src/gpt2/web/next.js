@@ -5,7 +5,7 @@ import { create, refill, setStyle, tableBehind } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
 import { distribution, ranked } from "gpt2/sampling.js";
 import { tokenRow } from "gpt2/tokens.js";
-import { percent, quoted, visible, written } from "gpt2/wording.js";
+import { percent, predicted, quoted, written } from "gpt2/wording.js";
 
 const BARS = 15;
 const STEPS = 1000; // of the slider of top-k, which is logarithmic
@@ -47,7 +47,7 @@ export function showNext(text, vocabulary, choice) {
 
   function show() {
     const t = Number(temperature.input.value);
-    const size = tokens.ids.length;
+    const size = tokens.logits.length;
     const k = fromSlider(Number(topK.input.value), size);
     const { count, mass, bits, probability } = distribution(tokens, t, k);
     temperature.output.textContent = t === 0 ? "0: always the likeliest" : t.toFixed(2);
@@ -57,11 +57,10 @@ export function showNext(text, vocabulary, choice) {
     const share = (i) => (i < count ? probability(i) : null);
     bars.forEach((bar, i) => bar.show(vocabulary, tokens.ids[i], share(i)));
     facts.textContent =
-      `${count} tokens can come next. At this temperature they have ` +
-      `${percent(mass)} of all probability. Entropy: ${written(Number(bits.toFixed(3)))} bits, ` +
-      `as of ${written(Number((2 ** bits).toPrecision(3)))} equally likely tokens.`;
-    rows = Array.from(tokens.ids.subarray(0, BARS), (id, i) => [
-      visible(vocabulary[id], id),
+      `${kept(count, size, mass)} Entropy: ${written(Number(bits.toFixed(3)))} bits, as of ` +
+      `${written(Number((2 ** bits).toPrecision(3)))} equally likely ${noun(2 ** bits)}.`;
+    rows = tokens.ids.map((id, i) => [
+      predicted(vocabulary[id], id),
       id,
       written(tokens.logits[i]),
       written(probability(i)),
@@ -74,7 +73,7 @@ export function showNext(text, vocabulary, choice) {
     row.choose(shown);
     if (shown === position) return;
     position = shown;
-    tokens = ranked(part(values, position - first).values);
+    tokens = ranked(part(values, position - first).values, BARS);
     heading.textContent = `After token ${position} ${quoted(text.tokens[position])}:`;
     show();
   });
@@ -108,12 +107,25 @@ function bar() {
   const show = (vocabulary, id, probability) => {
     element.hidden = id === undefined;
     if (element.hidden) return;
-    text.textContent = visible(vocabulary[id], id);
+    text.textContent = predicted(vocabulary[id], id);
     share.textContent = probability === null ? "left out" : percent(probability);
     setStyle(fill, { share: probability ?? 0 });
     element.dataset.id = String(id);
   };
   return { element, show };
+}
+
+function kept(count, size, mass) {
+  if (count === size) return `${count} tokens, all that there are, can come next.`;
+  const pronoun = count === 1 ? "it has" : "they have";
+  return (
+    `${count} ${noun(count)} can come next. Before the others were left out, ${pronoun} ` +
+    `${percent(mass)} of all probability at this temperature.`
+  );
+}
+
+function noun(count) {
+  return count === 1 ? "token" : "tokens";
 }
 
 /** Return k from 1 to the size of the vocabulary, in even ratios; the end of the slider is all. */

@@ -35,7 +35,7 @@ export function showTime(section, run, colors) {
   section.append(
     control,
     create("div", { class: "moments" }, loss.element, ...views.map(({ element }) => element)),
-    tableBehind("Moments of training", () => tableOf(run.moments)),
+    tableBehind("Moments of training", () => tableOf(run.moments), "Numbers: all moments"),
     create("p", { class: "muted" }, PRECISION),
   );
 }

@@ -90,6 +90,7 @@ export function surprisalRow(text, colors, highest, choice) {
 export function tint(element, colors, share) {
   const last = colors.length - 1;
   const color = colors[Math.round(Math.max(0, Math.min(1, share)) * last)];
+  element.style.forcedColorAdjust = "none"; // the color is what is shown
   element.style.background = color;
   element.style.color = luminance(color) > 0.18 ? "#000000" : "#ffffff";
 }

@@ -33,5 +33,19 @@ export function quoted(token) {
  */
 export function visible(text, id) {
   if (text === null) return `[${id}]`;
-  return text.trim() === "" ? "␣".repeat(text.length) : text;
+  return text.trim() === "" ? spaced(text) : text;
+}
+
+/**
+ * Return the text of a token that is predicted: its first space is drawn, as in the pictures, so
+ * that "If" and " If" differ in a list.
+ * @param {string | null} text null if no token has the id
+ * @param {number} id
+ */
+export function predicted(text, id) {
+  return text === null ? `[${id}]` : spaced(text);
+}
+
+function spaced(text) {
+  return text.replaceAll(" ", "␣");
 }

@@ -65,6 +65,7 @@ def test_every_picture_says_what_it_is(model: GPT2) -> None:
         for part in ("title", "seen", "look_for", "description", "code"):
             assert entry[part], (entry["name"], part)
         assert 1 <= len(entry["table"]["rows"]) <= 400
+        assert all(entry["table"]["columns"])  # a header that is empty says nothing when spoken
         assert {len(row) for row in entry["table"]["rows"]} == {len(entry["table"]["columns"])}
 
 

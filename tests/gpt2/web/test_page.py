@@ -188,3 +188,28 @@ def test_no_text_of_the_page_can_end_its_data(gallery_file: Path) -> None:
     start = html.index('id="page">') + len('id="page">')
     data = json.loads(html[start : html.index("</script>", start)])
     assert data["texts"] == ["Permission is", "a < b & c\n</script>"]
+
+
+def test_what_has_the_focus_is_not_behind_the_slider(page: "Page") -> None:
+    page.focus("#training .moments summary")
+    page.keyboard.press("Tab")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("Shift+Tab")
+    top = page.evaluate("document.activeElement.getBoundingClientRect().top")
+    control = page.locator(".moment-control").bounding_box()
+    assert control and top >= control["y"] + control["height"]
+
+
+def test_each_matrix_has_a_name(page: "Page") -> None:
+    for section in page.locator("main > section, .inside-part").all():
+        section.scroll_into_view_if_needed()
+    names = page.locator(".plane").evaluate_all("all => all.map(e => e.ariaLabel)")
+    assert len(names) > 5
+    assert not [name for name in names if name.startswith(":")]
+
+
+def test_the_map_of_a_moment_is_blank_in_the_future(page: "Page", small_run: TrainingRun) -> None:
+    canvas = page.locator(".moments .pair .matrix").nth(1).locator("canvas").first
+    count = len(small_run.moments[-1].ids)
+    opaque = np.array(canvas.evaluate(PIXELS)).reshape(count, count, 4)[..., 3] == 255
+    assert (opaque == np.tri(count, dtype=bool)).all()

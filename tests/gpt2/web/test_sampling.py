@@ -22,15 +22,16 @@ def test_top_k_keeps_all_that_are_equal_to_the_last(browser_page: "Page", tmp_pa
     found = browser_page.evaluate(
         """async (listed) => {
             const { distribution, ranked } = await import("gpt2/sampling.js");
-            const tokens = ranked(Float32Array.from(listed, (logit) => logit ?? -Infinity));
+            const tokens = ranked(Float32Array.from(listed, (logit) => logit ?? -Infinity), 5);
             const { count, mass, probability } = distribution(tokens, 1, 2);
-            return [Array.from(tokens.ids), count, [0, 1, 2, 3, 4].map(probability), mass];
+            const shares = [0, 1, 2, 3, 4].map(probability);
+            return [tokens.ids, tokens.logits.length, count, shares, mass];
         }""",
         [None if logit == -math.inf else logit for logit in logits],
     )
     kept = keep_top_k(torch.tensor([logits]), 2).softmax(dim=-1)[0]
     # Of equal ones the lowest id first, and none that has no token.
-    assert found[:2] == [[1, 2, 3, 4, 0, 6], 4]
-    np.testing.assert_allclose(found[2], kept[[1, 2, 3, 4, 0]].numpy(), rtol=1e-6)
+    assert found[:3] == [[1, 2, 3, 4, 0], 6, 4]
+    np.testing.assert_allclose(found[3], kept[[1, 2, 3, 4, 0]].numpy(), rtol=1e-6)
     total = sum(math.exp(logit - 3) for logit in logits)
-    assert found[3] == pytest.approx((1 + 3 * math.exp(-1)) / total)
+    assert found[4] == pytest.approx((1 + 3 * math.exp(-1)) / total)

@@ -100,8 +100,8 @@ class AttentionMaps(Picture):
     title = "Attention"
     seen = (
         "Each row is a token that attends, each column a token attended to; the lighter a cell, "
-        "the larger the attention weight. A row sums to 1. A token sees no token after it: that "
-        "half is blank."
+        "the larger the attention weight; the scale is of its square root. A row sums to 1. A "
+        "token sees no token after it: that half is blank."
     )
     look_for = (
         "A bright diagonal: tokens look at themselves. A line just below it: at the token before. "

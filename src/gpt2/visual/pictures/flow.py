@@ -166,7 +166,7 @@ class Flow(Picture):
         """Return the part that adds most."""
         steps = self.added - self.added_to_mean
         most = int(steps.argmax())
-        return f"{self.heading()}; {self.parts[most]} adds most, {steps[most]:.2f}."
+        return f"{self.heading()}; the largest part, {steps[most]:.2f}, is from {self.parts[most]}."
 
 
 def kind_of(part: str) -> str:

@@ -4,6 +4,7 @@ Dimension key: L blocks, T tokens, C channels, V vocabulary, K likeliest tokens.
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens", LessWrong.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def lens(model: GPT2, recording: Recording) -> "Lens":
 
 @torch.inference_mode()
 def read_lens(
-    model: GPT2Network, recording: Recording, *, last: int | None = None, top: int = 1
+    model: GPT2, recording: Recording, *, last: int | None = None, top: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Return the likeliest next tokens, had the model ended after each of its blocks.
 
@@ -55,7 +56,7 @@ def read_lens(
         model: The model that was recorded.
         recording: Of a text.
         last: At how many positions, the last of the text; all if not given.
-        top: K: how many tokens, the likeliest first.
+        top: K: how many tokens, the likeliest first; as many as there are in a smaller vocabulary.
     Returns:
         Ids and probabilities, each (L + 1, T, K): of the embeddings, then after every block.
     """
@@ -64,7 +65,8 @@ def read_lens(
     ids, probabilities = [], []
     for hidden in stream:  # one at a time: (T, V) is much for a long text
         logits = model.logits(model.ln_f(hidden.to(model.device)))
-        highest = logits.topk(top)
+        logits[:, model.unused_ids] = -math.inf
+        highest = logits.topk(min(top, logits.shape[-1] - len(model.unused_ids)))
         ids.append(highest.indices.cpu())
         probabilities.append((highest.values - logits.logsumexp(-1, keepdim=True)).exp().cpu())
     return torch.stack(ids), torch.stack(probabilities)

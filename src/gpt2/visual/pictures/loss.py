@@ -114,9 +114,9 @@ class LossCurves(Picture):
     title = "Loss"
     seen = (
         "How badly a model predicts the next token while it trains, in nats a token: less is "
-        "better. The pale line is the loss of each step's own tokens, the line in it a mean over "
-        "steps, and the dots are the loss on text that is held out. A band is the range in which "
-        "the held-out loss of like runs lies."
+        "better. The line is the loss of each step's own tokens; in a longer run that line is "
+        "pale, and a mean over steps is drawn in it. The dots are the loss on text that is held "
+        "out. A band is the range in which the held-out loss of like runs lies."
     )
     look_for = (
         "A steep fall first, while the model learns how frequent tokens are, then a long slow one. "

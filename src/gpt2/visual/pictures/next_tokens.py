@@ -1,5 +1,6 @@
 """Which tokens does a model expect after a text?"""
 
+import math
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -26,10 +27,12 @@ def next_tokens(model: GPT2, recording: Recording, top: int = 10) -> "NextTokens
     Raises:
         InputError: `top` is not 1 to 60, or more than the vocabulary has.
     """
-    most = min(MOST_LABELS, model.config.vocab_size)
+    most = min(MOST_LABELS, model.config.vocab_size - len(model.unused_ids))
     if not 1 <= top <= most:
         raise InputError(f"top must be 1 to {most}, got {top}")
-    probabilities, ids = recording.logits[-1].softmax(-1).sort(descending=True, stable=True)
+    logits = recording.logits[-1].clone()
+    logits[model.unused_ids] = -math.inf  # what no token has is never next
+    probabilities, ids = logits.softmax(-1).sort(descending=True, stable=True)
     tokenizer = model.require_tokenizer()
     return NextTokens(
         text=token_texts(tokenizer, recording.ids),

@@ -81,8 +81,8 @@ class TokensOfText(Picture):
     title = "Tokens"
     seen = (
         "Each box is a token of the text, its id below it. With a model, the color is its "
-        "surprisal: how many bits the model needs to be told this token when it knows those "
-        "before it. The first token has none."
+        "surprisal: minus the binary logarithm of the probability that the model gives it after "
+        "those before it, in bits. The first token has none."
     )
     look_for = (
         "Words of a common kind are one token, rare ones are several. Surprise is high where "

@@ -123,7 +123,8 @@ class WeightsImage(Picture):
     seen = (
         "A weight matrix as an image: each row is an input, or a token or position of an "
         "embedding, each column an output or channel. Lighter is higher, middle gray is 0, and "
-        "the few weights beyond the scale are black or white."
+        "the few weights beyond the scale are black or white. Lines divide the queries, keys and "
+        "values of c_attn."
     )
     look_for = (
         "Before training the image is even noise. Training may draw lines in it: a row that is "
@@ -239,7 +240,7 @@ class WeightsImage(Picture):
         step_down, step_right = self.cell
         rows, columns = shown.shape
         return Table(
-            ["", *(str(self.columns[0] + i * step_right) for i in range(columns))],
+            ["row", *(str(self.columns[0] + i * step_right) for i in range(columns))],
             [[str(self.rows[0] + i * step_down), *rounded(*shown[i])] for i in range(rows)],
         )
 

@@ -92,4 +92,4 @@ def test_each_bar_begins_where_the_one_before_ends() -> None:
     assert low < 0
     assert high > 2.5
     assert picture.table().rows[2] == ["block 0 MLP", -0.5, -1.0]
-    assert "block 0 attention adds most, 1.50" in picture.description()
+    assert "the largest part, 1.50, is from block 0 attention" in picture.description()

@@ -177,7 +177,7 @@ def test_a_vector_is_a_line(model: GPT2) -> None:
 def test_the_table_has_the_corner_of_the_window(model: GPT2) -> None:
     picture = _image(model, "wpe", rows=(3, 24))
     table = picture.table()
-    assert table.columns[:3] == ["", "0", "1"]
+    assert table.columns[:3] == ["row", "0", "1"]
     assert table.rows[0][:2] == ["3", pytest.approx(model.wpe.weight[3, 0].item(), abs=1e-4)]
     assert len(table.rows) == 12
 
