@@ -53,7 +53,9 @@ def drawings(
         run: How it was trained, if that is known.
     """
     of_model = ["--model", model_name]
-    of_text = ["--text", text, *of_model]
+    # With "=", a text that begins with a dash is no flag.
+    of_text = [f"--text={text}"] if text.startswith("-") else ["--text", text]
+    of_text += of_model
     recording = record(model, token_ids(model, text))
 
     yield Drawing("positions", ["positions", *of_model], lambda: position_curves(model))

@@ -45,6 +45,15 @@ def test_the_command_of_each_picture_makes_that_picture(
         assert printed == json.loads(json.dumps(drawing.measure().to_json())), drawing.name
 
 
+def test_a_text_that_begins_with_dashes_is_no_flag_of_the_command(
+    model: GPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path)
+    of_tokens = next(d for d in drawings(model, str(tmp_path), "--x") if d.name == "tokens")
+    assert main(["plot", *of_tokens.flags, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ids"] == model.require_tokenizer().encode("--x")
+
+
 def test_a_picture_quotes_the_lines_that_compute_it(model: GPT2) -> None:
     entry = picture_entry(next(drawings(model, "runs/my model", TEXT)))
 
