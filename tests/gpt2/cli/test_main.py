@@ -89,7 +89,7 @@ def test_the_help_of_train_names_the_bundled_recipes_without_torch() -> None:
             ["export", "--out", "x", "--format", "onnx"],
             "invalid choice 'onnx' for argument '--format'",
         ),
-        (["plot"], "gpt2 plot takes one of positions, weights, attention, loss, got nothing"),
+        (["plot"], "gpt2 plot takes one of positions, weights, attention, tokens, next, lens, "),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
