@@ -102,6 +102,7 @@ def test_numbers_are_a_table_on_request(shown: "Callable[[dict[str, Any]], Page]
     page = shown(DATA)
     assert page.locator("table").count() == 0
     page.click("summary")
+    page.wait_for_selector("td")
     rows = page.locator("tr").all_inner_texts()
     assert [row.split("\t") for row in rows] == [
         ["row \\ column", "x", "y", "\\n"],
