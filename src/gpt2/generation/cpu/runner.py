@@ -1,6 +1,5 @@
 """Runs the compiled pass: owns its memory and its threads."""
 
-import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from numba import typeof, types
 from numba.core.caching import NullCache
+from numba.core.event import Event, Listener, install_listener
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,8 +20,6 @@ from gpt2.generation.cpu.threads import Threads
 from gpt2.generation.cpu.weights import Panels, token_embeddings
 from gpt2.generation.runner import Logits, Piece
 from gpt2.progress import log
-
-SECONDS_TO_LOAD = 1.0  # takes at the most what was compiled before
 
 ACTIVATIONS = {
     "gelu_new": step.GELU_TANH,
@@ -221,22 +219,31 @@ class _Buffers:
 
 
 def compile_pass() -> None:
-    """Compile the pass, or load what was compiled before; what takes a while is announced."""
-    kept = (
-        "for this process alone, as no folder for it is writable; NUMBA_CACHE_DIR may name one"
-        if isinstance(step.forward._cache, NullCache)
-        else "once; it is kept on disk"
-    )
-    line = f"Compiling the pass for this processor, which takes some 10 s ({kept})"
-    announcement = threading.Timer(SECONDS_TO_LOAD, log, [line])
-    announcement.daemon = True
-    announcement.start()
-    try:
-        kinds = step.Team, step.Rows, step.Model
-        known = [typeof(_example(kind)) for kind in kinds]  # type: ignore[no-untyped-call]
+    """Load the compiled pass; where there is none yet, say so and compile it."""
+    kinds = step.Team, step.Rows, step.Model
+    known = [typeof(_example(kind)) for kind in kinds]  # type: ignore[no-untyped-call]
+    with install_listener("numba:compile", _Announcement()):
         step.forward.compile((*known, types.int64))
-    finally:
-        announcement.cancel()
+
+
+class _Announcement(Listener):
+    """Says once that Numba begins to compile."""
+
+    said = False
+
+    def on_start(self, event: Event) -> None:
+        if self.said:
+            return
+        self.said = True
+        kept = (
+            "for this process alone, as no folder for it is writable; NUMBA_CACHE_DIR may name one"
+            if isinstance(step.forward._cache, NullCache)
+            else "once; it is kept on disk"
+        )
+        log(f"Compiling the pass for this processor, which takes some 10 s ({kept})")
+
+    def on_end(self, event: Event) -> None:
+        pass
 
 
 def _example(kind: Any) -> Any:
