@@ -41,7 +41,7 @@ def browser_page(browser: "Browser") -> "Iterator[Page]":
     """A page without network; an error in its console fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(5000)
+    page.set_default_timeout(30_000)  # a machine may be busy
     errors: list[str] = []
 
     def note(message: "ConsoleMessage") -> None:
