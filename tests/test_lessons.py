@@ -73,7 +73,7 @@ def test_the_last_step_about_attention_is_line_for_line_the_code_of_the_model(
 
     quoted, functions = functions_of(block), functions_of(source)
 
-    assert list(quoted) == ["manual_attention", "forward", "project"]
+    assert list(quoted) == ["manual_attention", "forward", "project", "split_heads"]
     for name, lines in quoted.items():
         assert lines == functions[name]
 

@@ -135,7 +135,11 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the queries, keys and values of all heads, each (B, H, T, D)."""
-        qkv = self.c_attn(x).unflatten(-1, (3, self.n_head, -1))  # (B, T, 3, H, D)
+        return self.split_heads(self.c_attn(x))
+
+    def split_heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, 3 C)
+        """Split what c_attn returns into queries, keys and values, each (B, H, T, D)."""
+        qkv = qkv.unflatten(-1, (3, self.n_head, -1))  # (B, T, 3, H, D)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         return q, k, v
 

@@ -74,13 +74,13 @@ def record(model: GPT2Network, ids: Sequence[int], *, last: int | None = None) -
     with evaluating(model), _recorded(model, last) as seen:
         logits = model(torch.tensor([list(ids)], device=model.device))
     blocks = range(len(model.h))
-    heads = [_heads(seen[f"projected {i}"], model.config.n_head) for i in blocks]
+    heads = [model.block(i).attn.split_heads(seen[f"projected {i}"]) for i in blocks]
     return Recording(
         ids=list(ids),
         embeddings=seen["embeddings"][0],
-        queries=torch.stack([q for q, _, _ in heads]),
-        keys=torch.stack([k for _, k, _ in heads]),
-        values=torch.stack([v for _, _, v in heads]),
+        queries=torch.cat([q for q, _, _ in heads]),
+        keys=torch.cat([k for _, k, _ in heads]),
+        values=torch.cat([v for _, _, v in heads]),
         scales=[model.block(i).attn.scale for i in blocks],
         attention=torch.stack([seen[f"attention {i}"][0] for i in blocks]),
         mlp=torch.stack([seen[f"mlp {i}"][0] for i in blocks]),
@@ -132,11 +132,6 @@ def _recorded(model: GPT2Network, last: int | None) -> Iterator[dict[str, Tensor
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _heads(projected: Tensor, count: int) -> tuple[Tensor, ...]:  # (1, T, 3 C) -> 3 of (H, T, D)
-    """Split what c_attn returns into the queries, keys and values of all heads."""
-    return projected[0].unflatten(-1, (3, count, -1)).permute(1, 2, 0, 3).unbind()
 
 
 def _kept(tensor: Tensor) -> Tensor:

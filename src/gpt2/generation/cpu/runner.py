@@ -227,14 +227,11 @@ def compile_pass() -> None:
 
 
 class _Announcement(Listener):
-    """Says once that Numba begins to compile."""
-
-    said = False
+    """Says that Numba begins to compile the pass."""
 
     def on_start(self, event: Event) -> None:
-        if self.said:
+        if event.data["dispatcher"] is not step.forward:  # what the pass calls
             return
-        self.said = True
         kept = (
             "for this process alone, as no folder for it is writable; NUMBA_CACHE_DIR may name one"
             if isinstance(step.forward._cache, NullCache)
