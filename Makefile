@@ -44,7 +44,7 @@ clean: ## remove the environment and the caches; runs stay
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/installed: .venv/bin/python $(PROJECTS) constraints.txt
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[serve]'
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python $(PROJECTS) constraints.txt

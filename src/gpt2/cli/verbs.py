@@ -22,6 +22,8 @@ VERBS = {
     "eval": "measure a model: perplexity, HellaSwag, LAMBADA, CORE and more; or a run",
     "plot": "pictures of a model or a run",
     "gallery": "a model's pictures and a look inside it, as one page that opens offline",
+    "serve": "a completions API as OpenAI's, and a page to play with the model",
+    "watch": "a page that shows runs while they train",
     "export": "a model as a Hugging Face directory, or as a GGUF file for llama.cpp",
     "bench": "time and memory of the attention backends",
     "completion": "a script for bash or zsh that completes verbs and flags",

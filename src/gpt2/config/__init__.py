@@ -20,6 +20,7 @@ from gpt2.config.run import (
     bundled_recipes,
     recipe_path,
 )
+from gpt2.config.serve import ServeConfig
 
 __all__ = [
     "PRESETS",
@@ -39,6 +40,7 @@ __all__ = [
     "Parallelism",
     "PrepareConfig",
     "RunConfig",
+    "ServeConfig",
     "Tracker",
     "TrainingConfig",
     "bundled_recipes",

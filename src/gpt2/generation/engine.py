@@ -114,6 +114,17 @@ class Engine:
         _check_finite(logits)
         return changed + self._draw(read, logits, extra)
 
+    def abandon(self) -> list[Continuation]:
+        """End all texts that are being written, and return them: `step` goes on with the others.
+
+        It is for steps that failed; the caches may be damaged, so no other text begins with them.
+        """
+        ended, self._running = self._running, []
+        for text in ended:
+            text.cache = None
+            text.finish("cancelled")
+        return ended
+
     def _may_guess(self) -> bool:
         """Guesses must be checked exactly; and beside other texts a pass is not free."""
         return self.runner.is_invariant and len(self._running) == 1

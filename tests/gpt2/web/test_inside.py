@@ -16,7 +16,7 @@ from gpt2.generation.sampling import divide_by_temperature, keep_top_k
 from gpt2.visual import style
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.gallery.inside import inside
-from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.pictures.attention import scale
 from gpt2.visual.token_texts import token_texts
 
@@ -48,7 +48,7 @@ Shown = Callable[..., "Page"]
 @pytest.fixture
 def shown(browser_page: "Page", tmp_path: Path) -> Shown:
     """Show texts of a model on an empty page."""
-    (tmp_path / "page.html").write_text(page_html("a", {}))
+    (tmp_path / "page.html").write_text(one_file("gallery.js", "a", {}))
 
     def show(model: GPT2, *texts: str) -> "Page":
         known = set(model.unused_ids)

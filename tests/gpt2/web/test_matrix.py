@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.one_file import one_file
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -43,7 +43,7 @@ def shown(browser_page: "Page", tmp_path: Path) -> "Callable[[dict[str, Any]], P
     """Show a matrix on an empty page."""
 
     def show(data: dict[str, Any]) -> "Page":
-        html = page_html("a", {})
+        html = one_file("gallery.js", "a", {})
         (tmp_path / "page.html").write_text(html)
         browser_page.goto((tmp_path / "page.html").as_uri())
         browser_page.evaluate(SHOW, data)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.packed import PackedType, pack
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_javascript_reads_what_python_packs(
 ) -> None:
     values = np.array([[-6e-8, 1.0, -2.0], [1 / 3, 65504.0, 1e9]], np.float32)
     packed = pack(values, kind)
-    (tmp_path / "page.html").write_text(page_html("a", {}))
+    (tmp_path / "page.html").write_text(one_file("gallery.js", "a", {}))
     browser_page.goto((tmp_path / "page.html").as_uri())
 
     shape, read, second_row = browser_page.evaluate(READ, packed)

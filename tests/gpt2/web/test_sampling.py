@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from gpt2.generation.sampling import keep_top_k
-from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.one_file import one_file
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
 def test_top_k_keeps_all_that_are_equal_to_the_last(browser_page: "Page", tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(page_html("a", {}))
+    (tmp_path / "page.html").write_text(one_file("gallery.js", "a", {}))
     browser_page.goto((tmp_path / "page.html").as_uri())
     logits = [1.0, 3.0, 2.0, 2.0, 2.0, -math.inf, 0.0]
     found = browser_page.evaluate(

@@ -12,7 +12,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
 from gpt2.visual import style
 from gpt2.visual.gallery.inside import inside
-from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.pictures import drawings, picture_entry
 from gpt2.visual.gallery.run import TrainingRun, run_history
 from gpt2.visual.token_texts import token_ids, token_texts
@@ -77,7 +77,7 @@ def write_gallery(
     if history is not None:
         data["run"] = history
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, page_html(f"{name}: GPT-2 from the inside", data).encode())
+    write_whole(out, one_file("gallery.js", f"{name}: GPT-2 from the inside", data).encode())
 
 
 def _all_done(work: Sequence[Callable[[], Entry]]) -> list[Entry]:

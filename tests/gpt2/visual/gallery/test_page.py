@@ -15,7 +15,7 @@ from gpt2.config import GPT2Config
 from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.quantized import quantize_network
-from gpt2.visual.gallery.one_file import page_html
+from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.page import EXAMPLES, example_texts, write_gallery
 from gpt2.visual.gallery.pictures import drawings, picture_entry
 from gpt2.visual.gallery.run import TrainingRun
@@ -136,14 +136,15 @@ def test_weights_that_are_not_finite_are_refused(model: GPT2, tmp_path: Path) ->
 
 def test_what_the_data_hold_stays_inside_the_data() -> None:
     evil = "</script><!-- {{style}} <script>\u2028"
-    html = page_html(evil, {"page": {"text": evil}, "text-0": evil})
+    html = one_file("gallery.js", evil, {"page": {"text": evil}, "text-0": evil})
     assert evil not in html
     assert html.count("</script>") == 4  # the modules, two data, and the start
     assert "<title>&lt;/script&gt;" in html
 
 
 def test_the_page_names_no_address_of_any_network() -> None:
-    assert "default-src 'none'" in page_html("a", {})
-    sources = [file.read_text(encoding="utf-8") for file in (files("gpt2") / "web").iterdir()]
+    assert "default-src 'none'" in one_file("gallery.js", "a", {})
+    web = Path(str(files("gpt2") / "web"))
+    sources = [path.read_text(encoding="utf-8") for path in web.rglob("*.*")]
     addresses = {found for source in sources for found in re.findall(r"https?://[^\s\"']+", source)}
     assert addresses == {"http://www.w3.org/2000/svg"}  # the name of a kind of element
