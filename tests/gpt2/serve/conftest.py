@@ -102,8 +102,8 @@ def served(tokenizer: Tokenizer) -> Iterator[Served]:
 def serve_with(tokenizer: Tokenizer) -> Iterator[ServeWith]:
     """Start a server for this test alone.
 
-    `serve_with(models={"name": model}, batch=2, ...)`: models is the tiny one if not given; all else
-    is a setting of `ServeConfig`.
+    `serve_with(models={"name": model}, batch=2, ...)`: the tiny model if no models are given; all
+    else is a setting of `ServeConfig`.
     """
     with ExitStack() as stack:
 
