@@ -1,15 +1,14 @@
 """How does a model's tokenizer divide a text? Over HTTP, in vLLM's form."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings
 from gpt2.serve.errors import declared
-from gpt2.serve.json_body import require_json
 from gpt2.serve.models import ServedModels
 
 
@@ -62,12 +61,9 @@ class Text(BaseModel):
 def tokenization_router(models: ServedModels) -> APIRouter:
     """Return the routes from texts to tokens and back."""
     router = APIRouter()
-    with_body: Any = {
-        "responses": declared(400, 401, 403, 404, 408, 413, 415, 503),
-        "dependencies": [Depends(require_json)],
-    }
+    errors = declared(400, 401, 403, 404, 408, 413, 415, 503)
 
-    @router.post("/tokenize", **with_body)
+    @router.post("/tokenize", responses=errors)
     async def tokenize(request: TokenizeRequest) -> Tokens:
         """Return the tokens of a text."""
         model = models.find(request.model)
@@ -83,14 +79,14 @@ def tokenization_router(models: ServedModels) -> APIRouter:
             token_strs=[strings[i] for i in tokens] if request.return_token_strs else None,
         )
 
-    @router.post("/detokenize", **with_body)
+    @router.post("/detokenize", responses=errors)
     async def detokenize(request: DetokenizeRequest) -> Text:
         """Return the text of some tokens."""
         tokenizer = models.find(request.model).model.require_tokenizer()
         text = await beside_if_long(len(request.tokens), lambda: tokenizer.decode(request.tokens))
         return Text(prompt=text)
 
-    @router.get("/tokenizer_info", responses=declared(400, 401, 403, 404, 503))
+    @router.get("/tokenizer_info", responses=errors)
     async def describe_tokenizer(model: str | None = None) -> TokenizerInfo:
         """Return the special tokens; lm-eval asks for them."""
         known = models.find(model).model

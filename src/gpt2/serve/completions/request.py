@@ -3,7 +3,14 @@
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Len, MaxLen, MinLen
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 
 from gpt2.config import GenerationConfig
 from gpt2.serve.errors import ApiError
@@ -24,12 +31,11 @@ def as_prompts(value: Any) -> list[Prompt]:
     Raises:
         ValueError: It is neither.
     """
-    listed = value if isinstance(value, list) else [value]
-    if not listed:
+    if value == []:
         raise ValueError("it must have at least one prompt")
-    if type(listed[0]) is int:
-        listed = [listed]
-    kind = type(listed[0])
+    is_one = isinstance(value, str) or (isinstance(value, list) and type(value[0]) is int)
+    listed = [value] if is_one else value
+    kind = type(listed[0]) if isinstance(listed, list) else None
     if kind not in (str, list) or any(type(prompt) is not kind for prompt in listed):
         raise ValueError("it must be a text, a list of token ids, or a list of either")
     for prompt in listed:
@@ -58,7 +64,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[Number, Ge(0), Le(1)]
 Penalty = Annotated[Number, Ge(-2), Le(2)]
 Stop = Annotated[str, Len(1, MOST_STOP_CHARACTERS)]
-Stops = Annotated[list[Stop], MaxLen(MOST_STOPS)]
+Stops = Annotated[list[Stop], Field(max_length=MOST_STOPS, fail_fast=True)]
 Prompts = Annotated[
     list[Prompt],
     PlainValidator(
@@ -112,7 +118,9 @@ class CompletionRequest(BaseModel):
         Annotated[Stops, BeforeValidator(_as_list, json_schema_input_type=Stop | Stops)] | None
     ) = None
     """Strings that end a text and are no part of it."""
-    stop_token_ids: Annotated[list[TokenId], MaxLen(MOST_BIASES)] | None = None
+    stop_token_ids: (
+        Annotated[list[TokenId], Field(max_length=MOST_BIASES, fail_fast=True)] | None
+    ) = None
     """Token ids that end a text and are no part of it."""
     ignore_eos: bool | None = None
     """Go on after <|endoftext|>."""

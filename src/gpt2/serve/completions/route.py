@@ -4,7 +4,7 @@ import json
 import time
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gpt2.generation.generate import prompt_ids
@@ -16,7 +16,6 @@ from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
 from gpt2.serve.errors import ApiError
-from gpt2.serve.json_body import require_json
 from gpt2.serve.models import ServedModel, ServedModels
 from gpt2.serve.worker import Order, QueueFullError
 
@@ -35,12 +34,7 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
     router = APIRouter()
     strings: dict[str, TokenStrings] = {}  # by model
 
-    @router.post(
-        "/v1/completions",
-        response_model=None,
-        responses=RESPONSES,
-        dependencies=[Depends(require_json)],
-    )
+    @router.post("/v1/completions", response_model=None, responses=RESPONSES)
     async def complete(body: CompletionRequest, request: Request) -> Response:
         """Continue one prompt or several."""
         model = models.find(body.model)
