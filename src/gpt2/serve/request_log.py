@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.progress import log
-from gpt2.serve.error_answers import unexpected_answer
+from gpt2.serve.errors import as_failure
 
 WEB = "/web"
 QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
@@ -69,7 +69,7 @@ class RequestLog:
         except Exception as error:
             failure = f"  failed: {described(error)}"
             if not status:
-                await unexpected_answer()(scope, receive, note)
+                await as_failure(error).response()(scope, receive, note)
         else:
             failure = "" if is_whole else "  the client left"
         finally:
