@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse, Response
 
 from gpt2.serve.completions.route import completions_router
 from gpt2.serve.errors import ApiError
+from gpt2.serve.explore import explore_router, explorer_data
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import mount_web, page_response
 
@@ -13,13 +14,13 @@ def make_app(models: ServedModels) -> FastAPI:
     """Return the application that serves some models."""
     app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
     app.include_router(completions_router(models))
+    app.include_router(explore_router(models))
     mount_web(app)
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
-        known = [{"name": model.name, "most_tokens": model.most_tokens} for model in models]
-        return page_response("explorer.js", "GPT-2", {"page": {"models": known}})
+        return page_response("explorer.js", "GPT-2", {"page": explorer_data(models)})
 
     @app.exception_handler(ApiError)
     def answer_error(request: Request, error: ApiError) -> JSONResponse:

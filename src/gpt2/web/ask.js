@@ -1,6 +1,6 @@
 // How does a page ask its server? By fetch, with the key if the server wants one.
 
-const KEY = "gpt2-api-key"; // in the tab's storage, which ends with the tab
+import { askKey, knownKey } from "gpt2/key.js";
 
 /** An answer that is an error; `status` is that of HTTP, 0 where the server cannot be reached. */
 export class AskError extends Error {
@@ -8,14 +8,6 @@ export class AskError extends Error {
     super(message);
     this.status = status;
   }
-}
-
-/**
- * Remember the key that the server wants.
- * @param {string} key
- */
-export function setKey(key) {
-  sessionStorage.setItem(KEY, key);
 }
 
 /**
@@ -63,7 +55,7 @@ async function* readAll(stream) {
 }
 
 async function answer(path, body, signal) {
-  const key = sessionStorage.getItem(KEY);
+  const key = knownKey();
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   const post = { method: "POST", body: JSON.stringify(body) };
   if (body) headers["Content-Type"] = "application/json";
@@ -75,6 +67,7 @@ async function answer(path, body, signal) {
     throw new AskError("The server cannot be reached.", 0);
   }
   if (response.ok) return response;
+  if (response.status === 401 && (await askKey(key))) return answer(path, body, signal);
   const wrong = await response.json().catch(() => null);
   throw new AskError(wrong?.error?.message ?? response.statusText, response.status);
 }
