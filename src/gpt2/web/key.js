@@ -1,27 +1,20 @@
-// Which key does the server want? The reader gives it in a dialog; the tab alone keeps it.
+// How does the reader give the key that the server wants? In a dialog.
 
 import { create } from "gpt2/dom.js";
 
-const KEY = "gpt2-api-key"; // in the tab's storage, which ends with the tab
 const WHERE =
   "This server answers only to those who have its key: what it was started with as --api-key, or " +
   "as GPT2_API_KEY. This tab keeps it until you close the tab.";
 
 let asking = null; // the promise of an answer, while the dialog is open
 
-/** Return the key that was given, null if none was. */
-export function knownKey() {
-  return sessionStorage.getItem(KEY);
-}
-
 /**
- * Ask the reader for the key, where the server has refused a request.
- * @param {string | null} refused the key that the request had
- * @returns {Promise<boolean>} whether there is another key now
+ * Ask the reader for the key; all who ask while the dialog is open get the same answer.
+ * @param {boolean} isWrong whether the server has refused a key
+ * @returns {Promise<string>} "" if the reader gives none
  */
-export async function askKey(refused) {
-  if (knownKey() !== refused) return true; // another request has asked meanwhile
-  asking ??= answered(refused !== null).finally(() => (asking = null));
+export function askKey(isWrong) {
+  asking ??= answered(isWrong).finally(() => (asking = null));
   return asking;
 }
 
@@ -51,8 +44,7 @@ function answered(isWrong) {
 
   function submit(event) {
     event.preventDefault();
-    sessionStorage.setItem(KEY, input.value);
-    dialog.close("given");
+    dialog.close(input.value);
   }
 
   document.body.append(dialog);
@@ -61,7 +53,7 @@ function answered(isWrong) {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       dialog.remove();
-      resolve(dialog.returnValue === "given");
+      resolve(dialog.returnValue);
     });
   });
 }
