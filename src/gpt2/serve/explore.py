@@ -110,7 +110,7 @@ class _Turns:
                 if await request.is_disconnected():
                     return Response(status_code=499)  # which nobody reads
                 content = await asyncio.to_thread(work)
-        except Gpt2Error as error:
+        except Gpt2Error as error:  # the text does not fit, or the model has diverged
             raise ApiError(400, str(error)) from error
         finally:
             self._waiting -= 1
@@ -146,7 +146,7 @@ def _check_ids(served: ServedModel, ids: list[int]) -> None:
 
 def _drawings(served: ServedModel) -> Any:
     model = served.whole()
-    return drawings(model, served.path, example_texts(model)[0])
+    return drawings(model, str(served.directory), example_texts(model)[0])
 
 
 def _picture(served: ServedModel, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import { create } from "gpt2/dom.js";
 import { showLive } from "gpt2/explorer/live.js";
 import { showLivePictures } from "gpt2/explorer/pictures.js";
 import { introduction, readData, section, showFrame } from "gpt2/frame.js";
+import { showPlayground } from "gpt2/playground/playground.js";
 
 const LEAD = "Play with this model, and look inside it. All of it runs on the server of this page.";
 const PLAYGROUND = "The model goes on with a text, as the completions API has it.";
@@ -18,7 +19,7 @@ const PICTURES =
 export function showPage() {
   const page = readData("page");
   if (!page) return; // the modules alone, for their tests
-  const { models, colors, examples } = page;
+  const { models, colors, examples, needsKey } = page;
   const model = models[0].name;
   const vocabularyOf = onceEach(async (name) => {
     const query = `model=${encodeURIComponent(name)}`;
@@ -26,7 +27,9 @@ export function showPage() {
   });
   let [live, pictures] = [null, null];
   const sections = [
-    section("playground", "Playground", PLAYGROUND, (element) => element.append("To come")),
+    section("playground", "Playground", PLAYGROUND, (element) =>
+      showPlayground(element, { models, colors, vocabularyOf, needsKey, showInside }),
+    ),
     section("inside", "Inside a text", INSIDE, (element) => {
       live = showLive(element, { model, colors, examples, vocabularyOf });
     }),
@@ -35,6 +38,12 @@ export function showPage() {
     }),
   ];
   let head = introduction(models[0], LEAD);
+
+  function showInside(text) {
+    live.show(text);
+    location.hash = ""; // so that it moves there again, too
+    location.hash = "inside";
+  }
 
   function choose(index) {
     const next = introduction(models[index], LEAD);
