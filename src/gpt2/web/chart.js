@@ -2,10 +2,9 @@
 
 import { create, createSvg, refill, tableBehind } from "gpt2/dom.js";
 import { firstAtLeast, nearest, scalesOf } from "gpt2/scales.js";
-import { whenSeen } from "gpt2/seen.js";
 
 const HEIGHT = 260; // pixels
-const MARGIN = { left: 52, right: 12, top: 10, bottom: 40 };
+const MARGIN = { left: 64, right: 12, top: 10, bottom: 40 };
 const TABLE_ROWS = 33;
 const MOST_WIDE = 400; // points of a line; longer ones are thin, which is drawn five times as fast
 const DOT = "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0m2 0"; // a circle around a point of a path
@@ -20,7 +19,7 @@ const TOOTH = "l-4 8h8z"; // a small triangle on the axis
  * @property {string} color
  * @property {number[]} [dash] strokes and gaps, in widths of the line
  * @property {boolean} [dots] mark the points
- * @property {boolean} [faint]
+ * @property {number} [faint] its opacity
  * @property {boolean} [isHidden]
  *
  * @typedef {object} Area a range of y, which is known
@@ -58,7 +57,7 @@ const TOOTH = "l-4 8h8z"; // a small triangle on the axis
  * @returns {{element: HTMLElement, show: (values: ArrayLike<number>[]) => void,
  *   mark: (x: number) => void, point: (x: number | null) => void,
  *   update: (changes: Partial<ChartData>) => void}} `show` draws other values of y; `mark` puts a
- *   rule at x; `point` writes the values at x; `update` draws other data, once it can be seen
+ *   rule at x; `point` writes the values at x; `update` draws other data in the next frame
  */
 export function lineChart(start) {
   let data = { ...start };
@@ -70,10 +69,10 @@ export function lineChart(start) {
   let [marked, pointed] = [null, null];
   let drawn = null; // what depends on the width
   let isWaiting = false;
+  let width = 0;
 
   function draw() {
     isWaiting = false;
-    const width = svg.clientWidth;
     if (!width) return;
     explain();
     const right = width - MARGIN.right;
@@ -101,8 +100,9 @@ export function lineChart(start) {
     if (explained === looks) return;
     explained = looks;
     const of = (all, sample) => (all ?? []).map((each) => legendEntry(each, sample(each)));
+    outputs = data.lines.map(() => create("output", {}));
     const lines = of(data.lines, lineSample);
-    outputs = lines.map(({ lastChild }) => lastChild);
+    lines.forEach((entry, i) => entry.append(outputs[i]));
     const others = [...of(data.bands, bandSample), ...of(data.marks, markSample)];
     legend.replaceChildren(...lines, ...others);
   }
@@ -118,15 +118,11 @@ export function lineChart(start) {
     trace();
   }
 
-  const drawSoon = whenSeen(svg, () => {
-    if (!isWaiting) requestAnimationFrame(draw);
-    isWaiting = true;
-  });
-
   function update(changes) {
     const isOther = "xName" in changes && changes.xName !== data.xName;
     data = { ...data, ...changes };
-    drawSoon();
+    if (!isWaiting) requestAnimationFrame(draw);
+    isWaiting = true;
     if (isOther) refill(table); // else a reader stays where they are in it
   }
 
@@ -154,7 +150,10 @@ export function lineChart(start) {
   svg.addEventListener("pointermove", (event) => drawn && pointAt(xUnder(event, svg, data, drawn)));
   svg.addEventListener("pointerleave", () => drawn && pointAt(null));
   explain();
-  new ResizeObserver(draw).observe(svg);
+  new ResizeObserver(() => {
+    width = svg.clientWidth; // to ask for it at each drawing would lay out the page each time
+    draw();
+  }).observe(svg);
   const caption = create("figcaption", {}, data.title);
   const element = create("figure", { class: "line-chart" }, caption, legend, svg, table);
   return { element, show, mark, point, update };
@@ -166,8 +165,7 @@ function shown(parts) {
 
 function legendEntry({ name, isHidden }, shape) {
   const sample = createSvg("svg", { width: 28, height: 10, "aria-hidden": "true" }, shape);
-  const parts = [sample, create("span", {}, name), create("output", {})];
-  return create("span", { hidden: isHidden }, ...parts);
+  return create("span", { hidden: isHidden }, sample, create("span", {}, name));
 }
 
 function lineSample(line) {
@@ -189,7 +187,7 @@ function linePath({ color, dash = [], faint, x }) {
   const width = x.length > MOST_WIDE ? 1 : faint ? 1.25 : 1.75;
   const path = colored(createSvg("path", { class: "line", "stroke-width": width }), color);
   path.style.strokeDasharray = dash.map((length) => length * width).join(" ");
-  path.style.opacity = faint ? "0.8" : "1";
+  path.style.opacity = faint ?? 1;
   return path;
 }
 

@@ -112,7 +112,7 @@ function counted(tokens) {
 
 function lossView({ loss, moments }, { series }) {
   const lines = [
-    { name: "training", x: loss.step, y: loss.loss, color: series[0], faint: true },
+    { name: "training", x: loss.step, y: loss.loss, color: series[0], faint: 0.8 },
     { name: "held out", x: loss.val_step, y: loss.val_loss, color: series[1], dots: true },
   ].filter(({ x }) => x.length);
   const axes = { xName: "step", yName: "nats a token", isLog: true };

@@ -2,16 +2,21 @@
 
 import { lineChart } from "gpt2/chart.js";
 import { create } from "gpt2/dom.js";
+import { whenSeen } from "gpt2/seen.js";
 import { lookOf } from "gpt2/watch/look.js";
 import { controls } from "gpt2/watch/controls.js";
-import { OVER, column, placesOf, smoothed } from "gpt2/watch/columns.js";
+import { OVER, column, placesOf, smooth, sparse } from "gpt2/watch/columns.js";
 
 const NATS = "nats a token";
+const HELLASWAG = "hellaswag_acc_norm"; // of rows of held_out
+const FAINT = 0.4; // opacity of single steps
+const DRAW_EVERY = 200; // milliseconds at least, however many rows come
 
 /**
  * @typedef {object} Kind of a chart
  * @property {string} title
  * @property {string} yName
+ * @property {(state: object) => boolean} has something to show
  * @property {(run: object, look: object, over: string) => object} parts of a run: lines, bands, marks
  */
 
@@ -23,43 +28,67 @@ const NATS = "nats a token";
  * @returns {{update: () => void}} `update` draws what is known now
  */
 export function showCharts(section, runs, colors) {
-  const kinds = runs.length === 1 ? [lossOfOne(colors), ...OTHERS.map(ofOne)] : OF_SEVERAL;
+  const kinds = runs.length === 1 ? [lossOfOne(colors), ...OTHERS.map(ofOne), ACCURACY] : OF_SEVERAL;
   const views = kinds.map((kind) => {
     const onPoint = (x) => views.forEach(({ chart }) => chart.point(x));
     const { title, yName } = kind;
     const data = { title, yName, xName: OVER.steps, lines: [], isRobust: true, onPoint };
-    return { kind, chart: lineChart(data) };
+    const chart = lineChart(data);
+    const { element } = chart;
+    return { kind, chart, element, draw: whenSeen(element, () => drawView(kind, chart)) };
   });
-  views[0].chart.element.classList.add("wide");
-  const bar = controls(runs, colors, update);
-  const empty = create("p", { class: "lead" }, "No step is recorded yet; the lines will be here.");
-  const elements = views.map(({ chart }) => chart.element);
-  section.append(bar.element, empty, create("div", { class: "charts" }, ...elements));
-  let isWaiting = false;
+  views[0].element.classList.add("wide");
+  const bar = controls(runs, colors, draw);
+  const empty = create("p", { class: "lead" }, "No step is recorded yet; its curves will be here.");
+  const grid = create("div", { class: "charts" }, ...views.map(({ element }) => element));
+  section.append(bar.element, empty, grid);
+  let timer = null;
 
   function update() {
-    if (!isWaiting) requestAnimationFrame(draw);
-    isWaiting = true; // several events may come in a frame
+    timer ??= setTimeout(draw, DRAW_EVERY);
   }
 
   function draw() {
-    isWaiting = false;
-    const { over, isLog, share } = bar.chosen();
-    const known = runs.map((run, i) => ({ run, look: lookOf(colors, i) })).filter(({ run }) => run.state);
-    const common = { xName: OVER[over], isLog, unit: unitOf(known, over), window: windowOf(known, over, share) };
-    for (const { kind, chart } of views) {
-      const parts = known.map(({ run, look }) => kind.parts(run, look, over));
-      const lines = parts.flatMap((part) => part.lines);
-      chart.element.hidden = !lines.some(({ y }) => y.some((value) => value !== null));
-      const [bands, marks] = ["bands", "marks"].map((name) => parts.flatMap((part) => part[name] ?? []));
-      chart.update({ ...common, lines, bands, marks });
+    clearTimeout(timer);
+    timer = null;
+    const states = runs.map(({ state }) => state).filter(Boolean);
+    for (const { kind, element, draw } of views) {
+      element.hidden = !states.some(kind.has);
+      if (!element.hidden) draw();
     }
-    const isEmpty = elements.every(({ hidden }) => hidden);
-    empty.hidden = !isEmpty;
-    bar.element.hidden = isEmpty;
+    empty.hidden = views.some(({ element }) => !element.hidden);
+    bar.element.hidden = !empty.hidden;
   }
 
+  function drawView(kind, chart) {
+    const { over, isLog, share } = bar.chosen();
+    const places = runs.map((run, i) => ({ run, look: lookOf(colors, i) }));
+    const known = places.filter(({ run }) => run.state);
+    const parts = known.map(({ run, look }) => kind.parts(run, look, over));
+    const all = (name) => parts.flatMap((part) => part[name] ?? []);
+    chart.update({
+      xName: OVER[over],
+      isLog,
+      unit: unitOf(known, over),
+      window: windowOf(known, over, share),
+      lines: all("lines"),
+      bands: distinct(all("bands")),
+      marks: all("marks"),
+    });
+  }
+
+  draw();
   return { update };
+}
+
+/** Return the bands without those that are a part of another: runs of one recipe have the same. */
+function distinct(bands) {
+  const points = bands.map(
+    ({ x, low, high }) => new Set(x.map((place, i) => `${[place, low[i], high[i]]}`)),
+  );
+  const isIn = (i, j) => [...points[i]].every((point) => points[j].has(point));
+  const isPart = (i, j) => isIn(i, j) && !(isIn(j, i) && i <= j) && !bands[j].isHidden;
+  return bands.filter((_, i) => !bands.some((_, j) => isPart(i, j)));
 }
 
 /** Return the place of the first row, where a logarithmic axis may begin. */
@@ -103,8 +132,8 @@ function lossOfOne({ series: [training, held] }) {
   const parts = (run, look, over) => {
     const { x, y } = column(run.state.rows, "loss", over);
     const lines = [
-      { name: "training, each step", x, y, color: training, faint: true },
-      { name: "mean", x, y: smoothed(y), color: training },
+      { name: "training, each step", x, y, color: training, faint: FAINT },
+      { name: "training, mean", ...smooth({ x, y }), color: training },
       { ...heldOut(run, { color: held }, over), name: "held out" },
     ];
     const bands = bandOf(run, { color: held }, over).map((band) => {
@@ -112,50 +141,63 @@ function lossOfOne({ series: [training, held] }) {
     });
     return { lines, bands, marks: skippedOf(run, { color: held }, over, "skipped step") };
   };
-  return { title: "Loss", yName: NATS, parts };
+  return { title: "Loss", yName: NATS, has: (state) => hasLoss(state) || hasHeldOut(state), parts };
 }
 
-const accuracy = {
+const hasLoss = ({ rows }) => rows.some(({ loss }) => loss != null);
+const hasHeldOut = ({ held_out: rows }) => rows.some(({ val_loss: loss }) => loss != null);
+
+const ACCURACY = {
   title: "HellaSwag, while it trains",
   yName: "accuracy",
-  parts: (run, look, over) => ({ lines: [heldOut(run, look, over, "hellaswag_acc_norm")] }),
+  has: ({ held_out: rows }) => rows.some((row) => row[HELLASWAG] != null),
+  parts: (run, look, over) => ({ lines: [heldOut(run, look, over, HELLASWAG)] }),
 };
 
 const OTHERS = [
-  { name: "learning_rate", title: "Learning rate", yName: "of the matrices", isExact: true },
+  { name: "learning_rate", title: "Learning rate", yName: "learning rate", isExact: true },
   { name: "grad_norm", title: "Gradient norm", yName: "before it is clipped" },
   { name: "tokens_per_second", title: "Tokens a second", yName: "tokens a second" },
-  { name: "mfu", title: "Share of peak FLOP/s (MFU)", yName: "share" },
+  { name: "mfu", title: "Share of peak FLOP/s (MFU)", yName: "%" },
 ];
+
+function hasColumn(name) {
+  return ({ rows }) => rows.some((row) => row[name] != null);
+}
+
+function stepsOf({ state }, name, over) {
+  const { x, y } = column(state.rows, name, over);
+  return name === "mfu" ? { x, y: y.map((share) => share && 100 * share) } : { x, y };
+}
 
 /** Return a chart of one run: each step, and the mean of those around it. */
 function ofOne({ name, title, yName, isExact }) {
   const parts = (run, { color }, over) => {
-    const { x, y } = column(run.state.rows, name, over);
-    const line = { name: "each step", x, y, color };
-    const mean = { name: "mean", x, y: smoothed(y), color };
-    return { lines: isExact ? [line] : [{ ...line, faint: true }, mean] };
+    const steps = stepsOf(run, name, over);
+    if (isExact) return { lines: [{ name: "each step", ...sparse(steps), color }] };
+    const each = { name: "each step", ...steps, color, faint: FAINT };
+    return { lines: [each, { name: "mean", ...smooth(steps), color }] };
   };
-  return { title, yName, parts };
+  return { title, yName, has: hasColumn(name), parts };
 }
 
 /** Return a chart of several runs, whose single steps would hide each other. */
 function ofSeveral({ name, title, yName, isExact }) {
   const parts = (run, look, over) => {
-    const { x, y } = column(run.state.rows, name, over);
-    const { name: runName, isHidden } = run;
-    return { lines: [{ name: runName, x, y: isExact ? y : smoothed(y), ...look, isHidden }] };
+    const steps = stepsOf(run, name, over);
+    const line = isExact ? sparse(steps) : smooth(steps);
+    return { lines: [{ name: run.name, ...line, ...look, isHidden: run.isHidden }] };
   };
-  return { title, yName, parts };
+  return { title, yName, has: hasColumn(name), parts };
 }
 
 const HELD_OUT_OF_SEVERAL = {
   title: "Held-out loss",
   yName: NATS,
+  has: hasHeldOut,
   parts: (run, look, over) => {
-    const bands = bandOf(run, look, over).map((band) => {
-      return { ...band, name: `range of runs like ${run.name}` };
-    });
+    const name = `range of runs like ${run.name}`;
+    const bands = bandOf(run, look, over).map((band) => ({ ...band, name }));
     return { lines: [heldOut(run, look, over)], bands };
   },
 };
@@ -163,10 +205,11 @@ const HELD_OUT_OF_SEVERAL = {
 const TRAINING_OF_SEVERAL = {
   title: "Training loss, mean over the steps around",
   yName: NATS,
+  has: hasLoss,
   parts: (run, look, over) => ({
     ...ofSeveral({ name: "loss" }).parts(run, look, over),
     marks: skippedOf(run, look, over, `steps that ${run.name} skipped`),
   }),
 };
 
-const OF_SEVERAL = [HELD_OUT_OF_SEVERAL, TRAINING_OF_SEVERAL, ...OTHERS.map(ofSeveral), accuracy];
+const OF_SEVERAL = [HELD_OUT_OF_SEVERAL, TRAINING_OF_SEVERAL, ...OTHERS.map(ofSeveral), ACCURACY];

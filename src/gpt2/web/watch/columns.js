@@ -3,6 +3,8 @@
 import { nearest } from "gpt2/scales.js";
 
 const SMOOTHED = 50; // a smooth line is a mean over so small a part of the steps
+const ALL_OF_FIRST = 64; // points of a smooth line that are kept, where a loss falls fast
+const MOST_LATER = 300; // points after those, of a line that is smooth
 
 /** What a chart may be over, with the name of its axis. */
 export const OVER = {
@@ -60,11 +62,26 @@ function between(rows, known, step, place) {
 }
 
 /**
- * Return the mean of the values around each, as many before as after it: as visual/losses.py.
- * @param {(number | null)[]} values
- * @returns {(number | null)[]} null where a value is
+ * Return a line whose values are means over those around, in as few points as it needs.
+ * @param {{x: number[], y: (number | null)[]}} line
  */
-export function smoothed(values) {
+export function smooth({ x, y }) {
+  return sparse({ x, y: smoothed(y) });
+}
+
+/**
+ * Return a smooth line in as few points as it needs; it does not break where a value is missing.
+ * @param {{x: number[], y: (number | null)[]}} line
+ */
+export function sparse({ x, y }) {
+  const stride = Math.ceil((x.length - ALL_OF_FIRST) / MOST_LATER);
+  const isKept = (i) => i < ALL_OF_FIRST || i % stride === 0 || i === x.length - 1;
+  const kept = Array.from(x.keys()).filter((i) => y[i] !== null && isKept(i));
+  return { x: kept.map((i) => x[i]), y: kept.map((i) => y[i]) };
+}
+
+/** Return the mean of the values around each, as visual/losses.py has it; null where a value is. */
+function smoothed(values) {
   const [sums, counts] = [[0], [0]];
   values.forEach((value, i) => {
     sums.push(sums[i] + (value ?? 0));
