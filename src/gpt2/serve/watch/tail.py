@@ -1,6 +1,5 @@
-"""What has been appended to a file since the last look? The file may be cut or replaced meanwhile."""
+"""What has been appended to a file since the last look? It may be cut or replaced meanwhile."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -74,6 +73,6 @@ class Tail:
 def signature_of(path: Path) -> Signature | None:
     """Return what changes when a file does; None where there is none."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        found = os.stat(path)
+        found = path.stat()
         return found.st_ino, found.st_size, found.st_mtime_ns
     return None
