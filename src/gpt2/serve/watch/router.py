@@ -1,7 +1,7 @@
 """Which routes show runs while they train? /run, and what its page asks for."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,17 @@ from gpt2.serve.watch.file import PAGE, history_of, page_data, page_file, title_
 from gpt2.serve.watch.watcher import Watcher
 
 
-def watch_router(
-    runs: Sequence[Path], is_stopping: Callable[[], bool] = lambda: False
-) -> APIRouter:
+def watch_router(runs: Sequence[Path]) -> APIRouter:
     """Return the routes of the page of some runs.
 
     Args:
         runs: Their directories, which need not be there yet.
-        is_stopping: Whether the server stops: within a second, all streams of events end.
     """
-    return router_of(Watcher(runs, is_stopping))
+    return router_of(Watcher(runs))
 
 
 def router_of(watcher: Watcher) -> APIRouter:
-    """Return the routes of what a watcher follows."""
+    """Return the routes of the page of the runs that a watcher follows."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/run")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,21 +20,15 @@ class Watcher:
 
     Args:
         runs: Their directories, which need not be there yet.
-        is_stopping: Whether the server stops; then the pages' events end.
         seconds: Between two looks.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[Path],
-        is_stopping: Callable[[], bool] = lambda: False,
-        seconds: float = SECONDS,
-    ) -> None:
+    def __init__(self, runs: Sequence[Path], seconds: float = SECONDS) -> None:
+        named = run_names(list(dict.fromkeys(runs)))
         self.names = {
             str(number): (well_formed(name), run)
-            for number, (name, run) in enumerate(run_names(runs).items())
+            for number, (name, run) in enumerate(named.items())
         }
-        self.is_stopping = is_stopping
         self.seconds = seconds
         self._runs = {number: RunWatch(run, name) for number, (name, run) in self.names.items()}
         # A disk may be slow, and the runs are for one thread at a time.
@@ -50,7 +44,7 @@ class Watcher:
             await self.look()
             if self._polling is None or self._polling.done():
                 self._polling = asyncio.create_task(self._poll())
-            while not self.is_stopping():
+            while True:
                 if not reader.waiting:
                     await reader.wait(self.seconds)
                 waiting, reader.waiting = reader.waiting, []
@@ -70,8 +64,13 @@ class Watcher:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._states)
 
+    async def have_ended(self) -> bool:
+        """Return whether all runs have ended."""
+        states = await self.states()
+        return all(state["status"]["phase"] == "ended" for state in states.values())
+
     async def _poll(self) -> None:
-        while self._readers and not self.is_stopping():
+        while self._readers:
             await asyncio.sleep(self.seconds)
             await self.look()
 
