@@ -10,7 +10,7 @@ from typing import Any
 from gpt2.errors import NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
-from gpt2.visual import style
+from gpt2.visual.gallery.colors import page_colors
 from gpt2.visual.gallery.inside import inside
 from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.pictures import drawings, picture_entry
@@ -23,16 +23,6 @@ EXAMPLES = (
     "When Mary and John went to the store, John gave a drink to",
     "def add(a, b):\n    return a +",
 )
-COLOR_MAPS = {
-    "weights": style.WEIGHTS,
-    "attention": style.ATTENTION,
-    "surprisal": style.SURPRISAL,
-    "probability": style.PROBABILITY,
-    "signed": style.SIGNED,
-}
-# Lengths of strokes and gaps, in widths of the line, by matplotlib's name.
-STROKES = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
-
 Entry = dict[str, Any]
 
 
@@ -64,7 +54,7 @@ def write_gallery(
     page = {
         "model": _model(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
-        "colors": _colors(),
+        "colors": page_colors(),
         "vocabulary": _vocabulary(model),
         "texts": list(texts),
         "hasRun": history is not None,
@@ -114,13 +104,6 @@ def _model(model: GPT2, name: str) -> dict[str, Any]:
     sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
     known = {size: getattr(model.config, size) for size in sizes}
     return {"name": name, **known, "parameters": model.num_parameters()}
-
-
-def _colors() -> dict[str, Any]:
-    """Return the colors of the pictures, by kind of data."""
-    maps = {kind: style.colors_of(name) for kind, name in COLOR_MAPS.items()}
-    dashes = [STROKES[dash] if isinstance(dash, str) else dash[1] for dash in style.DASHES]
-    return {**maps, "series": style.SERIES, "dashes": dashes}
 
 
 def _vocabulary(model: GPT2) -> list[str | None]:
