@@ -6,6 +6,7 @@ from fastapi.responses import Response
 from gpt2.config import ServeConfig
 from gpt2.serve.completions.route import completions_router
 from gpt2.serve.error_answers import answer_errors
+from gpt2.serve.explore import explore_router, explorer_data
 from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
@@ -17,13 +18,13 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
     answer_errors(app)
     metrics.watch(models)
     app.include_router(completions_router(models))
+    app.include_router(explore_router(models))
     app.include_router(web_router())
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
-        known = [{"name": model.name, "most_tokens": model.most_tokens} for model in models]
-        page = {"models": known, "needsKey": config.api_key is not None}
+        page = explorer_data(models, needs_key=config.api_key is not None)
         return page_response("explorer.js", "GPT-2", {"page": page})
 
     @app.get("/metrics", response_class=Response)
