@@ -39,7 +39,7 @@ export function showCharts(section, runs, colors) {
   });
   views[0].element.classList.add("wide");
   const bar = controls(runs, colors, draw);
-  const empty = create("p", { class: "lead" }, "No step is recorded yet; its curves will be here.");
+  const empty = create("p", {}, "No step is recorded yet; its curves will be here.");
   const grid = create("div", { class: "charts" }, ...views.map(({ element }) => element));
   section.append(bar.element, empty, grid);
   let timer = null;

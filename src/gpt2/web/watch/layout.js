@@ -1,7 +1,7 @@
 // How is the page laid out? A card for each run, and sections that appear when they have content.
 
 import { create } from "gpt2/dom.js";
-import { themeButton } from "gpt2/theme.js";
+import { section, showFrame } from "gpt2/frame.js";
 import { showCharts } from "gpt2/watch/charts.js";
 import { createRunChoice } from "gpt2/watch/chosen.js";
 import { lookOf } from "gpt2/watch/look.js";
@@ -10,99 +10,97 @@ import { showSamples } from "gpt2/watch/samples.js";
 import { runCard } from "gpt2/watch/summary.js";
 import { showCheckpoints, showEvaluations } from "gpt2/watch/tables.js";
 
-const NAMES = [
-  { id: "curves", title: "Curves", needs: ["rows", "held_out", "band", "skipped"], lead: "" },
-  {
-    id: "samples",
-    title: "Samples",
-    needs: ["held_out"],
-    lead: "What the model writes after the same words. Pale is what it wrote the time before, too.",
-  },
-  {
-    id: "moments",
-    title: "Moments",
-    needs: ["moments"],
-    lead: "Move the slider to see how the model becomes what it is.",
-  },
-  {
-    id: "evaluations",
-    title: "Evaluations",
-    needs: ["evaluations"],
-    lead: "What it scores on known tests, beside other models.",
-  },
-  {
-    id: "checkpoints",
-    title: "Checkpoints",
-    needs: ["checkpoints", "held_out"],
-    lead: "What is kept of the run, to go on from or to use.",
-  },
-];
+const CURVES = "How the run goes, step by step. Point at a curve to read its values.";
+const SAMPLES =
+  "What the model writes after the same words. Pale is what it wrote the time before, too.";
+const MOMENTS = "Move the slider to see how the model becomes what it is.";
+const EVALUATIONS = "What it scores on known tests, beside other models.";
+const CHECKPOINTS = "What is kept of the run, to go on from or to use.";
 
-const HAS = {
-  curves: () => true,
-  samples: ({ held_out: evaluations }) => evaluations.some(({ samples }) => samples?.length),
-  moments: ({ moments }) => moments.length > 0,
-  evaluations: ({ evaluations }) => evaluations.length > 0,
-  checkpoints: ({ checkpoints }) => checkpoints.length > 0,
-};
+/**
+ * @typedef {object} Part of the page
+ * @property {string} id
+ * @property {string[]} needs names of the state that it shows
+ * @property {(state: object) => boolean} has whether a state has something to show here
+ * @property {HTMLElement} element
+ * @property {{update: () => void}} view
+ */
 
 /**
  * Lay out the page; nothing is known of the runs yet.
- * @param {{colors: object}} page its data
+ * @param {{colors: object, live: boolean}} page its data
  * @param {import("gpt2/watch/runs.js").Run[]} runs
  * @param {(run: object) => Promise<object | null>} historyOf
- * @param {string | null} file where the page is to be had as one file
  * @returns {{notice: HTMLElement, update: (changed: string[]) => void}} `update` shows what is known
  *   now, of which some parts have changed
  */
-export function layOut({ colors }, runs, historyOf, file) {
-  const choice = createRunChoice(runs, colors);
-  const fill = {
-    curves: (element) => showCharts(element, runs, colors),
-    samples: (element) => showSamples(element, choice),
-    moments: (element) => showMoments(element, choice, colors, historyOf),
-    evaluations: (element) => showEvaluations(element, runs),
-    checkpoints: (element) => showCheckpoints(element, runs),
-  };
-  const sections = NAMES.map((name) => section(name, fill[name.id]));
-  const cards = runs.map((run, i) => runCard(run, lookOf(colors, i), runs.length > 1 ? "h2" : "h1"));
+export function layOut({ colors, live }, runs, historyOf) {
+  const parts = partsOf(runs, colors, historyOf);
+  const isOne = runs.length === 1;
+  const cards = runs.map((run, i) => runCard(run, lookOf(colors, i), isOne ? "h1" : "h2"));
   const notice = create("div", { class: "notice" });
-  const title = runs.length > 1 ? [create("h1", {}, `${runs.length} runs`)] : [];
+  const title = isOne ? [] : [create("h1", {}, `${runs.length} runs`)];
   const grid = create("div", { class: "runs" }, ...cards.map(({ element }) => element));
-  const main = document.getElementById("main");
-  const skip = create("a", { class: "skip", href: "#main" }, "Skip to the content");
-  main.before(skip, bar(sections, file));
-  main.append(create("div", { class: "introduction" }, ...title, notice, grid));
-  main.append(...sections.map(({ element }) => element));
+  showFrame({
+    brand: "Training",
+    introduction: create("div", { class: "introduction" }, ...title, notice, grid),
+    sections: parts.map(({ element }) => element),
+    ending: create("p", {}, "This page is made by ", create("code", {}, commandOf(runs))),
+    tools: live ? [create("a", { class: "save", href: "/run/file", download: "" }, "Save")] : [],
+  });
 
   function update(changed) {
     const states = runs.map(({ state }) => state).filter(Boolean);
     cards.forEach((card) => card.update());
-    for (const { id, needs, element, link, view } of sections) {
-      element.hidden = link.hidden = !states.some(HAS[id]);
-      if (needs.some((part) => changed.includes(part))) view.update();
+    for (const { id, needs, has, element, view } of parts) {
+      showPart(element, id, states.some(has));
+      if (needs.some((name) => changed.includes(name))) view.update();
     }
     document.title = documentTitle(runs);
   }
 
+  parts.forEach(({ id, element }) => showPart(element, id, false));
   return { notice, update };
 }
 
-function section({ id, title, lead, needs }, fill) {
-  const heading = create("h2", { id: `${id}-title` }, title);
-  const attributes = { id, "aria-labelledby": heading.id, tabindex: -1, hidden: true };
-  const element = create("section", attributes, heading);
-  if (lead) element.append(create("p", { class: "lead" }, lead));
-  const link = create("li", { hidden: true }, create("a", { href: `#${id}` }, title));
-  return { id, needs, element, link, view: fill(element) };
+function partsOf(runs, colors, historyOf) {
+  const choice = createRunChoice(runs, colors);
+  const part = (id, title, lead, needs, has, show) => {
+    let view;
+    const element = section(id, title, lead, (element) => (view = show(element)));
+    return { id, needs, has, element, view };
+  };
+  return [
+    part("curves", "Curves", CURVES, ["rows", "held_out", "band", "skipped"], () => true, (element) =>
+      showCharts(element, runs, colors),
+    ),
+    part("samples", "Samples", SAMPLES, ["held_out"], hasSamples, (element) =>
+      showSamples(element, choice),
+    ),
+    part("moments", "Moments", MOMENTS, ["moments"], ({ moments }) => moments.length > 0, (element) =>
+      showMoments(element, choice, colors, historyOf),
+    ),
+    part("evaluations", "Evaluations", EVALUATIONS, ["evaluations"], hasEvaluations, (element) =>
+      showEvaluations(element, runs),
+    ),
+    part("checkpoints", "Checkpoints", CHECKPOINTS, ["checkpoints", "held_out"], hasCheckpoints, (element) =>
+      showCheckpoints(element, runs),
+    ),
+  ];
 }
 
-function bar(sections, file) {
-  const links = create("ul", {}, ...sections.map(({ link }) => link));
-  const name = create("a", { class: "brand", href: "#main" }, "Training");
-  const save = create("a", { class: "save", href: file, download: "" }, "Save as a file");
-  const contents = create("nav", { "aria-label": "Contents" }, links);
-  return create("header", { class: "bar" }, name, contents, ...(file ? [save] : []), themeButton());
+const hasSamples = ({ held_out: rows }) => rows.some(({ samples }) => samples?.length);
+const hasEvaluations = ({ evaluations }) => evaluations.length > 0;
+const hasCheckpoints = ({ checkpoints }) => checkpoints.length > 0;
+
+/** Show or hide a section, and its link in the bar. */
+function showPart(element, id, isShown) {
+  element.hidden = !isShown;
+  document.querySelector(`.bar a[href="#${id}"]`).parentElement.hidden = !isShown;
+}
+
+function commandOf(runs) {
+  return `gpt2 watch ${runs.map(({ directory }) => directory).join(" ")}`;
 }
 
 /** Return how far the runs are, for the tab of the browser. */
@@ -111,5 +109,5 @@ function documentTitle(runs) {
     const { step, steps } = state?.status ?? {};
     return steps ? `${Math.floor((100 * step) / steps)} %` : "…";
   });
-  return `${shares.join(", ")} · ${runs.map(({ name }) => name).join(", ")}`;
+  return `${shares.join(", ")}: ${runs.map(({ name }) => name).join(", ")}`;
 }

@@ -1,39 +1,43 @@
 // How does the page follow its runs? By events from its server, which it asks again when they end.
 
 import { events } from "gpt2/ask.js";
+import { create } from "gpt2/dom.js";
 
 const FIRST_WAIT = 1000; // milliseconds before it asks again, twice as many each time
 const LONGEST_WAIT = 15_000;
+const ENDED = "The server has ended its answer.";
 
 /**
  * Follow the runs for as long as the page is open.
  * @param {string} path of the events
- * @param {object} listeners
- * @param {(event: object) => void} listeners.onEvent
- * @param {(message: string) => void} listeners.onConnection what is wrong; "" if nothing
- * @param {() => Promise<void>} listeners.onKeyWanted returns when the reader has given a key
+ * @param {HTMLElement} notice where it is written that there is no connection
+ * @param {(event: object) => void} onEvent
  */
-export async function follow(path, { onEvent, onConnection, onKeyWanted }) {
-  let wait = FIRST_WAIT;
-  for (;;) {
-    let message = "The server has ended its answer.";
+export async function follow(path, notice, onEvent) {
+  const text = create("p", { class: "muted" }, "Asking the server …");
+  notice.append(text);
+  for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
     try {
       for await (const event of events(path)) {
         wait = FIRST_WAIT;
-        onConnection("");
+        text.textContent = "";
         onEvent(event);
       }
+      text.textContent = `${ENDED} The page asks again by itself.`;
     } catch (error) {
-      if (error.status === 401) {
-        await onKeyWanted();
-        continue;
-      }
-      message = error.message;
+      text.textContent = `${error.message} The page tries again by itself.`;
+      if (error.status === 401) await askedFor(text); // the reader has given no key
     }
-    onConnection(message);
     await pause(wait);
-    wait = Math.min(2 * wait, LONGEST_WAIT);
   }
+}
+
+/** Wait until the reader wants to give the key. */
+function askedFor(text) {
+  text.textContent = "This server wants its key. ";
+  return new Promise((resolve) => {
+    text.append(create("button", { onclick: resolve }, "Give the key"));
+  });
 }
 
 /** Wait, but no longer than until the reader comes back to the page, or the network does. */

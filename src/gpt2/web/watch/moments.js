@@ -1,6 +1,5 @@
 // How does the model become what it is? The recorded moments of the chosen run, as they come.
 
-import { ask } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { whenSeen } from "gpt2/seen.js";
 import { showTime } from "gpt2/time.js";
@@ -56,12 +55,4 @@ const FOCUSED = "a, button, input, select, summary, [tabindex]";
 function focusPlace(box) {
   const index = [...box.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
   return (box) => index >= 0 && box.querySelectorAll(FOCUSED)[index]?.focus({ preventScroll: true });
-}
-
-/**
- * Return the function that asks the server for the moments of a run.
- * @param {string} path
- */
-export function askHistory(path) {
-  return ({ id }) => ask(`${path}?run=${encodeURIComponent(id)}`);
 }

@@ -21,10 +21,11 @@ export function runCard(run, look, heading) {
   const bar = create("progress", { max: 1, value: 0, "aria-label": `Progress of ${run.name}` });
   const verdict = create("p", { class: "verdict" });
   const facts = create("dl", { class: "facts" });
+  const notes = create("ul", { class: "notes" });
   const sample = heading === "h2" ? [lineSample(look)] : [];
   const name = create(heading, {}, ...sample, run.name);
   const head = create("div", { class: "run-head" }, name, phase);
-  const element = create("article", { class: "run" }, head, bar, place, verdict, facts);
+  const element = create("article", { class: "run" }, head, bar, place, verdict, facts, notes);
   if (run.directory !== run.name) head.after(create("p", { class: "muted path" }, run.directory));
 
   function update() {
@@ -39,6 +40,7 @@ export function runCard(run, look, heading) {
     write(verdict, text);
     if (SIGNS[side]) verdict.prepend(create("span", { "aria-hidden": "true" }, SIGNS[side]));
     showFacts(facts, factsOf(run.state));
+    showNotes(notes, notesOf(run.state));
   }
 
   return { element, update };
@@ -87,4 +89,29 @@ function showFacts(list, facts) {
     list.replaceChildren(...parts);
   }
   facts.forEach(([, text], i) => write(list.children[i].lastChild, text));
+}
+
+/** Return what is out of the ordinary: steps that were skipped, other settings, damaged files. */
+function notesOf({ skipped, changes = [], notes = [] }) {
+  const last = skipped.at(-1);
+  const skips = skipped.length === 1 ? "1 step was skipped" : `${skipped.length} steps were skipped`;
+  const why = "its loss or gradient norm was not finite";
+  const changed = changes
+    .filter(({ changed }) => Object.keys(changed).length)
+    .map(({ step, changed }) => `At step ${counted(step)} it went on with ${settingsText(changed)}.`);
+  const unsound = last ? [`${skips}, the last at step ${counted(last)}: ${why}.`] : [];
+  return [...unsound, ...changed, ...notes];
+}
+
+function settingsText(changed) {
+  const parts = Object.entries(changed).map(([name, [from, to]]) => `${name} ${from} → ${to}`);
+  return parts.join(", ");
+}
+
+function showNotes(list, notes) {
+  const written = JSON.stringify(notes);
+  if (list.dataset.notes === written) return;
+  list.dataset.notes = written;
+  list.hidden = !notes.length;
+  list.replaceChildren(...notes.map((note) => create("li", {}, note)));
 }
