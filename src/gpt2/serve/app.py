@@ -9,6 +9,7 @@ from gpt2.serve.error_answers import answer_errors
 from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
+from gpt2.serve.watch.router import watch_router
 
 
 def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
@@ -18,6 +19,7 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
     metrics.watch(models)
     app.include_router(completions_router(models))
     app.include_router(web_router())
+    app.include_router(watch_router([model.run for model in models if model.run]))
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
