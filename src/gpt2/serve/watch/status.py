@@ -110,8 +110,9 @@ def seconds_left(course: Course) -> float | None:
     if course.config is None or pace is None:
         return None
     steps, every = course.config.training.steps, course.config.evaluation.every
-    # Those after the last one up to the last step, which evaluates whatever its number.
-    rounds = -(-steps // every) - (-(-course.evaluated // every))
+    rounds = steps // every - course.evaluated // every
+    if steps % every and course.evaluated < steps:  # the last step evaluates, whatever its number
+        rounds += 1
     took = evaluation_seconds(course.held_out)
     return max(0, steps - course.step) * pace + max(0, rounds) * (took[-1] if took else 0.0)
 
