@@ -188,8 +188,8 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
     if error.status_code == 400:  # by FastAPI, which does not say why
         return ApiError(
             400,
-            "the body must be JSON in UTF-8, nested some hundred times at the most, with numbers of "
-            "some thousand digits at the most",
+            "the body must be JSON in UTF-8, nested some hundred times at the most, with numbers "
+            "of some thousand digits at the most",
         )
     return ApiError(error.status_code, str(error.detail))
 

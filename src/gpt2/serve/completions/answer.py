@@ -4,7 +4,8 @@ import codecs
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpt2.generation.continuation import FinishReason, Token
+from gpt2.generation.continuation import FinishReason
+from gpt2.generation.log_probabilities import Token
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.errors import UnknownTokenError
 

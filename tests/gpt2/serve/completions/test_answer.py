@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gpt2.generation.continuation import Token
+from gpt2.generation.log_probabilities import Token
 from gpt2.serve.completions.answer import (
     LogProbabilities,
     Places,
