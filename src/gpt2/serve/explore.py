@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gpt2.errors import Gpt2Error
 from gpt2.serve.errors import ApiError
 from gpt2.serve.models import ServedModel, ServedModels
-from gpt2.visual.gallery.facts import model_facts, page_colors, vocabulary
+from gpt2.visual.gallery.colors import page_colors
+from gpt2.visual.gallery.facts import model_facts, vocabulary
 from gpt2.visual.gallery.inside import inside_ids
 from gpt2.visual.gallery.page import EXAMPLES, example_texts
 from gpt2.visual.gallery.pictures import drawings, picture_entry
