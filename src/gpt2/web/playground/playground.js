@@ -14,6 +14,10 @@ import { shelf } from "gpt2/playground/shelf.js";
 import { ending, fullContext } from "gpt2/playground/words.js";
 
 const MOST_SAMPLES = 4;
+const HINT =
+  "Point at a token to see how likely it was, and what else could have come; click it, and then " +
+  "another, and the text goes on from there. The probabilities are the model's own, before " +
+  "temperature and the other settings.";
 const WIDE = "(min-width: 60rem)"; // where the settings have a column of their own
 
 /**
@@ -162,17 +166,12 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
     samples.element,
     create("label", { class: "tint-choice" }, tinted, " Tint by surprise"),
   );
-  const desktop = create(
-    "div",
-    { class: "playground-main" },
-    prompt.element,
-    bar,
-    trouble,
-    sheets,
-    kept.element,
-    programs.element,
-  );
-  const body = create("div", { class: "playground", onkeydown: pressed }, desktop, aside);
+  const top = create("div", { class: "playground-part" }, prompt.element, bar, trouble);
+  const below = [sheets, create("p", { class: "muted" }, HINT), kept.element, programs.element];
+  const texts = create("div", { class: "playground-part" }, ...below);
+  const isWide = matchMedia(WIDE).matches; // else a reader would scroll past the texts to them
+  const parts = isWide ? [top, texts, aside] : [top, aside, texts];
+  const body = create("div", { class: "playground", onkeydown: pressed }, ...parts);
   section.append(body);
   setStyle(section, { "looks-color": colors.series[0], "surprise-color": colors.series[1] });
   state();
