@@ -58,7 +58,7 @@ async function* readAll(stream) {
       yield value;
     }
   } finally {
-    reader.cancel();
+    reader.cancel().catch(() => {}); // an aborted stream rejects it
   }
 }
 

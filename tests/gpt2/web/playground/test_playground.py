@@ -21,6 +21,7 @@ Playground = Callable[..., "Page"]
 def write(page: "Page", text: str, sheets: int = 1) -> None:
     """Continue a text, and wait for its end."""
     page.fill("#playground-text", text)
+    page.evaluate("document.querySelector('.sheets').replaceChildren()")
     page.click(".main-button")
     for number in range(sheets):
         page.locator(ENDED).nth(number).wait_for()
@@ -196,6 +197,7 @@ def test_a_text_can_branch_while_the_others_are_written(playground: Playground, 
     token(page, 0).click()
     alternatives(page).get_by_role("button", name="two").click()
     page.locator(".token-text", has_text="three").wait_for()
+    page.locator(ENDED).wait_for()
     assert page.locator(".sheet.writing").count() == 1
     assert [shown(page, 0), shown(page, 1)] == ["zero two three", "zero four"]
     page.keyboard.press("Escape")
@@ -235,8 +237,7 @@ def test_settings_reach_the_server(playground: Playground, fake: Any) -> None:
     known = {name: fake.requests[0].get(name) for name in SETTINGS}
     assert known == SETTINGS
     page.click("text=Reset all")
-    page.click(".main-button")
-    page.locator(ENDED).wait_for()
+    write(page, "zero")
     assert set(fake.requests[1]) & set(SETTINGS) == {"temperature", "max_tokens"}
 
 
