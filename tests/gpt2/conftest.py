@@ -22,9 +22,8 @@ from gpt2.files.pretrained import GPT2
 from llm_tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from gpt2.serve.models import ServedModels
+    from gpt2.serve.server import Server
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MOST_SECONDS = 30  # for a server to start or to end
@@ -153,6 +152,7 @@ class Served:
 
     url: str  # such as http://127.0.0.1:40123
     models: "ServedModels"
+    server: "Server"
 
 
 ServeWith = Callable[..., Served]
@@ -170,69 +170,69 @@ def small_model(tokenizer: Tokenizer, n_positions: int = 24) -> GPT2:
 
 @contextmanager
 def serving(models: dict[str, GPT2], config: ServeConfig) -> Iterator[Served]:
-    """Serve models while the context lasts."""
-    started: Future[tuple[uvicorn.Server, Served]] = Future()
+    """Serve models, which are saved in a folder, while the context lasts."""
+    started: Future[Served] = Future()
     with TemporaryDirectory() as folder:
-        paths = {name: str(Path(folder) / name) for name in models}
+        paths = {name: Path(folder) / name for name in models}
         for name, model in models.items():
             model.save_pretrained(paths[name])
         run = _serve(models, paths, config, started)
         thread = threading.Thread(target=lambda: asyncio.run(run), daemon=True)
         thread.start()
-        server, served = started.result(MOST_SECONDS)
+        served = started.result(MOST_SECONDS)
         try:
             yield served
         finally:
-            server.should_exit = True
+            served.server.stop()
             thread.join(MOST_SECONDS)
             assert not thread.is_alive()
 
 
 async def _serve(
     models: dict[str, GPT2],
-    paths: dict[str, str],
+    paths: dict[str, Path],
     config: ServeConfig,
-    started: "Future[tuple[uvicorn.Server, Served]]",
+    started: Future[Served],
 ) -> None:
-    import uvicorn
-
     from gpt2.generation.engine import Engine
     from gpt2.serve.app import make_app
+    from gpt2.serve.loading import warm_up
     from gpt2.serve.models import ServedModels, serve_model
+    from gpt2.serve.server import Loaded, Server
+
+    server = Server(config)
+    served: list[ServedModels] = []
+
+    async def load() -> Loaded:
+        engines = {name: Engine(model, most_texts=config.batch) for name, model in models.items()}
+        for engine in engines.values():
+            warm_up(engine)
+        count = server.metrics.count_text
+        known = ServedModels(
+            [
+                serve_model(name, paths[name], model, engines[name], config, count)
+                for name, model in models.items()
+            ]
+        )
+        served.append(known)
+        app = make_app(known, server.metrics, config)
+        return Loaded(app, known.end_texts, known.stop)
+
+    def announce(url: str) -> None:
+        started.set_result(Served(url, served[0], server))
 
     try:
-        served = [
-            serve_model(name, paths[name], Engine(model, most_texts=config.batch), model, config)
-            for name, model in models.items()
-        ]
-        known = ServedModels(served)
-        settings = uvicorn.Config(
-            make_app(known),
-            host=config.host,
-            port=config.port,
-            log_level="critical",
-            ws="none",
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(settings)
-        task = asyncio.ensure_future(server.serve())
-        while not server.started and not task.done():
-            await asyncio.sleep(0.001)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        await server.run_until_stopped(load, announce)
     except BaseException as error:
-        started.set_exception(error)
+        if not started.done():
+            started.set_exception(error)
         raise
-    started.set_result((server, Served(f"http://{config.host}:{port}", known)))
-    await task
-    for model in served:
-        model.worker.cancel_all()
-        model.worker.stop()
 
 
 @pytest.fixture(scope="session")
 def served(tokenizer: Tokenizer) -> Iterator[Served]:
     """A server of the tiny model, named "tiny", that all tests share."""
-    with serving({"tiny": small_model(tokenizer)}, ServeConfig(port=0)) as served:
+    with serving({"tiny": small_model(tokenizer)}, ServeConfig(port=0, grace=1.0)) as served:
         yield served
 
 
@@ -247,7 +247,7 @@ def serve_with(tokenizer: Tokenizer) -> Iterator[ServeWith]:
 
         def start(models: dict[str, GPT2] | None = None, **settings: object) -> Served:
             models = models or {"tiny": small_model(tokenizer)}
-            config = ServeConfig(**{"port": 0, **settings})  # type: ignore[arg-type]
+            config = ServeConfig(**{"port": 0, "grace": 1.0, **settings})  # type: ignore[arg-type]
             return stack.enter_context(serving(models, config))
 
         yield start

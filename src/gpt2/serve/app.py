@@ -1,29 +1,35 @@
 """The server as one ASGI application: its routes, and how each answers what goes wrong."""
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import Response
 
+from gpt2.config import ServeConfig
 from gpt2.serve.completions.route import completions_router
-from gpt2.serve.errors import ApiError
+from gpt2.serve.error_answers import answer_errors
+from gpt2.serve.explore import explore_router, explorer_data
+from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
-from gpt2.serve.pages import mount_web, page_response
+from gpt2.serve.pages import page_response, web_router
 
 
-def make_app(models: ServedModels) -> FastAPI:
+def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
     """Return the application that serves some models."""
     app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
+    answer_errors(app)
+    metrics.watch(models)
     app.include_router(completions_router(models))
-    mount_web(app)
+    app.include_router(explore_router(models))
+    app.include_router(web_router())
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
-        known = [{"name": model.name, "most_tokens": model.most_tokens} for model in models]
-        return page_response("explorer.js", "GPT-2", {"page": {"models": known}})
+        page = explorer_data(models, needs_key=config.api_key is not None)
+        return page_response("explorer.js", "GPT-2", {"page": page})
 
-    @app.exception_handler(ApiError)
-    def answer_error(request: Request, error: ApiError) -> JSONResponse:
-        wait = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-        return JSONResponse(error.body(), status_code=error.status, headers=wait)
+    @app.get("/metrics", response_class=Response)
+    def show_metrics() -> Response:
+        """Return the server's metrics, as Prometheus reads them."""
+        return metrics.answer()
 
     return app
