@@ -11,10 +11,11 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.progress import log
-from gpt2.serve.error_answers import unexpected_answer
+from gpt2.serve.errors import as_failure
 
-QUIET = ("/health", "/metrics", "/web")  # routes whose good answers are not logged
 WEB = "/web"
+QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
+GOOD = (200, 304, 503)  # of those; 503 is said once, by the phase
 
 
 @dataclass
@@ -68,13 +69,13 @@ class RequestLog:
         except Exception as error:
             failure = f"  failed: {described(error)}"
             if not status:
-                await unexpected_answer()(scope, receive, note)
+                await as_failure(error).response()(scope, receive, note)
         else:
             failure = "" if is_whole else "  the client left"
         finally:
             route = route_of(scope)
             self._count(route, status)
-            if route not in QUIET or status >= 400 or failure:
+            if failure or route not in QUIET or status not in GOOD:
                 seconds = time.monotonic() - started
                 log(_line(scope["method"], route, status, usage, seconds) + failure)
 
