@@ -16,6 +16,7 @@ from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
 from gpt2.serve.errors import ApiError, compact
 from gpt2.serve.models import ServedModel, ServedModels
+from gpt2.serve.request_log import note_usage
 from gpt2.serve.worker import Order, QueueFullError
 
 RETRY_AFTER = 1  # seconds: places become free at each step
@@ -51,6 +52,7 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         def count() -> dict[str, int]:
             return usage(prompts, sum(choice.tokens for choice in choices))
 
+        note_usage(request, len(prompts), count)
         if body.stream:
             return EventStream(texts, choices, head, count if body.includes_usage else None)
         async with texts.watched(request.receive):
