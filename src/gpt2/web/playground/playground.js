@@ -27,6 +27,7 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
  * @property {import("gpt2/inside.js").Colors} colors
  * @property {(model: string) => Promise<(string | null)[]>} vocabularyOf
  * @property {boolean} [needsKey] whether the server wants a key
+ * @property {(text: string) => void} [showInside] shows what the model computes for a text
  */
 
 /**
@@ -34,7 +35,8 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
  * @param {HTMLElement} section
  * @param {Page} page
  */
-export function showPlayground(section, { models, colors, vocabularyOf, needsKey = false }) {
+export function showPlayground(section, page) {
+  const { models, colors, vocabularyOf, needsKey = false, showInside } = page;
   const writing = new Set(); // sheets
   const model = modelChoice("Model", models, changed);
   const beside = modelChoice("Beside it", models, changed, "no other");
@@ -63,6 +65,7 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
       announce(`${each.title}: ${newText(draft)}. ${ending(draft.reason)}`);
     },
     onEdit: (text) => prompt.set(text),
+    showInside,
   };
 
   function busy() {

@@ -31,6 +31,7 @@ let sheets = 0; // on the page, so that the ids of their titles differ
  * @property {(sheet: any, isWriting: boolean) => void} onWriting
  * @property {(sheet: any) => void} onEnd
  * @property {(text: string) => void} onEdit
+ * @property {(text: string) => void} [showInside] where the page has a look inside a text
  */
 
 /**
@@ -68,6 +69,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     back: create("button", { onclick: back, hidden: true }, "Back"),
     edit: create("button", { onclick: () => desk.onEdit(whole()) }, "Edit"),
     copy: copyButton(whole),
+    ...(desk.showInside && { inside: create("button", { onclick: look }, "Look inside") }),
   };
   const explained = {
     goOn: `Go on with ${title}`,
@@ -75,8 +77,11 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     back: `${title} as it was before`,
     edit: `Edit ${title}`,
     copy: `Copy ${title}`,
+    inside: `Look inside ${title}`,
   };
-  for (const [key, label] of Object.entries(explained)) actions[key].setAttribute("aria-label", label);
+  for (const [key, button] of Object.entries(actions)) {
+    button.setAttribute("aria-label", explained[key]);
+  }
   frame.append(
     create("div", { class: "sheet-text", dir: "auto" }, shortened(prompt), text.element, tail),
     other.element,
@@ -94,6 +99,10 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
 
   function whole() {
     return prompt + newText(draft);
+  }
+
+  function look() {
+    desk.showInside(whole());
   }
 
   function onPoint(i) {
