@@ -4,17 +4,8 @@ import { AskError, ask } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { alternatives } from "gpt2/playground/alternatives.js";
 import { copyButton } from "gpt2/playground/copy.js";
-import {
-  allIds,
-  branched,
-  newDraft,
-  newText,
-  receive,
-  reopened,
-  settle,
-  upTo,
-  withTail,
-} from "gpt2/playground/draft.js";
+import { allIds, branched, newDraft, newText } from "gpt2/playground/draft.js";
+import { receive, reopened, settle, upTo, withTail } from "gpt2/playground/draft.js";
 import { flow } from "gpt2/playground/flow.js";
 import { run } from "gpt2/playground/runs.js";
 import { streamedRequest } from "gpt2/playground/request.js";

@@ -30,14 +30,16 @@ SHOW = """
     import { ask } from "gpt2/ask.js";
     import { showPlayground } from "gpt2/playground/playground.js";
     const { models, colors } = JSON.parse(document.getElementById("page").textContent);
-    const vocabularyOf = async (name) => (await ask(`/explore/vocabulary?model=${name}`)).vocabulary;
+    const address = (name) => `/explore/vocabulary?model=${encodeURIComponent(name)}`;
+    const vocabularyOf = async (name) => (await ask(address(name))).vocabulary;
     showPlayground(document.getElementById("playground"), { models, colors, vocabularyOf });
 """
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Playground</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">%(styles)s<script type="importmap">%(modules)s</script></head>
-<body><main><h1>Test</h1><section id="playground" aria-labelledby="name"><h2 id="name">Playground</h2>
-</section></main><script type="application/json" id="page">%(data)s</script>
+<body><main><h1>Test</h1><section id="playground" aria-labelledby="name">
+<h2 id="name">Playground</h2></section></main>
+<script type="application/json" id="page">%(data)s</script>
 <script type="module">%(show)s</script></body></html>"""
 
 

@@ -212,13 +212,13 @@ def test_two_models_write_side_by_side_where_there_are_two(
     page.select_option("label:has-text('Beside it') select", "gpt2")
     write(page, "zero", sheets=2)
     assert sorted(request["model"] for request in fake.requests) == ["gpt2", "mine"]
-    assert page.locator(".sheet h3").all_inner_texts() == ["mine", "gpt2"]
+    assert page.locator(".sheet h3").all_inner_texts() == ["Text of mine", "Text of gpt2"]
     limits = {request["model"]: request["max_tokens"] for request in fake.requests}
     assert limits == {"mine": 64, "gpt2": 60}  # there is no more room in the context
 
 
-def test_one_model_has_nothing_to_choose(playground: Playground) -> None:
-    assert playground().locator("label:has-text('Model')").count() == 0
+def test_one_model_has_no_other_beside_it(playground: Playground) -> None:
+    assert playground().locator("label:has-text('Beside it')").count() == 0
 
 
 def test_settings_reach_the_server(playground: Playground, fake: Any) -> None:
