@@ -251,3 +251,11 @@ def serve_with(tokenizer: Tokenizer) -> Iterator[ServeWith]:
             return stack.enter_context(serving(models, config))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def endless_model(tokenizer: Tokenizer) -> GPT2:
+    """A tiny model with many positions, none of whose tokens ends a text."""
+    model = small_model(tokenizer, n_positions=20_000)
+    model.special_ids = {}
+    return model

@@ -5,19 +5,23 @@ from fastapi.responses import Response
 
 from gpt2.config import ServeConfig
 from gpt2.serve.completions.route import completions_router
-from gpt2.serve.error_answers import answer_errors
+from gpt2.serve.errors import add_error_handlers
 from gpt2.serve.explore import explore_router, explorer_data
+from gpt2.serve.listing import listing_router
 from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
+from gpt2.serve.tokenization import tokenization_router
 
 
 def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
     """Return the application that serves some models."""
     app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
-    answer_errors(app)
+    add_error_handlers(app)
     metrics.watch(models)
-    app.include_router(completions_router(models))
+    app.include_router(completions_router(models, config.time_limit))
+    app.include_router(listing_router(models))
+    app.include_router(tokenization_router(models))
     app.include_router(explore_router(models))
     app.include_router(web_router())
 

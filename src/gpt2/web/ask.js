@@ -60,7 +60,7 @@ async function* readAll(stream) {
       yield value;
     }
   } finally {
-    reader.cancel();
+    reader.cancel().catch(() => {}); // an aborted stream rejects it
   }
 }
 

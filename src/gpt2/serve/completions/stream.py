@@ -1,0 +1,68 @@
+"""How are the texts of a request streamed? As server-sent events, one write for what a step brings.
+
+While the client does not read, the write waits; what the steps bring meanwhile is one chunk then.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gpt2.serve.completions.choice import Choice
+from gpt2.serve.completions.texts import RequestTexts
+from gpt2.serve.errors import ApiError, compact
+
+DONE = "data: [DONE]\n\n"
+
+
+class EventStream(Response):
+    """The streamed answer to a request for completions.
+
+    Args:
+        texts: Of the request.
+        choices: Made of them.
+        head: What all chunks have in common.
+        usage: Counts the tokens at the end, for a last chunk; None: no such chunk.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        texts: RequestTexts,
+        choices: Sequence[Choice],
+        head: Mapping[str, Any],
+        usage: Callable[[], dict[str, int]] | None,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._texts = texts
+        self._choices = choices
+        self._usage = usage
+        self._begin = f'data: {compact(head)[:-1]},"choices":['
+        self._end = "]}\n\n" if usage is None else '],"usage":null}\n\n'
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; see ASGI."""
+        headers = self.raw_headers
+        async with self._texts.watched(receive):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async for events in self._events():
+                body = events.encode()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": DONE.encode(), "more_body": False})
+
+    async def _events(self) -> AsyncIterator[str]:
+        """Yield what each step brings."""
+        try:
+            while not all(choice.has_ended for choice in self._choices):
+                await self._texts.changed()
+                if parts := [part for choice in self._choices if (part := choice.take())]:
+                    yield "".join([self._begin + compact(part) + self._end for part in parts])
+        except ApiError as error:  # the status has been sent: the client's library raises this
+            yield f"data: {compact(error.body())}\n\n"
+            return
+        if self._usage:
+            yield f'{self._begin}],"usage":{compact(self._usage())}}}\n\n'
