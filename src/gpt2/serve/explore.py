@@ -13,7 +13,8 @@ from gpt2.files.pretrained import GPT2
 from gpt2.serve.errors import ApiError
 from gpt2.serve.models import ServedModel, ServedModels
 from gpt2.visual.capture import Recording, record
-from gpt2.visual.gallery.facts import model_facts, page_colors, vocabulary
+from gpt2.visual.gallery.colors import page_colors
+from gpt2.visual.gallery.facts import model_facts, vocabulary
 from gpt2.visual.gallery.inside import inside_recorded, lens_of, most_tokens
 from gpt2.visual.gallery.page import EXAMPLES, example_texts
 from gpt2.visual.gallery.pictures import drawings, picture_entry
