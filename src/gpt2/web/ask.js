@@ -69,7 +69,7 @@ async function* readAll(stream) {
       yield value;
     }
   } finally {
-    reader.cancel();
+    reader.cancel().catch(() => {}); // a broken stream has raised its error already
   }
 }
 
