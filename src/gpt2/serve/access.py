@@ -10,7 +10,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.config import ServeConfig
-from gpt2.serve.error_answers import error_answer
 from gpt2.serve.errors import ApiError
 
 FREE = ("/", "/health", "/run")  # pages without data, which a browser asks for without the key
@@ -55,7 +54,7 @@ class Access:
             if not is_preflight:
                 self._check_key(scope["path"], headers)
         except ApiError as error:
-            app = error_answer(error, _challenge(error))
+            app = error.response(_challenge(error))
         await app(scope, receive, send_more)
 
     def _check_host(self, host: str | None) -> None:

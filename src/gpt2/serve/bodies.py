@@ -5,7 +5,6 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2.serve.error_answers import error_answer
 from gpt2.serve.errors import ApiError
 
 MOST_SECONDS = 60.0  # for a body to come; a client that sends no faster holds its connection
@@ -39,10 +38,10 @@ class Bodies:
                 first: Message | None = await self._whole(receive)
         except TimeoutError:
             late = ApiError(408, f"the body must come within {self._most_seconds:g} s")
-            await error_answer(late, CLOSE)(scope, receive, send)
+            await late.response(CLOSE)(scope, receive, send)
             return
         except ApiError as error:
-            await error_answer(error, CLOSE)(scope, receive, send)
+            await error.response(CLOSE)(scope, receive, send)
             return
 
         async def receive_next() -> Message:

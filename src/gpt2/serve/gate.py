@@ -6,7 +6,6 @@ from typing import Literal
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gpt2.serve.error_answers import error_answer
 from gpt2.serve.errors import ApiError
 
 HEALTH = "/health"
@@ -48,7 +47,7 @@ class Gate:
             await self._health()(scope, receive, send)
         elif self.app is None or self.is_stopping:
             error = ApiError(503, REASONS[self.phase], retry_after=RETRY_SECONDS, code=self.phase)
-            await error_answer(error, {"Connection": "close"})(scope, receive, send)
+            await error.response({"Connection": "close"})(scope, receive, send)
         else:
             await self._pass(self.app, scope, receive, send)
 

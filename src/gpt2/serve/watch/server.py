@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse, Response
 
 from gpt2.config import ServeConfig
-from gpt2.serve.error_answers import answer_errors
+from gpt2.serve.errors import add_error_handlers
 from gpt2.serve.pages import web_router
 from gpt2.serve.server import Loaded, Server
 from gpt2.serve.watch.file import page_file
@@ -59,7 +59,7 @@ async def watch(
 def watch_app(watcher: Watcher) -> FastAPI:
     """Return the application that shows the runs that a watcher follows."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    answer_errors(app)
+    add_error_handlers(app)
     app.include_router(web_router())
     app.include_router(router_of(watcher))
 

@@ -11,11 +11,12 @@ from gpt2.errors import NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
 from gpt2.visual.gallery.colors import page_colors
+from gpt2.visual.gallery.facts import model_facts, vocabulary
 from gpt2.visual.gallery.inside import inside
 from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.pictures import drawings, picture_entry
 from gpt2.visual.gallery.run import TrainingRun, run_history
-from gpt2.visual.token_texts import token_ids, token_texts
+from gpt2.visual.token_texts import token_ids
 from llm_tokenizer.atomic import write_whole
 
 # A sentence whose next token is a name in it (Wang et al. 2022, arXiv:2211.00593), and a program.
@@ -23,6 +24,7 @@ EXAMPLES = (
     "When Mary and John went to the store, John gave a drink to",
     "def add(a, b):\n    return a +",
 )
+
 Entry = dict[str, Any]
 
 
@@ -52,10 +54,10 @@ def write_gallery(
         token_ids(model, text)  # raises before there is any work
     history = None if run is None else run_history(run.moments, run.rows)
     page = {
-        "model": _model(model, name),
+        "model": model_facts(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
         "colors": page_colors(),
-        "vocabulary": _vocabulary(model),
+        "vocabulary": vocabulary(model),
         "texts": list(texts),
         "hasRun": history is not None,
     }
@@ -98,16 +100,3 @@ def example_texts(model: GPT2, run: TrainingRun | None = None) -> list[str]:
     if run is not None and run.moments:
         texts = [run.moments[-1].ids, *texts]
     return [tokenizer.decode(ids[:most]) for ids in texts[:2]]
-
-
-def _model(model: GPT2, name: str) -> dict[str, Any]:
-    sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
-    known = {size: getattr(model.config, size) for size in sizes}
-    return {"name": name, **known, "parameters": model.num_parameters()}
-
-
-def _vocabulary(model: GPT2) -> list[str | None]:
-    """Return the text of each id, None where it has none."""
-    unused = set(model.unused_ids)
-    texts = token_texts(model.require_tokenizer(), range(model.config.vocab_size))
-    return [None if i in unused else text for i, text in enumerate(texts)]

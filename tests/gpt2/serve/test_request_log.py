@@ -1,0 +1,79 @@
+"""The log has a line for each request: counts alone, whatever happens."""
+
+from typing import Any
+
+import httpx
+
+Served = Any  # of conftest.py
+
+SECRET = "a secret"
+
+
+def complete(served: Served, **fields: object) -> httpx.Response:
+    return httpx.post(f"{served.url}/v1/completions", json={"max_tokens": 2, **fields}, timeout=30)
+
+
+def lines(served: Served, capsys: Any) -> list[str]:
+    """Return the log so far; a line is written once the answer has been sent."""
+    httpx.get(f"{served.url}/last")
+    *before, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("GET other 404")
+    return before
+
+
+def test_a_line_has_the_counts_and_nothing_of_the_request(served: Served, capsys: Any) -> None:
+    answer = complete(served, prompt=[SECRET, "b"], n=2, user=SECRET, seed=1, logit_bias={"1": 0})
+
+    used = answer.json()["usage"]
+    [line] = lines(served, capsys)
+    counts = f"tokens {used['prompt_tokens']} in, {used['completion_tokens']} out"
+    assert line.startswith(f"POST /v1/completions 200  prompts 2, {counts}  ")
+    assert SECRET not in line
+
+
+def test_a_streamed_answer_has_its_counts_too(served: Served, capsys: Any) -> None:
+    assert complete(served, prompt="b", stream=True, ignore_eos=True).text.endswith("[DONE]\n\n")
+
+    [line] = lines(served, capsys)
+    assert "200  prompts 1, tokens 1 in, 2 out  " in line
+
+
+def test_nothing_of_a_wrong_request_is_logged(served: Served, capsys: Any) -> None:
+    assert complete(served, prompt=SECRET, secret=SECRET).status_code == 400
+    assert httpx.get(f"{served.url}/{SECRET}?{SECRET}").status_code == 404
+
+    wrong, unknown = lines(served, capsys)
+    assert wrong.startswith("POST /v1/completions 400  ")
+    assert unknown.startswith("GET other 404  ")
+    assert "secret" not in wrong + unknown
+
+
+def test_a_defect_is_logged_by_its_type_and_place_and_the_server_lives_on(
+    served: Served, monkeypatch: Any, capsys: Any
+) -> None:
+    def fail(name: str | None) -> None:
+        raise ValueError(SECRET)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served.models, "find", fail)
+        answer = complete(served, prompt=SECRET)
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "server_error"
+    assert "secret" not in answer.text
+    [line] = lines(served, capsys)
+    assert line.startswith("POST /v1/completions 500  ")
+    assert "  failed: ValueError at test_request_log.py:" in line
+    assert "secret" not in line
+    assert complete(served, prompt="a").status_code == 200
+
+
+def test_what_asks_again_and_again_is_not_logged_when_all_is_well(
+    served: Served, capsys: Any
+) -> None:
+    for path in ("/health", "/metrics", "/web/dom.js"):
+        assert httpx.get(served.url + path).status_code == 200
+    assert httpx.get(f"{served.url}/web/nothing.js").status_code == 404
+
+    [line] = lines(served, capsys)
+    assert line.startswith("GET /web 404  ")
