@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,3 +120,11 @@ def test_the_key_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("GPT2_API_KEY", "secret")
     assert main(["watch", str(ended_run), "--port", "0", "--host", "0.0.0.0"]) == 0
+
+
+def test_it_starts_without_torch() -> None:
+    program = "import gpt2.cli.watch, gpt2.serve.watch.server, sys; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
