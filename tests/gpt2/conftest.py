@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gpt2.serve.server import Server
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-MOST_SECONDS = 30  # for a server to start or to end
+MOST_SECONDS = 120  # for a server to start or to end
 
 
 class Hub(ThreadingHTTPServer):

@@ -20,7 +20,7 @@ from gpt2.config import ServeConfig
 from gpt2.files.pretrained import GPT2
 from gpt2.serve.server import listen
 
-MOST_SECONDS = 60.0
+MOST_SECONDS = 300.0
 SERVE = (sys.executable, "-m", "gpt2", "serve")
 
 Start = Callable[..., "subprocess.Popen[str]"]
