@@ -10,6 +10,7 @@ import { opened, openedLens, PARTS, setColors, startOf } from "gpt2/inside.js";
 import { whenSeen } from "gpt2/seen.js";
 import { quoted } from "gpt2/wording.js";
 
+const EMPTY = "Type a text: the model needs a token to begin with.";
 const PAUSE = 60; // milliseconds after a key, within which there may be another
 const PAUSE_BEFORE_LENS = 150; // milliseconds: the lens takes longer than all else
 const SLOW = 250; // milliseconds after which the reader is shown that the model is at work
@@ -64,6 +65,7 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
 
   async function askFor(asked) {
     request.abort();
+    if (!asked.text.length) return field.fail(EMPTY);
     request = new AbortController();
     const { signal } = request;
     const slow = setTimeout(() => field.wait(), SLOW);
