@@ -92,11 +92,12 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
 
   async function fill(part, body) {
     const { text, vocabulary, choice } = shown;
-    body.toggleAttribute("data-waits", true);
-    if (part.needsLens && !(await hasLens(shown))) return;
-    body.toggleAttribute("data-waits", false);
+    body.setAttribute("aria-busy", "true");
+    const isThere = !part.needsLens || (await hasLens(shown));
+    if (shown.text !== text) return; // the part is filled with a newer text by now, or will be
+    body.removeAttribute("aria-busy");
     const page = { vocabulary, colors, onAppend };
-    replaceContent(body, () => part.content(text, page, choice));
+    if (isThere) replaceContent(body, () => part.content(text, page, choice));
   }
 
   /** Return whether a text has its lens, for which the server is asked once the reader pauses. */

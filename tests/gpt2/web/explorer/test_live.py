@@ -42,7 +42,7 @@ def part(page: "Page", title: str) -> "Locator":
     found = page.locator("#inside .inside-part").nth(PARTS.index(title))
     found.evaluate("e => e.scrollIntoView({ behavior: 'instant' })")
     expect(found.locator(":scope > div > *").first).to_be_attached()
-    expect(found.locator(":scope > [data-waits]")).to_have_count(0)
+    expect(found.locator(":scope > [aria-busy]")).to_have_count(0)
     return found
 
 
