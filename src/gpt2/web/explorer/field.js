@@ -75,7 +75,7 @@ export function textField(examples, { onText, onFirst, onUndo }) {
       slider.max = String(length - tokens.length);
       slider.value = String(first);
       const range = `${first} to ${first + tokens.length - 1}`;
-      place.textContent = `Tokens ${range} are shown, as if the text began there. `;
+      place.textContent = `Tokens ${range} are shown, as if the text began there.`;
       slider.setAttribute("aria-valuetext", range);
     },
   };
