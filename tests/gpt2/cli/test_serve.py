@@ -81,7 +81,7 @@ def test_a_signal_ends_it_and_streams_end_with_a_reason(start: Start, number: in
     out, err = process.communicate(timeout=MOST_SECONDS)
     assert process.returncode == 0
     assert out == ""  # the address was all
-    assert "1 requests may go on for 0 s" in err
+    assert "requests under way: 1, for at most 0 s" in err
     assert "POST /v1/completions 200  prompts 1, tokens 1 in, " in err
 
 
@@ -99,6 +99,18 @@ def test_a_second_signal_ends_it_at_once(start: Start) -> None:
         process.terminate()
 
         assert process.wait(MOST_SECONDS) == -signal.SIGTERM
+
+
+def test_a_signal_while_models_are_loaded_ends_it_at_once(start: Start) -> None:
+    process = start()
+    while not line_of(process.stderr).startswith("loading tiny from "):
+        pass
+    process.terminate()
+
+    out, _ = process.communicate(timeout=MOST_SECONDS)
+
+    assert process.returncode == -signal.SIGTERM
+    assert out == ""
 
 
 def test_the_key_may_come_from_the_environment(start: Start) -> None:

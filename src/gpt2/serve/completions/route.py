@@ -77,7 +77,7 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
             400,
             f"a request may ask for {most} texts, got {len(body.prompt)} prompts * "
             f"{body.samples} samples; send several requests",
-            param="prompt",
+            param="prompt" if body.samples <= most else "n",
         )
     prompts = await beside_if_long(
         sum(map(len, body.prompt)),
