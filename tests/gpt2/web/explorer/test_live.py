@@ -13,7 +13,7 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 TEXT = "Permission is hereby"
 PARTS = ["Tokens", "Attention", "One head, step by step", "Attention as matrix multiplication"]
@@ -71,15 +71,22 @@ def test_tokens_follow_what_is_typed(page: "Page", served: Any) -> None:
 
 
 def test_an_answer_that_comes_late_is_not_shown(page: "Page", served: Any) -> None:
-    held = []
-    page.route("**/explore/inside", lambda route: held.append(route))
-    typed(page, "first")
+    held: list[Route] = []
+
+    def hold(route: "Route") -> None:
+        if "early" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/explore/inside", hold)
+    typed(page, "early")
     expect(page.locator(".working")).to_be_visible()
-    with page.expect_request("**/explore/inside"):
-        typed(page, "second")
+    typed(page, "late")
+    expect(ids_of(page)).to_have_text(as_texts(ids(served, "late")))
     for route in held:
         route.continue_()
-    expect(ids_of(page)).to_have_text(as_texts(ids(served, "second")))
+    expect(ids_of(page)).to_have_text(as_texts(ids(served, "late")))
     expect(page.locator(".working")).to_be_hidden()
 
 
