@@ -13,14 +13,6 @@ export class AskError extends Error {
 }
 
 /**
- * Remember the key that the server wants.
- * @param {string} key
- */
-export function setKey(key) {
-  sessionStorage.setItem(KEY, key);
-}
-
-/**
  * Return the server's answer to a request, from JSON.
  * @param {string} path
  * @param {object} [body] JSON to post; without one it is a GET
@@ -95,6 +87,6 @@ async function answer(path, body, signal) {
 async function hasOtherKey(refused) {
   if (sessionStorage.getItem(KEY) !== refused) return true; // another request has asked meanwhile
   const given = await askKey(refused !== null);
-  if (given) setKey(given);
+  if (given) sessionStorage.setItem(KEY, given);
   return given !== "";
 }

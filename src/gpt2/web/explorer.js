@@ -41,8 +41,9 @@ export function showPage() {
 
   function showInside(text) {
     live.show(text);
-    location.hash = ""; // so that it moves there again, too
-    location.hash = "inside";
+    const inside = document.getElementById("inside");
+    inside.scrollIntoView();
+    inside.focus({ preventScroll: true });
   }
 
   function choose(index) {
@@ -83,12 +84,13 @@ function modelChooser(models, choose) {
   return select;
 }
 
-function links({ hasRun }) {
-  const all = [
-    ...(hasRun ? [["/run", "The run of this model, live"]] : []),
+function links({ hasRun, needsKey }) {
+  const run = hasRun ? [["/run", "The run of this model, live"]] : [];
+  const data = [
     ["/openapi.json", "The API, as OpenAPI has it"],
     ["/metrics", "Metrics"],
     ["/v1/models", "Models"],
-  ].map(([href, name]) => create("li", {}, create("a", { href }, name)));
+  ]; // which no link can send a key to
+  const all = [...run, ...(needsKey ? [] : data)].map(([href, name]) => create("li", {}, create("a", { href }, name)));
   return create("ul", { class: "links" }, ...all);
 }

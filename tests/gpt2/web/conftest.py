@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 TEXTS = ("Permission is", "a < b & c\n</script>")
+PATIENCE = 30_000  # milliseconds: a machine may be busy
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -32,6 +33,7 @@ def browser() -> "Iterator[Browser]":
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip("no browser is installed; on Debian: apt-get install chromium")
+    playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
@@ -49,7 +51,7 @@ def opened(
     """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(30_000)  # a machine may be busy
+    page.set_default_timeout(PATIENCE)
     errors: list[str] = []
 
     def note(message: "ConsoleMessage") -> None:

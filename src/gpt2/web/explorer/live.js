@@ -10,6 +10,7 @@ import { opened, openedLens, PARTS, setColors, startOf } from "gpt2/inside.js";
 import { whenSeen } from "gpt2/seen.js";
 import { quoted } from "gpt2/wording.js";
 
+const EMPTY = "Type a text: the model needs a token to begin with.";
 const PAUSE = 60; // milliseconds after a key, within which there may be another
 const PAUSE_BEFORE_LENS = 150; // milliseconds: the lens takes longer than all else
 const SLOW = 250; // milliseconds after which the reader is shown that the model is at work
@@ -64,6 +65,7 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
 
   async function askFor(asked) {
     request.abort();
+    if (!asked.text.length) return field.fail(EMPTY);
     request = new AbortController();
     const { signal } = request;
     const slow = setTimeout(() => field.wait(), SLOW);
@@ -90,11 +92,12 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
 
   async function fill(part, body) {
     const { text, vocabulary, choice } = shown;
-    body.toggleAttribute("data-waits", true);
-    if (part.needsLens && !(await hasLens(shown))) return;
-    body.toggleAttribute("data-waits", false);
+    body.setAttribute("aria-busy", "true");
+    const isThere = !part.needsLens || (await hasLens(shown));
+    if (shown.text !== text) return; // the part is filled with a newer text by now, or will be
+    body.removeAttribute("aria-busy");
     const page = { vocabulary, colors, onAppend };
-    replaceContent(body, () => part.content(text, page, choice));
+    if (isThere) replaceContent(body, () => part.content(text, page, choice));
   }
 
   /** Return whether a text has its lens, for which the server is asked once the reader pauses. */
