@@ -16,7 +16,7 @@ export class AskError extends Error {
  * Remember the key that the server wants.
  * @param {string} key
  */
-export function setKey(key) {
+function setKey(key) {
   sessionStorage.setItem(KEY, key);
 }
 

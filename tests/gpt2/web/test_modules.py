@@ -13,7 +13,7 @@ SOURCES = {
     for path in FOLDER.rglob("*.js")
 }
 IMPORT = re.compile(r'import \{ ([^}]+) \} from "gpt2/([\w/]+\.js)"')
-EXPORT = re.compile(r"^export (?:async )?(?:function|const|class) (\w+)", re.MULTILINE)
+EXPORT = re.compile(r"^export (?:async )?(?:function\*?|const|class) (\w+)", re.MULTILINE)
 
 
 def test_what_a_module_exports_another_imports_or_shows_a_page() -> None:

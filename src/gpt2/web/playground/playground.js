@@ -40,6 +40,7 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
 export function showPlayground(section, page) {
   const { models, colors, vocabularyOf, needsKey = false, showInside } = page;
   const writing = new Set(); // sheets
+  const unsaid = []; // texts that have ended while others are written
   let model = models[0];
   const beside = choiceOf("Beside it", [ALONE, ...models.map(({ name }) => name)], changed);
   const samples = choiceOf("Texts", Array.from({ length: MOST_SAMPLES }, (_, i) => `${i + 1}`), changed);
@@ -61,10 +62,14 @@ export function showPlayground(section, page) {
       else writing.delete(each);
       state();
     },
-    onEnd(each, key) {
+    onEnd(each, key, problem) {
       const draft = each.draft();
-      kept.keep({ key, text: draft.prompt + newText(draft), model: each.model.name, when: Date.now() });
-      announce(`${each.title}: ${newText(draft)}. ${ending(draft.reason)}`);
+      const [text, end] = [newText(draft), problem || ending(draft.reason)];
+      if (draft.tokens.length) {
+        kept.keep({ key, text: draft.prompt + text, model: each.model.name, when: Date.now() });
+      }
+      unsaid.push(`${each.title}: ${text} (${end})`);
+      if (!busy()) announce(unsaid.splice(0).join(" "));
     },
     onEdit: (text) => prompt.set(text),
     showInside,
