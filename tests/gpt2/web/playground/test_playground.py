@@ -281,7 +281,7 @@ def test_a_full_context_is_said(playground: Playground, fake: Any) -> None:
     fake.models = {"fake": 7}
     page = playground()
     page.fill("#playground-text", "7 bytes")
-    page.wait_for_selector("output:has-text('at most 7 tokens')")
+    page.wait_for_selector("output:has-text('reads 7 tokens at most')")
     page.click(".main-button")
     page.wait_for_selector(".trouble:has-text('The context is full')")
     write(page, "zero")  # there is room for three tokens
