@@ -148,9 +148,9 @@ def test_a_stop_string_is_no_part_of_the_text(served: Any, served_page: ServedPa
 
 def test_a_server_that_wants_a_key_is_given_it(serve_with: Any, served_page: ServedPage) -> None:
     page = served_page(serve_with(api_key="the-key").url, expected=[401])
-    page.fill("dialog input", "the-key")
+    page.fill("dialog.key input", "the-key")
     page.keyboard.press("Enter")
-    page.wait_for_selector("dialog", state="detached")
+    page.wait_for_selector("dialog.key", state="detached")
     write(page, "Permission", max_tokens="4")
     assert tokens(page).count() == 4
     page.click("summary:has-text('The same as a request')")
