@@ -12,6 +12,7 @@ from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
 from gpt2.serve.tokenization import tokenization_router
+from gpt2.serve.watch.router import watch_router
 
 
 def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
@@ -24,11 +25,14 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
     app.include_router(tokenization_router(models))
     app.include_router(explore_router(models))
     app.include_router(web_router())
+    app.include_router(watch_router(models.runs))
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
-        page = explorer_data(models, needs_key=config.api_key is not None)
+        page = explorer_data(
+            models, needs_key=config.api_key is not None, has_run=bool(models.runs)
+        )
         return page_response("explorer.js", "GPT-2", {"page": page})
 
     @app.get("/metrics", response_class=Response)

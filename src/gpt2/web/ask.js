@@ -13,14 +13,6 @@ export class AskError extends Error {
 }
 
 /**
- * Remember the key that the server wants.
- * @param {string} key
- */
-function setKey(key) {
-  sessionStorage.setItem(KEY, key);
-}
-
-/**
  * Return the server's answer to a request, from JSON.
  * @param {string} path
  * @param {object} [body] JSON to post; without one it is a GET
@@ -29,6 +21,15 @@ function setKey(key) {
  */
 export async function ask(path, body, signal) {
   return (await answer(path, body, signal)).json();
+}
+
+/**
+ * Return the server's answer to a GET, as a file.
+ * @param {string} path
+ * @returns {Promise<Blob>}
+ */
+export async function askFile(path) {
+  return (await answer(path)).blob();
 }
 
 /**
@@ -60,7 +61,7 @@ async function* readAll(stream) {
       yield value;
     }
   } finally {
-    reader.cancel().catch(() => {}); // an aborted stream rejects it
+    reader.cancel().catch(() => {}); // a broken stream has raised its error already
   }
 }
 
@@ -86,6 +87,6 @@ async function answer(path, body, signal) {
 async function hasOtherKey(refused) {
   if (sessionStorage.getItem(KEY) !== refused) return true; // another request has asked meanwhile
   const given = await askKey(refused !== null);
-  if (given) setKey(given);
+  if (given) sessionStorage.setItem(KEY, given);
   return given !== "";
 }

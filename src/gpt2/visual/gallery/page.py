@@ -10,7 +10,8 @@ from typing import Any
 from gpt2.errors import NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
-from gpt2.visual.gallery.facts import model_facts, page_colors, vocabulary
+from gpt2.visual.gallery.colors import page_colors
+from gpt2.visual.gallery.facts import model_facts, vocabulary
 from gpt2.visual.gallery.inside import inside
 from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.pictures import drawings, picture_entry

@@ -23,11 +23,12 @@ export function textField(examples, { onText, onFirst, onUndo }) {
   const count = create("span", { id: "live-count" });
   const work = create("span", { class: "working", hidden: true }, "the model reads it");
   const wrong = create("p", { class: "wrong", role: "alert", hidden: true });
-  const slider = create("input", { type: "range", min: 0, oninput: slid });
+  const name = "First token that is shown";
+  const slider = create("input", { type: "range", min: 0, "aria-label": name, oninput: slid });
   const place = create("output");
-  const window_ = create("label", { class: "window", hidden: true }, place, slider);
+  const shownPart = create("div", { class: "window", hidden: true }, place, slider);
   const undo = create("button", { onclick: onUndo, hidden: true }, "Undo");
-  const line = create("div", { class: "live-line" }, count, work, window_, undo);
+  const line = create("div", { class: "live-line" }, count, work, shownPart, undo);
   const buttons = examples.map((text) => create("button", { onclick: () => take(text) }, text));
   const chooser = { class: "text-chooser", role: "group", "aria-label": "Examples" };
   const label = create("label", { for: area.id, class: "unseen" }, "Text to look into");
@@ -70,7 +71,7 @@ export function textField(examples, { onText, onFirst, onUndo }) {
       if (!isWritten && area.value !== text) area.value = text;
       undo.hidden = !canUndo;
       count.textContent = length === 1 ? "1 token" : `${length} tokens`;
-      window_.hidden = length === tokens.length;
+      shownPart.hidden = length === tokens.length;
       slider.max = String(length - tokens.length);
       slider.value = String(first);
       const range = `${first} to ${first + tokens.length - 1}`;
