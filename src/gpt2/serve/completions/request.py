@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le, Len, MaxLen, MinLen
+from annotated_types import Ge, Le, Len, Lt, MaxLen, MinLen
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -125,7 +125,7 @@ class CompletionRequest(BaseModel):
     """Token ids that end a text and are no part of it."""
     ignore_eos: bool | None = None
     """Go on after <|endoftext|>."""
-    seed: Annotated[int, Ge(-(2**63)), Le(2**63 - 1)] | None = None
+    seed: Annotated[int, Ge(-(2**63)), Lt(2**63)] | None = None
     """Seed of the draws: the same request gives the same texts again."""
     echo: bool | None = None
     """Begin each choice with its prompt."""
