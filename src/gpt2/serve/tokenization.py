@@ -2,19 +2,18 @@
 
 from typing import Annotated
 
-from annotated_types import Ge
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, Field
 
 from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings
+from gpt2.serve.completions.request import TokenId
 from gpt2.serve.errors import declared
+from gpt2.serve.fields import Fields
 from gpt2.serve.models import ServedModels
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
-
+class _Request(Fields):
     model: str | None = None
     """Name of a model that is served; the first if not given."""
 
@@ -49,7 +48,7 @@ class TokenizerInfo(BaseModel):
 class DetokenizeRequest(_Request):
     """The body of POST /detokenize."""
 
-    tokens: list[Annotated[int, Ge(0)]]
+    tokens: Annotated[list[TokenId], Field(fail_fast=True)]
 
 
 class Text(BaseModel):
