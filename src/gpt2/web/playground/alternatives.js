@@ -112,11 +112,12 @@ function hintOf(count, isPinned) {
   return isPinned ? "Choose one: the text goes on from it." : "Click to choose another.";
 }
 
-/** Put the list under the token's last line, within the frame; above its first if it fits there alone. */
+/** Put the list under the token's last line, or above its first where it fits there alone. */
 function place(element, frame, span) {
   const box = frame.getBoundingClientRect();
   const lines = [...span.getClientRects()];
-  const [first, last] = [lines[0], lines.at(-1)].map((line) => line ?? span.getBoundingClientRect());
+  if (!lines.length) lines.push(span.getBoundingClientRect());
+  const [first, last] = [lines[0], lines.at(-1)];
   const height = element.offsetHeight + GAP;
   const isAbove = last.bottom + height > innerHeight && first.top > height;
   const top = isAbove ? first.top - height : last.bottom + GAP;

@@ -36,7 +36,8 @@ export function newDraft(prompt, promptIds) {
  */
 export function reopened(draft) {
   const arrival = { origin: draft.characters.length, offset: null };
-  return { ...draft, tokens: [...draft.tokens], characters: [...draft.characters], reason: null, arrival };
+  const { tokens, characters } = draft;
+  return { ...draft, tokens: [...tokens], characters: [...characters], reason: null, arrival };
 }
 
 /**

@@ -13,13 +13,15 @@ export function elsewhere(request, needsKey) {
   const writers = { curl: asCurl, Python: asPython };
   const views = Object.entries(writers).map(([name, writer]) => {
     const code = create("code");
-    const heading = create("p", { class: "code-title" }, name, " ", copyButton(() => code.textContent));
+    const copy = copyButton(() => code.textContent);
+    const heading = create("p", { class: "code-title" }, name, " ", copy);
+    const box = scrollBox(`The request as ${name}`, create("pre", {}, code));
     const show = () => (code.textContent = writer(location.origin, request(), needsKey));
-    const view = create("div", {}, heading, scrollBox(`The request as ${name}`, create("pre", {}, code)));
-    return { view, show };
+    return { show, view: create("div", {}, heading, box) };
   });
   const summary = create("summary", {}, "The same as a request");
-  const element = create("details", { ontoggle: update }, summary, ...views.map(({ view }) => view));
+  const shown = views.map(({ view }) => view);
+  const element = create("details", { ontoggle: update }, summary, ...shown);
 
   function update() {
     if (element.open) for (const { show } of views) show();

@@ -32,12 +32,16 @@ export function flow({ name, vocabulary, onPoint, onOpen }) {
     onfocus: () => onPoint(activate(active < 0 ? 0 : active)),
     onblur: () => onPoint(null),
     onpointerover: (event) => event.pointerType !== "touch" && onPoint(indexOf(event.target)),
-    onpointerleave: () => onPoint(document.activeElement === element && active >= 0 ? active : null),
+    onpointerleave: () => onPoint(hasFocus() && active >= 0 ? active : null),
     onclick: (event) => {
       const i = indexOf(event.target);
       if (i !== null) onOpen(activate(i));
     },
   });
+
+  function hasFocus() {
+    return document.activeElement === element;
+  }
 
   function pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -40,9 +40,11 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
 export function showPlayground(section, page) {
   const { models, colors, vocabularyOf, needsKey = false, showInside } = page;
   const writing = new Set(); // sheets
+  const unsaid = []; // texts that have ended while others are written
   let model = models[0];
   const beside = choiceOf("Beside it", [ALONE, ...models.map(({ name }) => name)], changed);
-  const samples = choiceOf("Texts", Array.from({ length: MOST_SAMPLES }, (_, i) => `${i + 1}`), changed);
+  const numbers = Array.from({ length: MOST_SAMPLES }, (_, i) => `${i + 1}`);
+  const samples = choiceOf("Texts", numbers, changed);
   const mostTokens = Math.max(...models.map(({ most_tokens: most }) => most));
   const knobs = settings(mostTokens, changed);
   const prompt = promptField(() => model, changed);
@@ -61,10 +63,14 @@ export function showPlayground(section, page) {
       else writing.delete(each);
       state();
     },
-    onEnd(each, key) {
+    onEnd(each, key, problem) {
       const draft = each.draft();
-      kept.keep({ key, text: draft.prompt + newText(draft), model: each.model.name, when: Date.now() });
-      announce(`${each.title}: ${newText(draft)}. ${ending(draft.reason)}`);
+      const [text, end] = [newText(draft), problem || ending(draft.reason)];
+      if (draft.tokens.length) {
+        kept.keep({ key, text: draft.prompt + text, model: each.model.name, when: Date.now() });
+      }
+      unsaid.push(`${each.title}: ${text} (${end})`);
+      if (!busy()) announce(unsaid.splice(0).join(" "));
     },
     onEdit: (text) => prompt.set(text),
     showInside,
@@ -86,7 +92,8 @@ export function showPlayground(section, page) {
     const { name, most_tokens: most } = model;
     const room = Math.max(1, most - (prompt.count() ?? 0));
     const values = desk.settings();
-    return requestOf(name, prompt.text(), { ...values, max_tokens: Math.min(values.max_tokens, room) });
+    const limited = { ...values, max_tokens: Math.min(values.max_tokens, room) };
+    return requestOf(name, prompt.text(), limited);
   }
 
   function tell(message) {
@@ -117,7 +124,8 @@ export function showPlayground(section, page) {
     try {
       const groups = await Promise.all(chosen().map(groupOf));
       if (turn !== starting) return;
-      sheets.replaceChildren(...groups.flatMap((group) => group.sheets.map((each) => each.element)));
+      const all = groups.flatMap((group) => group.sheets);
+      sheets.replaceChildren(...all.map(({ element }) => element));
       for (const group of groups) begin(group);
     } catch (error) {
       if (!(error instanceof AskError)) throw error;

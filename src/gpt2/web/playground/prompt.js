@@ -42,9 +42,7 @@ export function promptField(model, onChange) {
     const { name, most_tokens: most } = model();
     const tokens = await ids(name).catch(() => null);
     if (turn !== latest) return;
-    if (tokens === null) count.textContent = "";
-    else if (tokens.length >= most) count.textContent = fullContext(most);
-    else count.textContent = `${counted(tokens.length, "token")} of ${most.toLocaleString("en")}`;
+    count.textContent = tokens === null ? "" : room(tokens.length, most);
     onChange();
   }
 
@@ -79,4 +77,10 @@ export function promptField(model, onChange) {
     count: () => known.get(model().name)?.length ?? null,
     recount: show,
   };
+}
+
+function room(count, most) {
+  if (count >= most) return fullContext(most);
+  const left = (most - count).toLocaleString("en");
+  return `${counted(count, "token")}; ${left} more fit into the context of this model.`;
 }

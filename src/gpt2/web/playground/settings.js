@@ -98,9 +98,14 @@ export function settings(mostTokens, onChange) {
   );
   const others = [seedField(onChange), stopField(onChange)];
   const all = [...knobs, ...others];
-  const reset = create("button", { onclick: () => (all.forEach((each) => each.reset()), onChange()) });
-  reset.textContent = "Reset all";
+  const reset = create("button", { onclick: resetAll }, "Reset all");
   const element = create("div", { class: "knobs" }, ...all.map((each) => each.element), reset);
+
+  function resetAll() {
+    for (const each of all) each.reset();
+    onChange();
+  }
+
   const values = () => Object.fromEntries(all.map(({ key, value }) => [key, value()]));
   return { element, values };
 }
@@ -113,7 +118,8 @@ function knob({ key, name, hint, min, max, step, isLog }, onChange) {
   const about = { "aria-describedby": `${id}-hint` };
   const number = create("input", { type: "number", id, min, max, step, ...about, onchange: typed });
   const slider = create("input", { type: "range", ...ends, "aria-label": name, oninput: slid });
-  const back = create("button", { class: "round", "aria-label": `Reset ${name}`, onclick: undo }, "↺");
+  const undoing = { class: "round", "aria-label": `Reset ${name}`, onclick: undo };
+  const back = create("button", undoing, "↺");
   let value = neutral;
 
   function show() {

@@ -20,7 +20,8 @@ let sheets = 0; // on the page, so that the ids of their titles differ
  * @typedef {object} Desk what the sheets of a playground share
  * @property {() => import("gpt2/playground/request.js").Settings} settings
  * @property {(sheet: any, isWriting: boolean) => void} onWriting
- * @property {(sheet: any) => void} onEnd
+ * @property {(sheet: any, key: string, problem: string) => void} onEnd `key`: under which the text
+ *   is kept
  * @property {(text: string) => void} onEdit
  * @property {(text: string) => void} [showInside] where the page has a look inside a text
  */
@@ -62,7 +63,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     copy: copyButton(whole),
     ...(desk.showInside && { inside: create("button", { onclick: look }, "Look inside") }),
   };
-  const explained = {
+  const labels = {
     goOn: `Go on with ${title}`,
     again: `Write ${title} again`,
     back: `${title} as it was before`,
@@ -71,7 +72,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     inside: `Look inside ${title}`,
   };
   for (const [key, button] of Object.entries(actions)) {
-    button.setAttribute("aria-label", explained[key]);
+    button.setAttribute("aria-label", labels[key]);
   }
   frame.append(
     create("div", { class: "sheet-text", dir: "auto" }, shortened(prompt), text.element, tail),
@@ -127,11 +128,12 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   async function end(problem) {
     leave = null;
     await settled();
-    tell(problem ?? (isFull() ? fullContext(model.most_tokens) : ""));
+    const said = problem ?? (isFull() ? fullContext(model.most_tokens) : "");
+    tell(said);
     facts.textContent = [watch.facts(), ending(draft.reason)].filter(Boolean).join("; ");
     state();
     desk.onWriting(self, false);
-    if (draft.tokens.length) desk.onEnd(self, lineage);
+    desk.onEnd(self, lineage, said);
   }
 
   async function settled() {

@@ -123,5 +123,6 @@ function isKept(kept) {
 function beginningOf(text) {
   const characters = [...text.trim().replaceAll(/\s+/g, " ")];
   const isLong = characters.length > LONGEST;
-  return isLong ? `${characters.slice(0, LONGEST).join("")} …` : characters.join("") || "spaces alone";
+  if (isLong) return `${characters.slice(0, LONGEST).join("")} …`;
+  return characters.join("") || "spaces alone";
 }

@@ -31,5 +31,5 @@ export function ending(reason) {
  */
 export function fullContext(most) {
   const limit = counted(most, "token");
-  return `The context is full: this model reads at most ${limit}. To go on, edit the text and shorten it.`;
+  return `The context is full: this model reads ${limit} at most. Shorten the text to go on.`;
 }

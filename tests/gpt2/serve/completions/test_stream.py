@@ -99,14 +99,6 @@ def test_usage_comes_in_a_last_chunk_without_choices_if_asked_for(ask: Ask, chun
     assert all("usage" not in part for part in without)
 
 
-def test_token_ids_of_the_prompt_come_once(chunks: Ask) -> None:
-    first, *others = chunks(prompt=[84, 257], return_token_ids=True, **GREEDY)
-
-    assert first["choices"][0]["prompt_token_ids"] == [84, 257]
-    assert others
-    assert all("prompt_token_ids" not in part["choices"][0] for part in others)
-
-
 class ByHand:
     """A text that a test writes, in place of an engine."""
 
@@ -171,6 +163,20 @@ def test_tokens_are_listed_before_their_text_is_known_if_asked_for() -> None:
     part = listed.choice.take()
     assert part is not None
     assert (part["text"], part["token_ids"]) == ("", [97])
+
+
+def test_token_ids_of_the_prompt_come_once() -> None:
+    text = ByHand(return_token_ids=True)
+    text.write("a", 97)
+    first = text.choice.take()
+    text.write("b", 98)
+    second = text.choice.take()
+
+    assert first is not None
+    assert (first["prompt_token_ids"], first["token_ids"]) == ([65, 66], [97])
+    assert second is not None
+    assert "prompt_token_ids" not in second
+    assert second["token_ids"] == [98]
 
 
 def test_an_echo_waits_for_the_log_probabilities_of_the_prompt() -> None:

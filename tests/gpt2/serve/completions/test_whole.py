@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
@@ -326,3 +327,36 @@ def test_what_a_model_cannot_do_is_refused(
     assert (given, error["code"], error["type"]) == (status, code, "invalid_request_error")
     assert re.search(words, error["message"])
     assert texts(ask(prompt=PROMPT, **GREEDY))  # the server lives on
+
+
+def test_a_model_without_a_tokenizer_takes_and_gives_token_ids(
+    serve_with: Any, model: GPT2
+) -> None:
+    model.tokenizer = None
+    path = f"{serve_with({'bare': model}).url}/v1/completions"
+    fields = {"echo": True, "logprobs": 1, "return_token_ids": True} | GREEDY
+
+    answer = httpx.post(path, json={"prompt": IDS} | fields)
+    refused = httpx.post(path, json={"prompt": PROMPT} | fields)
+
+    [choice] = answer.json()["choices"]
+    ids = IDS + choice["token_ids"]
+    assert len(ids) == len(IDS) + 6
+    assert (choice["text"], choice["logprobs"]["text_offset"]) == ("", [0] * len(ids))
+    assert choice["logprobs"]["tokens"] == [f"token_id:{i}" for i in ids]
+    assert refused.status_code == 400
+    assert "no tokenizer" in refused.json()["error"]["message"]
+
+
+def test_an_id_that_no_token_has_is_scored_and_has_no_text(
+    serve_with: Any, gapped_model: GPT2
+) -> None:
+    path = f"{serve_with({'gapped': gapped_model}).url}/v1/completions"
+    fields = {"prompt": [84, 300, 84], "echo": True, "logprobs": 1, "max_tokens": 0}
+
+    [choice] = httpx.post(path, json=fields).json()["choices"]
+
+    assert choice["text"] == "uu" == "".join(choice["logprobs"]["tokens"][::2])
+    assert choice["logprobs"]["tokens"][1] == "token_id:300"
+    assert choice["logprobs"]["token_logprobs"][1] == -9999.0
+    assert choice["logprobs"]["text_offset"] == [0, 1, 1]

@@ -156,6 +156,9 @@ def app_of(fake: Fake) -> FastAPI:
         if fake.error:
             status, message = fake.error
             return JSONResponse({"error": {"message": message}}, status_code=status)
+        if "stream" not in body:
+            choices = [{"index": 0, "text": fake.text(fake.writes[0]), "finish_reason": "length"}]
+            return JSONResponse({"id": "1", "object": "text_completion", "choices": choices})
         return StreamingResponse(noted(fake, body["prompt"] or []), media_type="text/event-stream")
 
     return app

@@ -176,6 +176,7 @@ def test_several_samples_come_side_by_side_and_each_goes_its_way(
     page.select_option("label:has-text('Texts') select", "3")
     write(page, "zero", sheets=3)
     assert fake.requests[0]["n"] == 3
+    announced(page, "Text 1: one two three")  # all of them at the end
     texts = [shown(page, number) for number in range(3)]
     assert texts == ["zero one two three", "zero four", "zero two two"]
     fake.writes = [[ONE]]
@@ -273,14 +274,14 @@ def test_a_slider_and_its_number_follow_each_other(playground: Playground) -> No
 def test_tokens_are_counted_against_the_context(playground: Playground) -> None:
     page = playground()
     page.fill("#playground-text", "zero")
-    page.wait_for_selector("output:has-text('4 tokens of 1,024')")
+    page.wait_for_selector("output:has-text('4 tokens; 1,020 more fit')")
 
 
 def test_a_full_context_is_said(playground: Playground, fake: Any) -> None:
     fake.models = {"fake": 7}
     page = playground()
     page.fill("#playground-text", "7 bytes")
-    page.wait_for_selector("output:has-text('at most 7 tokens')")
+    page.wait_for_selector("output:has-text('reads 7 tokens at most')")
     page.click(".main-button")
     page.wait_for_selector(".trouble:has-text('The context is full')")
     write(page, "zero")  # there is room for three tokens
@@ -307,7 +308,8 @@ def test_the_request_that_is_shown_works_elsewhere(
     else:
         pytest.importorskip("openai")
         command = [sys.executable, "-c", shown]
-    subprocess.run(command, capture_output=True, timeout=60, check=name == "curl")
+    said = subprocess.run(command, capture_output=True, timeout=60, text=True)
+    assert " one two three" in said.stdout, said.stderr
     assert fake.requests[-1] == {
         "model": "fake",
         "prompt": text,
@@ -388,6 +390,7 @@ def test_what_has_come_stays_when_a_stream_breaks(
     page.fill("#playground-text", "zero")
     page.click(".main-button")
     page.wait_for_selector(f".sheet .trouble:has-text('{said}')")
+    announced(page, said)
     assert shown(page) == "zero one two"
     setattr(fake, what, None)
     fake.writes = [[THREE]]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import torch
 
@@ -87,3 +88,71 @@ def test_the_request_that_is_shown_writes_the_text_that_is_shown(
         written = [choice["text"] for choice in json.loads(said.stdout)["choices"]]
     # A character at the end of which bytes are missing is not shown: it may yet come.
     assert texts == [text.rstrip("\ufffd") for text in written]
+
+
+def complete(served: Any, **request: object) -> str:
+    """Return the text that the API writes."""
+    answer = httpx.post(f"{served.url}/v1/completions", json=request, timeout=60)
+    return str(answer.raise_for_status().json()["choices"][0]["text"])
+
+
+def test_a_branch_goes_on_from_the_exact_tokens(served: Any, served_page: ServedPage) -> None:
+    page = served_page(served.url)
+    write(page, "Permission", max_tokens="5", temperature="0")
+    ids = served.models.find(None).model.require_tokenizer().encode("Permission")
+    ids += [hovered(page, 0)[0]]
+    page.focus(".flow")
+    for key in ("Home", "ArrowRight", "Enter", "ArrowDown"):
+        page.keyboard.press(key)
+    page.locator(".alternatives button:focus").press("Enter")
+    page.locator(".flow:focus").wait_for()
+    tokens(page).nth(6).wait_for(state="attached")
+    page.locator(ENDED).wait_for()
+    branch = [hovered(page, number)[0] for number in range(1, 7)]
+    expected = httpx.post(
+        f"{served.url}/v1/completions",
+        json={
+            "prompt": ids + branch[:1],
+            "max_tokens": 5,
+            "temperature": 0,
+            "logprobs": 0,
+            "return_token_ids": True,
+        },
+        timeout=60,
+    ).json()["choices"][0]["token_ids"]
+    assert branch[1:] == expected
+
+
+def test_a_text_from_nothing_begins_after_the_end_of_another(
+    served: Any, served_page: ServedPage
+) -> None:
+    page = served_page(served.url)
+    write(page, "", max_tokens="4", temperature="0")
+    first = hovered(page, 0)
+    model = served.models.find(None).whole()
+    [end] = model.require_tokenizer().encode("<|endoftext|>", allowed_special="all")
+    with torch.no_grad():
+        logits = model(torch.tensor([[end]]))[0, -1]
+    assert first[0] == int(logits.argmax())
+
+
+def test_a_stop_string_is_no_part_of_the_text(served: Any, served_page: ServedPage) -> None:
+    request = {"prompt": "Permission", "max_tokens": 8, "temperature": 0}
+    stop = complete(served, **request)[3:5]
+    expected = complete(served, **request, stop=[stop])
+    page = served_page(served.url)
+    write(page, "Permission", max_tokens="8", temperature="0", stop=stop)
+    shown = page.locator(".sheet-text").text_content() or ""
+    assert shown.rstrip("\ufffd") == f"Permission{expected}".rstrip("\ufffd")
+
+
+def test_a_server_that_wants_a_key_is_given_it(serve_with: Any, served_page: ServedPage) -> None:
+    page = served_page(serve_with(api_key="the-key").url, expected=[401])
+    page.fill("dialog.key input", "the-key")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.key", state="detached")
+    write(page, "Permission", max_tokens="4")
+    assert tokens(page).count() == 4
+    page.click("summary:has-text('The same as a request')")
+    shown = page.get_by_role("region", name="The request as curl").text_content() or ""
+    assert '-H "Authorization: Bearer $GPT2_API_KEY"' in shown
