@@ -29,9 +29,17 @@ const DRAW_EVERY = 200; // milliseconds at least, however many rows come
  * @returns {{update: () => void}} `update` draws what is known now
  */
 export function showCharts(section, runs, colors) {
+  let pointed; // where the pointer is; undefined once all charts show it
+  const onPoint = (x) => {
+    if (pointed === undefined) requestAnimationFrame(pointAll);
+    pointed = x;
+  };
+  const pointAll = () => {
+    views.forEach(({ chart }) => chart.point(pointed));
+    pointed = undefined;
+  };
   const kinds = runs.length === 1 ? chartsOfOne(colors) : OF_SEVERAL;
   const views = kinds.map((kind) => {
-    const onPoint = (x) => views.forEach(({ chart }) => chart.point(x));
     const { title, yName } = kind;
     const data = { title, yName, xName: OVER.steps, lines: [], isRobust: true, onPoint };
     const chart = lineChart(data);
