@@ -48,7 +48,7 @@ const TOOTH = "l-4 8h8z"; // a small triangle on the axis
  * @property {[number, number]} [window] of the horizontal axis; all unless given
  * @property {[number, number]} [range] of the vertical axis
  * @property {boolean} [isRobust] let outliers be outside of the vertical axis
- * @property {(x: number | null) => void} [onPoint] the pointer reads the values at an x, or none
+ * @property {(x: number | null) => void} [onPoint] called instead of `point` as the pointer moves
  */
 
 /**
@@ -138,14 +138,12 @@ export function lineChart(start) {
     place(drawn.rule, isWithin ? drawn.scales.x(x) : null);
     data.lines.forEach((line, i) => {
       const value = isWithin && !line.isHidden ? valueNear(line, x) : null;
-      outputs[i].textContent = value === null ? "" : shortly(value);
+      const text = value === null ? "" : shortly(value);
+      if (outputs[i].textContent !== text) outputs[i].textContent = text;
     });
   }
 
-  function pointAt(x) {
-    point(x);
-    data.onPoint?.(x);
-  }
+  const pointAt = data.onPoint ?? point;
 
   svg.addEventListener("pointermove", (event) => drawn && pointAt(xUnder(event, svg, data, drawn)));
   svg.addEventListener("pointerleave", () => drawn && pointAt(null));
