@@ -72,31 +72,33 @@ class Page:
                 self.state[event["part"]] = event["value"]
 
 
+append = st.tuples(st.just("append"), st.integers(0, 12))
 changes = st.lists(
     st.one_of(
-        st.tuples(st.just("append"), st.integers(0, 12)),
+        *(append, append, append),  # the most frequent change
         st.tuples(st.just("finish")),
         st.tuples(st.just("replace"), st.integers(0, 6)),
         st.tuples(st.just("remove")),
-        st.tuples(st.just("look")),
     ),
-    max_size=25,
+    min_size=8,
+    max_size=30,
 )
 
 
 @settings(max_examples=60)
-@given(changes=changes)
-def test_a_page_that_takes_the_events_knows_what_a_new_one_would(changes: list[Any]) -> None:
+@given(changes=changes, looks=st.lists(st.booleans(), min_size=30, max_size=30))
+def test_a_page_that_takes_the_events_knows_what_a_new_one_would(
+    changes: list[Any], looks: list[bool]
+) -> None:
     with TemporaryDirectory() as directory:
         run, page = Path(directory), Page()
         files, watch = Files(run), RunWatch(run, "run")
-        for name, *args in changes:
-            if name == "look":
+        for (name, *args), is_seen in zip(changes, looks, strict=False):
+            if name == "append":
+                files.finish()
+            getattr(files, name)(*args)
+            if is_seen:
                 page.take(watch.look(NOW))
-            else:
-                if name == "append":
-                    files.finish()
-                getattr(files, name)(*args)
         page.take(watch.look(NOW))
         new = Page()
         new.take(RunWatch(run, "run").look(NOW))
