@@ -220,7 +220,7 @@ class Sampler:
 
     def _draw(self, logits: Tensor) -> int:  # (1, V)
         ids, scaled = self._kept(logits)
-        mass = (scaled[0] - scaled.amax()).exp().cumsum(dim=0)
+        mass = scaled[0].exp().cumsum(dim=0)  # the largest is 0
         # Below the total, so that there is a token whose mass exceeds it, and none of mass 0 has.
         point = self._random.random() * float(mass[-1])
         place = int(torch.searchsorted(mass, point, right=True))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gpt2.serve.loading import Opener
 
 LAST_SECONDS = 5.0  # for answers to end whose texts have been ended
+KEEP_ALIVE_SECONDS = 75  # a proxy closes idle connections first: nginx does so after 60
 BACKLOG = 2048  # connections that the system may keep waiting
 
 
@@ -66,6 +67,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=1,
             )
         )
