@@ -140,8 +140,7 @@ function ticks([low, high], count) {
 /** Return the powers of ten of a logarithmic axis, and 0 where it begins there. */
 function powers([low, high], unit) {
   const found = low === 0 ? [0] : [];
-  for (let power = Math.ceil(Math.log10(Math.max(unit, low)) - 1e-9); 10 ** power <= high; power++) {
-    found.push(10 ** power);
-  }
+  const first = Math.ceil(Math.log10(Math.max(unit, low)) - 1e-9);
+  for (let power = first; 10 ** power <= high; power++) found.push(10 ** power);
   return found.length > 1 ? found : ticks([low, high], 4);
 }

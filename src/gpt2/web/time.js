@@ -32,7 +32,8 @@ export function showTime(section, run, colors, place) {
     return null;
   }
   const attention = attentionView(run, colors, place?.head);
-  views.push(...[positionsView, weightsView, sampleView].map((view) => view(run, colors)), attention);
+  for (const view of [positionsView, weightsView, sampleView]) views.push(view(run, colors));
+  views.push(attention);
   const show = (index) => views.forEach((view) => view.show(index));
   const control = momentControl(run.moments, show, place);
   section.append(

@@ -1,5 +1,11 @@
 // How are steps, bytes and times written?
 
+const UNITS = [
+  [1e9, "GB"],
+  [1e6, "MB"],
+  [1e3, "kB"],
+];
+
 /** @param {number} count */
 export function counted(count) {
   return count.toLocaleString("en");
@@ -17,10 +23,7 @@ export function roughly(count) {
 
 /** @param {number} bytes */
 export function size(bytes) {
-  const [unit, name] = [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]].find(([least]) => bytes >= least) ?? [
-    1,
-    "bytes",
-  ];
+  const [unit, name] = UNITS.find(([least]) => bytes >= least) ?? [1, "bytes"];
   return `${Number((bytes / unit).toPrecision(3))} ${name}`;
 }
 

@@ -17,7 +17,8 @@ const DRAW_EVERY = 200; // milliseconds at least, however many rows come
  * @property {string} title
  * @property {string} yName
  * @property {(state: object) => boolean} has something to show
- * @property {(run: object, look: object, over: string) => object} parts of a run: lines, bands, marks
+ * @property {(run: object, look: object, over: string) => object} parts of a run: its lines, bands
+ *   and marks
  */
 
 /**
@@ -28,7 +29,7 @@ const DRAW_EVERY = 200; // milliseconds at least, however many rows come
  * @returns {{update: () => void}} `update` draws what is known now
  */
 export function showCharts(section, runs, colors) {
-  const kinds = runs.length === 1 ? [lossOfOne(colors), ...OTHERS.map(ofOne), ACCURACY] : OF_SEVERAL;
+  const kinds = runs.length === 1 ? chartsOfOne(colors) : OF_SEVERAL;
   const views = kinds.map((kind) => {
     const onPoint = (x) => views.forEach(({ chart }) => chart.point(x));
     const { title, yName } = kind;
@@ -128,6 +129,10 @@ function skippedOf({ state, isHidden }, { color }, over, name) {
   return x.length ? [{ name, x, color, isHidden }] : [];
 }
 
+function chartsOfOne(colors) {
+  return [lossOfOne(colors), ...OTHERS.map(ofOne), ACCURACY];
+}
+
 function lossOfOne({ series: [training, held] }) {
   const parts = (run, look, over) => {
     const { x, y } = column(run.state.rows, "loss", over);
@@ -141,7 +146,8 @@ function lossOfOne({ series: [training, held] }) {
     });
     return { lines, bands, marks: skippedOf(run, { color: held }, over, "skipped step") };
   };
-  return { title: "Loss", yName: NATS, has: (state) => hasLoss(state) || hasHeldOut(state), parts };
+  const has = (state) => hasLoss(state) || hasHeldOut(state);
+  return { title: "Loss", yName: NATS, has, parts };
 }
 
 const hasLoss = ({ rows }) => rows.some(({ loss }) => loss != null);

@@ -1,6 +1,7 @@
 // What do the charts show? Over which axis, which part of it, and which runs, as the reader wants.
 
 import { create } from "gpt2/dom.js";
+import { OVER } from "gpt2/watch/columns.js";
 import { lineSample, lookOf } from "gpt2/watch/look.js";
 
 const SHARES = [
@@ -18,7 +19,7 @@ const SHARES = [
  * @returns {{element: HTMLElement, chosen: () => {over: string, isLog: boolean, share: number}}}
  */
 export function controls(runs, colors, onChange) {
-  const options = ["steps", "tokens", "hours"].map((name) => create("option", { value: name }, name));
+  const options = Object.keys(OVER).map((value) => create("option", { value }, value));
   const over = create("select", { onchange: onChange }, ...options);
   const shares = SHARES.map(([name, value]) => create("option", { value }, name));
   const share = create("select", { onchange: onChange }, ...shares);

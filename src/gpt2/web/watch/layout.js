@@ -32,8 +32,8 @@ const CHECKPOINTS = "What is kept of the run, to go on from or to use.";
  * @param {{colors: object, live: boolean}} page its data
  * @param {import("gpt2/watch/runs.js").Run[]} runs
  * @param {(run: object) => Promise<object | null>} historyOf
- * @returns {{notice: HTMLElement, update: (changed: string[]) => void}} `update` shows what is known
- *   now, of which some parts have changed
+ * @returns {{notice: HTMLElement, update: (changed: string[]) => void}} `update` shows what is
+ *   known now, of which some parts have changed
  */
 export function layOut({ colors, live }, runs, historyOf) {
   const parts = partsOf(runs, colors, historyOf);
@@ -66,30 +66,29 @@ export function layOut({ colors, live }, runs, historyOf) {
 
 function partsOf(runs, colors, historyOf) {
   const choice = createRunChoice(runs, colors);
-  const part = (id, title, lead, needs, has, show) => {
+  const part = (id, title, lead, has, needs, show) => {
     let view;
     const element = section(id, title, lead, (element) => (view = show(element)));
-    return { id, needs, has, element, view };
+    return { id, has, needs, element, view };
   };
+  const showRunCharts = (element) => showCharts(element, runs, colors);
+  const showRunSamples = (element) => showSamples(element, choice);
+  const showRunMoments = (element) => showMoments(element, choice, colors, historyOf);
+  const showFigures = (element) => showEvaluations(element, runs);
+  const showFiles = (element) => showCheckpoints(element, runs);
+  const rows = ["rows", "held_out", "band", "skipped"];
+  const files = ["checkpoints", "held_out"];
   return [
-    part("curves", "Curves", CURVES, ["rows", "held_out", "band", "skipped"], () => true, (element) =>
-      showCharts(element, runs, colors),
-    ),
-    part("samples", "Samples", SAMPLES, ["held_out"], hasSamples, (element) =>
-      showSamples(element, choice),
-    ),
-    part("moments", "Moments", MOMENTS, ["moments"], ({ moments }) => moments.length > 0, (element) =>
-      showMoments(element, choice, colors, historyOf),
-    ),
-    part("evaluations", "Evaluations", EVALUATIONS, ["evaluations"], hasEvaluations, (element) =>
-      showEvaluations(element, runs),
-    ),
-    part("checkpoints", "Checkpoints", CHECKPOINTS, ["checkpoints", "held_out"], hasCheckpoints, (element) =>
-      showCheckpoints(element, runs),
-    ),
+    part("curves", "Curves", CURVES, hasCurves, rows, showRunCharts),
+    part("samples", "Samples", SAMPLES, hasSamples, ["held_out"], showRunSamples),
+    part("moments", "Moments", MOMENTS, hasMoments, ["moments"], showRunMoments),
+    part("evaluations", "Evaluations", EVALUATIONS, hasEvaluations, ["evaluations"], showFigures),
+    part("checkpoints", "Checkpoints", CHECKPOINTS, hasCheckpoints, files, showFiles),
   ];
 }
 
+const hasCurves = () => true; // or says that there are none yet
+const hasMoments = ({ moments }) => moments.length > 0;
 const hasSamples = ({ held_out: rows }) => rows.some(({ samples }) => samples?.length);
 const hasEvaluations = ({ evaluations }) => evaluations.length > 0;
 const hasCheckpoints = ({ checkpoints }) => checkpoints.length > 0;

@@ -5,6 +5,7 @@ import { create } from "gpt2/dom.js";
 
 const FIRST_WAIT = 1000; // milliseconds before it asks again, twice as many each time
 const LONGEST_WAIT = 15_000;
+const SILENCE = 30_000; // milliseconds after which a connection is doubted
 const LOST = "The connection to the server is lost.";
 const AGAIN = "What is shown stays; the page tries again by itself.";
 
@@ -25,19 +26,39 @@ export async function follow(path, notice, onEvent) {
     }
   };
   for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
+    const doubt = endInDoubt();
     try {
-      for await (const event of events(path)) {
+      for await (const event of events(path, undefined, doubt.signal)) {
+        doubt.heard();
         wait = FIRST_WAIT;
         text.textContent = "";
         take(event);
       }
       text.textContent = `${LOST} ${AGAIN}`;
     } catch (error) {
-      if (error.status === 401) await askedFor(text); // the reader has given no key
+      if (error.name === "AbortError") wait = FIRST_WAIT;
+      else if (error.status === 401) await askedFor(text); // the reader has given no key
       else text.textContent = `${error instanceof AskError ? error.message : LOST} ${AGAIN}`;
     }
+    doubt.end();
     await pause(wait);
   }
+}
+
+/**
+ * Return a signal that ends a connection when the reader comes back after a long silence: it may be
+ * dead, as after a sleep of the machine, without any error.
+ */
+function endInDoubt() {
+  const [dead, done] = [new AbortController(), new AbortController()];
+  let last = Date.now();
+  const check = () => {
+    const isSilent = Date.now() - last > SILENCE;
+    if (document.visibilityState === "visible" && isSilent) dead.abort();
+  };
+  document.addEventListener("visibilitychange", check, { signal: done.signal });
+  window.addEventListener("online", check, { signal: done.signal });
+  return { signal: dead.signal, heard: () => (last = Date.now()), end: () => done.abort() };
 }
 
 /** Wait until the reader wants to give the key. */

@@ -23,5 +23,6 @@ export function lineSample({ color, dash }) {
   const path = createSvg("path", { class: "line", d: "M1 6H31", "stroke-width": 2 });
   path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
   path.style.strokeDasharray = dash.map((length) => 2 * length).join(" ");
-  return createSvg("svg", { class: "sample-line", viewBox: "0 0 32 12", "aria-hidden": "true" }, path);
+  const attributes = { class: "sample-line", viewBox: "0 0 32 12", "aria-hidden": "true" };
+  return createSvg("svg", attributes, path);
 }

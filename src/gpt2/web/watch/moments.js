@@ -54,5 +54,7 @@ const FOCUSED = "a, button, input, select, summary, [tabindex]";
 /** Return a function that puts the focus back to where it is now, in the same parts made anew. */
 function focusPlace(box) {
   const index = [...box.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
-  return (box) => index >= 0 && box.querySelectorAll(FOCUSED)[index]?.focus({ preventScroll: true });
+  return (box) => {
+    if (index >= 0) box.querySelectorAll(FOCUSED)[index]?.focus({ preventScroll: true });
+  };
 }

@@ -36,7 +36,7 @@ export function takeEvent(run, { kind, state, rows, part, value }) {
 
 /**
  * Return rows of steps, or means of them where they are too many to be kept.
- * @param {object[]} rows in order; each is one step, or the mean over the steps since the row before
+ * @param {object[]} rows in order; each is a step, or the mean over those since the row before
  */
 function bounded(rows) {
   if (rows.length <= 2 * MOST_ROWS) return rows;

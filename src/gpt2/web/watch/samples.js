@@ -14,7 +14,7 @@ const MORE = 20;
  */
 export function showSamples(section, choice) {
   const list = create("div", { class: "prompts", tabindex: -1 });
-  const shown = new Map(); // how many samples of a prompt the reader wants
+  const counts = new Map(); // how many samples of a prompt the reader wants
   const more = create("button", { onclick: showMore }, "Earlier samples");
   let known = [];
   section.append(...choice.chooser(), list, create("p", {}, more));
@@ -27,19 +27,19 @@ export function showSamples(section, choice) {
   }
 
   function wanted(prompt) {
-    return shown.get(prompt) ?? AT_FIRST;
+    return counts.get(prompt) ?? AT_FIRST;
   }
 
   function showMore() {
-    for (const { prompt } of known) shown.set(prompt, wanted(prompt) + MORE);
+    for (const { prompt } of known) counts.set(prompt, wanted(prompt) + MORE);
     update();
     if (more.hidden) list.focus();
   }
 
   function promptView({ prompt, samples }) {
-    const items = samples.slice(0, wanted(prompt)).map((sample, i) => sampleView(sample, samples[i + 1]));
-    const list = create("ol", { reversed: true }, ...items);
-    return create("section", {}, create("h3", {}, prompt), list);
+    const shown = samples.slice(0, wanted(prompt));
+    const items = shown.map((sample, i) => sampleView(sample, samples[i + 1]));
+    return create("section", {}, create("h3", {}, prompt), create("ol", {}, ...items));
   }
 
   choice.follow(update);

@@ -94,12 +94,12 @@ function showFacts(list, facts) {
 /** Return what is out of the ordinary: steps that were skipped, other settings, damaged files. */
 function notesOf({ skipped, changes = [], notes = [] }) {
   const last = skipped.at(-1);
-  const skips = skipped.length === 1 ? "1 step was skipped" : `${skipped.length} steps were skipped`;
+  const skips = skipped.length === 1 ? "1 step was" : `${counted(skipped.length)} steps were`;
   const why = "its loss or gradient norm was not finite";
   const changed = changes
     .filter(({ changed }) => Object.keys(changed).length)
-    .map(({ step, changed }) => `At step ${counted(step)} it went on with ${settingsText(changed)}.`);
-  const unsound = last ? [`${skips}, the last at step ${counted(last)}: ${why}.`] : [];
+    .map(({ step, changed }) => `From step ${counted(step)} on: ${settingsText(changed)}.`);
+  const unsound = last ? [`${skips} skipped, the last at step ${counted(last)}: ${why}.`] : [];
   return [...unsound, ...changed, ...notes];
 }
 

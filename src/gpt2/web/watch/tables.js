@@ -11,7 +11,8 @@ import { counted, size } from "gpt2/watch/amounts.js";
  * @returns {{update: () => void}}
  */
 export function showCheckpoints(section, runs) {
-  return tableOf(section, "Checkpoints", ["step", "size", "held-out loss", "state"], runs, checkpointRows);
+  const columns = ["step", "size", "held-out loss", "state"];
+  return tableOf(section, "Checkpoints", columns, runs, checkpointRows);
 }
 
 function checkpointRows({ checkpoints, held_out: evaluations }) {
@@ -34,7 +35,8 @@ function checkpointRows({ checkpoints, held_out: evaluations }) {
  */
 export function showEvaluations(section, runs) {
   const columns = ["evaluation", "step", "figure", "this model", "other models"];
-  return tableOf(section, "Evaluations", columns, runs, ({ evaluations }) => evaluations.flatMap(figureRows));
+  const rowsOf = ({ evaluations }) => evaluations.flatMap(figureRows);
+  return tableOf(section, "Evaluations", columns, runs, rowsOf);
 }
 
 function figureRows(row) {

@@ -23,6 +23,7 @@ export function verdictOf({ held_out: evaluations, band }) {
   return { place, text: `${text}like runs have ${range} there.` };
 }
 
+const UNSEEN = "Whether its loss is normal is seen at its first evaluation.";
 const WORDS = {
   within: "Normal.",
   above: "Higher than known.",
@@ -30,8 +31,8 @@ const WORDS = {
 };
 
 function unknown(evaluations, band) {
-  if (band.length || !evaluations.length) return "Whether its loss is normal is seen at its first evaluation.";
+  if (band.length || !evaluations.length) return UNSEEN;
   const { step, val_loss: loss } = evaluations.at(-1);
-  const held = loss == null ? "" : `The held-out loss is ${loss.toFixed(3)} at step ${counted(step)}. `;
-  return `${held}No range is known for such a run.`;
+  const held = loss == null ? "not finite" : loss.toFixed(3);
+  return `The held-out loss is ${held} at step ${counted(step)}. No range is known for such a run.`;
 }

@@ -294,7 +294,7 @@ def test_the_axis_counts_what_the_reader_wants(page: "Page", run: Any) -> None:
 def test_a_part_of_the_run_can_be_looked_at(page: "Page", run: Any) -> None:
     run.train(11, 20)
     shows(page, ".place", "Step 20 of 40")
-    tick = page.locator(".line-chart:first-child .chart text:text-is('12')")
+    tick = page.locator(".line-chart:first-child .chart text:text-is('13')")
     assert tick.count() == 0
     page.get_by_label("Show").select_option("the last half")
     tick.wait_for()
