@@ -112,8 +112,8 @@ class Server(uvicorn.Server):
         self.gate.end("GET")  # such as the events of a run, which have no end
         if self.gate.count:
             log(
-                f"stopping; {self.gate.count} requests may go on for {self._how.grace:g} s; "
-                "a second signal ends them at once"
+                f"stopping; requests under way: {self.gate.count}, for at most "
+                f"{self._how.grace:g} s; a second signal ends them at once"
             )
         if not await self.gate.drained(self._how.grace):
             loaded.end_texts()

@@ -33,7 +33,7 @@ def pieces(body: bytes) -> Iterator[bytes]:
 
 def post(served: Served, content: Any, headers: dict[str, str] = JSON) -> httpx.Response:
     url = f"{served.url}/v1/completions"
-    return httpx.post(url, content=content, headers=headers, timeout=30)
+    return httpx.post(url, content=content, headers=headers)
 
 
 def test_a_body_of_the_limit_is_read_and_a_byte_more_is_not(small_bodies: Served) -> None:

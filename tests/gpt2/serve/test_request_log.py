@@ -10,7 +10,7 @@ SECRET = "a secret"
 
 
 def complete(served: Served, **fields: object) -> httpx.Response:
-    return httpx.post(f"{served.url}/v1/completions", json={"max_tokens": 2, **fields}, timeout=30)
+    return httpx.post(f"{served.url}/v1/completions", json={"max_tokens": 2, **fields})
 
 
 def lines(served: Served, capsys: Any) -> list[str]:
