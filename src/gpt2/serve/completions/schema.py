@@ -48,11 +48,17 @@ class Completion(BaseModel):
     usage: Usage | None = None
 
 
+EVENT = {
+    "type": "object",
+    "description": "an event: a Completion as JSON, an error, or [DONE]",
+    "properties": {"data": {"type": "string"}},
+    "required": ["data"],
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Completion,
         "description": "the texts; if streamed, server-sent events that end with [DONE]",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": EVENT}},
     },
     **declared(400, 401, 403, 404, 408, 413, 415, 429, 500, 503),
 }
