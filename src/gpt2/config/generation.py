@@ -12,7 +12,7 @@ class GenerationConfig:
     """How to continue a prompt."""
 
     max_new_tokens: int = 100
-    """Tokens to write at the most."""
+    """Tokens to write at the most; 0 to read the prompt alone."""
     temperature: float = 1.0
     """Divides the logits: 0 is greedy, below 1 safer, above 1 more varied."""
     top_k: int | None = None
@@ -50,7 +50,7 @@ class GenerationConfig:
         self._check_filters()
         self._check_penalties()
         self._check_ends()
-        check(self.max_new_tokens >= 1, "max_new_tokens must be at least 1", self.max_new_tokens)
+        check(self.max_new_tokens >= 0, "max_new_tokens must be at least 0", self.max_new_tokens)
         check(self.num_samples >= 1, "num_samples must be at least 1", self.num_samples)
         count = self.top_log_probabilities
         check(count >= 0, "top_log_probabilities must be at least 0", count)

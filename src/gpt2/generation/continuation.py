@@ -1,7 +1,6 @@
 """One text that the engine continues: what the model reads of it next, and what came of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal
 
@@ -9,20 +8,12 @@ from gpt2.config import GenerationConfig
 from gpt2.errors import InputError
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.drafting import Lookup, Thrift
+from gpt2.generation.log_probabilities import Token, report
 from gpt2.generation.runner import Logits, Piece, TextCache
-from gpt2.generation.sampling import Sampler, likeliest
+from gpt2.generation.sampling import Sampler
 from gpt2.generation.text import TextStream
 
 FinishReason = Literal["length", "end_of_text", "stop", "cancelled"]
-
-
-@dataclass(frozen=True)
-class Token:
-    """A token that was drawn."""
-
-    id: int
-    log_probability: float  # in nats, before penalties, temperature and filters
-    likeliest: tuple[tuple[int, float], ...] = ()  # ids and log-probabilities, if asked for
 
 
 def checked_ids(model: GPT2, ids: Sequence[Any]) -> list[int]:
@@ -50,6 +41,8 @@ class Continuation:
 
     Attributes:
         prompt_ids: The tokens that it continues.
+        prompt_tokens: If the prompt is scored: all its tokens except the first, as far as read.
+        prompt_is_read: Whether the whole prompt has been read, and scored if it is to be.
         tokens: The new ones, without one that ended the text.
         pieces: Their text in whole characters, and the number of the token that completed each; up
             to where a stop string may begin.
@@ -58,9 +51,19 @@ class Continuation:
         cancelled: Set it to end the text.
     """
 
-    def __init__(self, model: GPT2, prompt_ids: list[int], config: GenerationConfig, sample: int):
+    def __init__(
+        self,
+        model: GPT2,
+        prompt_ids: list[int],
+        config: GenerationConfig,
+        sample: int,
+        score_prompt: bool = False,
+    ) -> None:
         self.prompt_ids = prompt_ids
         self.config = config
+        self.score_prompt = score_prompt
+        self.prompt_tokens: list[Token] = []
+        self.prompt_is_read = False
         self.tokens: list[Token] = []
         self.pieces: list[tuple[str, int]] = []
         self.finish_reason: FinishReason | None = None
@@ -101,6 +104,10 @@ class Continuation:
         """Tokens of the context that are cached."""
         return self.cache.length if self.cache else 0
 
+    @property
+    def _is_scoring(self) -> bool:
+        return self.score_prompt and len(self.prompt_tokens) < len(self.prompt_ids) - 1
+
     def unread(self) -> int:
         """Return how many tokens of the context are not cached."""
         return len(self.context) - self.cached
@@ -115,9 +122,13 @@ class Continuation:
         assert self.cache is not None
         self._forget_beginning()
         # The last is always read: its logits are wanted, also where an error ended the step before.
-        self.cache.length = min(self.cache.length, len(self.context) - 1)
+        first_wanted = len(self.prompt_tokens) if self._is_scoring else len(self.context) - 1
+        self.cache.length = min(self.cache.length, first_wanted)
         unread = self.context[self.cache.length :]
         self._guesses = []
+        if self._is_scoring:
+            read = unread[:most]
+            return Piece(self.cache, read, wanted=len(read))
         if len(unread) > most:
             return Piece(self.cache, unread[:most], wanted=0)
         if len(unread) > 1 or extra is None or self._lookup is None:
@@ -128,12 +139,22 @@ class Continuation:
     def draw(self, logits: Logits, row: int, extra: float | None) -> None:
         """Draw what the logits allow: one token, and one more for each guess that was right.
 
+        While the prompt is being scored, score what was read of it, and draw after its end.
+
         Args:
             logits: Those of a pass.
             row: The first of those that the piece wanted.
             extra: As for `next_piece`.
         """
         assert self.cache is not None
+        if self._is_scoring:
+            row = self._score(logits, row)
+            if self._is_scoring or self.cache.length < len(self.prompt_ids):
+                return
+        self.prompt_is_read = True
+        if not self.config.max_new_tokens:
+            self.finish("length")
+            return
         before = len(self.tokens)
         for number, guess in enumerate([*self._guesses, None]):
             token = self._draw_one(logits, row + number)
@@ -151,21 +172,25 @@ class Continuation:
             reason = "stop" if self._stream.stopped else reason
         self.finish_reason = reason  # the last of all: other threads may wait for it
 
+    def _score(self, logits: Logits, row: int) -> int:
+        """Score what was read of the prompt; return the row of the logits after all of it."""
+        assert self.cache is not None
+        first = len(self.prompt_tokens) + 1  # the logits of `row` are those before this token
+        ids = self.prompt_ids[first : self.cache.length + 1]
+        self.prompt_tokens += report(logits, row, ids, self.config.top_log_probabilities)
+        return row + len(ids)
+
     def _draw_one(self, logits: Logits, row: int) -> int:
         if self._sampler.takes_argmax:
-            token, logit = logits.likeliest[row], logits.largest[row]
+            token = logits.likeliest[row]
         else:
-            values = logits.values[row].cpu()
-            token = self._sampler.next(values)
-            logit = float(values[token])
+            token = self._sampler.next(logits.values[row].cpu())
         if token in self._stop_ids:
             self.finish("stop")
         elif token in self._end_ids:
             self.finish("end_of_text")
         else:
-            count = self.config.top_log_probabilities
-            top = likeliest(logits.values[row].cpu(), count) if count else []
-            self._append(Token(token, logit - logits.log_normalizers[row], tuple(top)))
+            self._append(*report(logits, row, [token], self.config.top_log_probabilities))
         return token
 
     def _append(self, token: Token) -> None:

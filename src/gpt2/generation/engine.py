@@ -72,19 +72,32 @@ class Engine:
         return bool(self._running or self._waiting)
 
     def submit(
-        self, prompt_ids: Sequence[int], config: GenerationConfig, sample: int = 0
+        self,
+        prompt_ids: Sequence[int],
+        config: GenerationConfig,
+        sample: int = 0,
+        *,
+        score_prompt: bool = False,
     ) -> Continuation:
         """Ask for a text; it is written by `step`.
+
+        To score a prompt alone, ask for 0 new tokens: the text ends, as "length", when it is read.
 
         Args:
             prompt_ids: Tokens to continue, at least one.
             config: How to draw, and how much; num_samples does not count.
             sample: 0-based number of the sample, which has a stream of random numbers of its own.
+            score_prompt: Report the log-probabilities of the prompt's tokens, too, with
+                `config.top_log_probabilities` of the likeliest: see `Continuation.prompt_tokens`.
         Raises:
-            InputError: There is no token, or one that the model has not; or the text cannot fit
-                into the memory.
+            InputError: There is no token, or one that the model has not; the text cannot fit into
+                the memory; or the prompt to score has more than n_positions tokens.
         """
-        text = Continuation(self._model, checked_ids(self._model, prompt_ids), config, sample)
+        ids = checked_ids(self._model, prompt_ids)
+        most = self._model.config.n_positions
+        if score_prompt and len(ids) > most:
+            raise InputError(f"a prompt to score must have up to {most} tokens, got {len(ids)}")
+        text = Continuation(self._model, ids, config, sample, score_prompt)
         needed = self.runner.bytes_of(text.capacity)
         if needed > self._memory:
             raise InputError(
@@ -161,6 +174,8 @@ class Engine:
         """Return the text whose cache has most of this one's beginning, and how many tokens."""
         best: Continuation | _Finished | None = None
         common = WORTH_SHARING - 1
+        if text.score_prompt:
+            return None, 0  # caches have no logits: it reads all of its prompt
         others: list[Continuation | _Finished] = [*self._running, *self._finished]
         for other in others:
             length = _common_length(other.context, text.context)
@@ -202,7 +217,8 @@ class Engine:
                 if piece.wanted:
                     text.draw(logits, row, extra)
                     row += piece.wanted
-                    changed.append(text)
+                    if text.prompt_is_read:
+                        changed.append(text)
                     if text.finish_reason:
                         self._leave(text)
         return changed

@@ -247,26 +247,3 @@ def _without_removed(ids: Tensor | None, logits: Tensor) -> tuple[Tensor, Tensor
         np.flatnonzero(logits[0].detach().numpy() > -INF)
     )  # 6 times as fast as torch's
     return kept if ids is None else ids[kept], logits[:, kept]
-
-
-def log_probabilities(logits: Tensor, tokens: Sequence[int]) -> list[float]:
-    """Return the log-probabilities of `tokens` in nats, from logits (V,) on the CPU."""
-    exact = logits.double()
-    return (exact[list(tokens)] - exact.logsumexp(dim=0)).tolist()
-
-
-def likeliest(logits: Tensor, k: int) -> list[tuple[int, float]]:
-    """Return the `k` likeliest tokens, of equals the lowest id first.
-
-    Args:
-        logits: Those of the model, (V,) on the CPU, -inf for ids that no token has.
-        k: How many; those of -inf are left out.
-    Returns:
-        Pairs of id and log-probability in nats, the likeliest first.
-    """
-    if k == 0:
-        return []
-    kept, values = _without_removed(None, keep_top_k(logits[None], k))
-    order = values[0].sort(descending=True, stable=True).indices[:k]  # the ids ascend
-    ids = kept[order].tolist()
-    return list(zip(ids, log_probabilities(logits, ids), strict=True))

@@ -1,6 +1,21 @@
-"""How does a server say that a request failed? In OpenAI's form."""
+"""How does the server answer a request that failed? In OpenAI's form, in one clear line."""
 
+import json
+from collections.abc import Mapping, Sequence
+from reprlib import Repr
 from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from gpt2.errors import ConfigError, Gpt2Error, InputError
+from llm_tokenizer.errors import TokenizerError
+
+MOST_SHOWN = 60  # characters of a wrong value in a message
+MISTAKES = (InputError, ConfigError, TokenizerError)  # what the client can mend
 
 
 class ApiError(Exception):
@@ -35,6 +50,131 @@ class ApiError(Exception):
 
         Source: the error object of OpenAI's API reference.
         """
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        error = {
+            "message": self.message,
+            "type": _kind(self.status),
+            "param": self.param,
+            "code": self.code,
+        }
         return {"error": error}
+
+    def response(self, headers: Mapping[str, str] | None = None) -> Response:
+        """Return the answer."""
+        wait = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        # All of it ASCII: a message may quote what is no text, such as half of a surrogate pair.
+        return Response(
+            json.dumps(self.body()),
+            status_code=self.status,
+            headers={**(headers or {}), **wait},
+            media_type="application/json",
+        )
+
+
+class ErrorFields(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The answer to a request that failed."""
+
+    error: ErrorFields
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a route, for its OpenAPI document."""
+    return {status: {"model": ErrorBody} for status in statuses}
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let an app answer every failure in OpenAI's form."""
+
+    @app.exception_handler(ApiError)
+    def answer_error(request: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    def answer_wrong_fields(request: Request, error: RequestValidationError) -> Response:
+        return as_api_error(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    def answer_http(request: Request, error: HTTPException) -> Response:
+        return _of_http(request, error).response(error.headers)
+
+    @app.exception_handler(Exception)
+    @app.exception_handler(Gpt2Error)
+    @app.exception_handler(TokenizerError)
+    def answer_failure(request: Request, error: Exception) -> Response:
+        return as_failure(error).response()
+
+
+def as_failure(error: Exception) -> ApiError:
+    """Return the answer to what an exception stopped: 400 if the client can mend it, else 500."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, MISTAKES):
+        return ApiError(400, str(error))
+    if isinstance(error, Gpt2Error):
+        return ApiError(500, str(error))
+    return ApiError(500, "the server failed; the request may be tried again")
+
+
+def as_api_error(errors: Sequence[Any]) -> ApiError:
+    """Return the first of the errors that pydantic finds in a request."""
+    first = errors[0]
+    place, kind = list(first["loc"]), first["type"]
+    if kind == "json_invalid":
+        return ApiError(400, f"the body must be JSON: {first['ctx']['error']} at {place[-1]}")
+    if place == ["body"]:
+        return ApiError(400, "the body must be a JSON object with the fields of the request")
+    path = _path(place[1:])
+    param = str(place[1])[:MOST_SHOWN]
+    if kind == "extra_forbidden":
+        return ApiError(400, f"there is no field {shown(path)}; leave it out", param=param)
+    if kind == "missing":
+        return ApiError(400, f"{path} is missing", param=param)
+    wanted = first["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
+    return ApiError(400, f"{path}: {wanted}, got {shown(first['input'])}", param=param)
+
+
+def shown(value: object) -> str:
+    """Return a wrong value for a message, cut where it is long or deep.
+
+    >>> shown({"a": [1.5] * 1000})
+    "{'a': [1.5, 1.5, 1.5, 1.5, 1.5, 1.5, ...]}"
+    """
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"  # in Python long ones cannot even be shown
+    text = _repr.repr(value)
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
+
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = MOST_SHOWN
+
+
+def _path(place: Sequence[str | int]) -> str:
+    """Return where a value is, such as stop[2]."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    path = "".join(steps).removeprefix(".")
+    return path if len(path) <= MOST_SHOWN else path[:MOST_SHOWN] + "..."
+
+
+def _of_http(request: Request, error: HTTPException) -> ApiError:
+    path = shown(request.url.path)
+    if error.status_code == 404:
+        return ApiError(404, f"there is nothing at {path}", code="not_found")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        return ApiError(405, f"{path} takes {allowed}, got {request.method}")
+    return ApiError(error.status_code, str(error.detail))
+
+
+def _kind(status: int) -> str:
+    if status >= 500:
+        return "server_error"
+    return "rate_limit_error" if status == 429 else "invalid_request_error"

@@ -23,6 +23,7 @@ class Order(NamedTuple):
     prompt_ids: Sequence[int]
     config: GenerationConfig
     sample: int = 0
+    score_prompt: bool = False
 
 
 @dataclass(eq=False)
@@ -30,6 +31,7 @@ class Writing:
     """A text that is being written, as the event loop sees it between two steps."""
 
     text: Continuation
+    prompt_is_read: bool = False  # so that text.prompt_tokens may be read
     tokens: int = 0  # of text.tokens that may be read
     pieces: int = 0  # of text.pieces that may be read
     finish_reason: FinishReason | None = None
@@ -46,6 +48,7 @@ class _News(NamedTuple):
     """What has become of a text after a step."""
 
     text: Continuation
+    prompt_is_read: bool
     tokens: int
     pieces: int
     finish_reason: FinishReason | None
@@ -93,7 +96,8 @@ class Worker:
         texts: list[Continuation] = []
         try:
             for order in orders:
-                texts.append(self.engine.submit(order.prompt_ids, order.config, order.sample))
+                ids, config, sample, score_prompt = order
+                texts.append(self.engine.submit(ids, config, sample, score_prompt=score_prompt))
         except Gpt2Error:
             for text in texts:
                 text.cancelled = True
@@ -136,17 +140,25 @@ class Worker:
             changed = self.engine.step()
         except Exception as error:  # the server lives on: this concerns those texts alone
             log(f"the engine failed: {type(error).__name__}")
-            return [_News(text, 0, 0, None, error) for text in self.engine.abandon()]
+            return [_News(text, False, 0, 0, None, error) for text in self.engine.abandon()]
         return [
-            _News(text, len(text.tokens), len(text.pieces), text.finish_reason, None)
+            _News(
+                text,
+                text.prompt_is_read,
+                len(text.tokens),
+                len(text.pieces),
+                text.finish_reason,
+                None,
+            )
             for text in changed
         ]
 
     def _spread(self, news: Sequence[_News]) -> None:
-        for text, tokens, pieces, finish_reason, error in news:
+        for text, prompt_is_read, tokens, pieces, finish_reason, error in news:
             writing = self._writings.get(text)
             if writing is None:  # it was cancelled before it was known
                 continue
+            writing.prompt_is_read = prompt_is_read
             writing.tokens, writing.pieces = tokens, pieces
             writing.finish_reason, writing.error = finish_reason, error
             writing.changed.set()

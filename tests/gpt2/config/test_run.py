@@ -183,7 +183,7 @@ def test_a_missing_recipe_is_told() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
+        ({"max_new_tokens": -1}, "max_new_tokens must be at least 0, got -1"),
         ({"temperature": -0.1}, "temperature must be at least 0, got -0.1"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"seed": 2**63}, r"seed must be at least 0 and below 2\*\*63"),

@@ -16,8 +16,6 @@ from gpt2.generation.sampling import (
     keep_min_p,
     keep_top_k,
     keep_top_p,
-    likeliest,
-    log_probabilities,
     penalize_frequency,
     penalize_presence,
     penalize_repetition,
@@ -329,7 +327,6 @@ def test_gradients_and_inference_mode_change_no_draw(how: dict[str, float]) -> N
         tokens = [drawn.next(logits)]
     tokens += [drawn.next(logits.clone().requires_grad_()) for _ in range(3)]
     assert tokens == [expected.next(logits) for _ in range(4)]
-    assert likeliest(logits.clone().requires_grad_(), 3) == likeliest(logits, 3)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-3, 1e-40, 1e-300])
@@ -390,18 +387,3 @@ def test_only_greedy_choice_without_bias_and_penalties_takes_the_argmax(
     assert sampler(8, **how).takes_argmax == takes_argmax
     if takes_argmax:
         assert sampler(8, **how).next(EIGHT) == EIGHT.argmax()
-
-
-def test_log_probabilities_are_those_of_the_softmax() -> None:
-    logits = torch.tensor([1.0, 2.0, 1.0, 4.0]).log()
-    assert log_probabilities(logits, [1, 3]) == pytest.approx([np.log(0.25), np.log(0.5)])
-    assert log_probabilities(torch.tensor([0.0, INF]), [0]) == [0.0]
-
-
-def test_the_likeliest_come_in_order_and_of_equals_the_lowest_id_first() -> None:
-    logits = torch.tensor([1.0, 2.0, 1.0, 0.0, 4.0, 1.0]).log()
-    pairs = likeliest(logits, 4)
-    assert [token for token, _ in pairs] == [4, 1, 0, 2]
-    assert [value for _, value in pairs] == pytest.approx(np.log([4 / 9, 2 / 9, 1 / 9, 1 / 9]))
-    assert [token for token, _ in likeliest(logits, 99)] == [4, 1, 0, 2, 5]
-    assert likeliest(logits, 0) == []

@@ -2,58 +2,116 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
-from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from gpt2.generation.generate import prompt_ids
+from gpt2.serve.beside import beside_if_long
+from gpt2.serve.completions.answer import TokenStrings, usage
+from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.request import CompletionRequest
+from gpt2.serve.completions.schema import RESPONSES
+from gpt2.serve.completions.stream import EventStream
+from gpt2.serve.completions.texts import RequestTexts
+from gpt2.serve.errors import ApiError
 from gpt2.serve.models import ServedModel, ServedModels
-from gpt2.serve.worker import Order, Writing
+from gpt2.serve.worker import Order, QueueFullError
+
+RETRY_AFTER = 1  # seconds: places become free at each step
+
+Ids = list[list[int]]
 
 
-def completions_router(models: ServedModels) -> APIRouter:
-    """Return the route of completions."""
+def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRouter:
+    """Return the route of completions.
+
+    Args:
+        models: That may be asked.
+        time_limit: Seconds that a request may take.
+    """
     router = APIRouter()
+    strings: dict[str, TokenStrings] = {}  # by model
 
-    @router.post("/v1/completions")
-    async def complete(request: CompletionRequest) -> Response:
+    @router.post("/v1/completions", response_model=None, responses=RESPONSES)
+    async def complete(body: CompletionRequest, request: Request) -> Response:
         """Continue one prompt or several."""
-        model = models.find(request.model)
-        ids = prompt_ids(model.model, request.prompt)
-        [writing] = model.worker.submit([Order(ids, request.generation_config())])
+        model = models.find(body.model)
+        prompts = await _read_prompts(model, body)
+        texts = _submit(model, body, prompts, time_limit)
+        written = strings.setdefault(model.name, TokenStrings(model.model.tokenizer))
+        choices = [Choice(i, body, texts, written) for i in range(len(texts.writings))]
         head = {
             "id": f"cmpl-{uuid4().hex}",
             "object": "text_completion",
             "created": int(time.time()),
             "model": model.name,
         }
-        if request.stream:
-            return StreamingResponse(_events(head, writing, model), media_type="text/event-stream")
-        while not writing.has_ended:
-            await writing.changed.wait()
-            writing.changed.clear()
-        return JSONResponse(head | {"choices": [_choice(writing, 0)]})
+
+        def count() -> dict[str, int]:
+            return usage(prompts, sum(choice.tokens for choice in choices))
+
+        if body.stream:
+            return EventStream(texts, choices, head, count if body.includes_usage else None)
+        async with texts.watched(request.receive):
+            while not all(writing.has_ended for writing in texts.writings):
+                await texts.changed()
+        answer = head | {"choices": [choice.take() for choice in choices], "usage": count()}
+        return Response(json.dumps(answer), media_type="application/json")
 
     return router
 
 
-async def _events(head: dict[str, Any], writing: Writing, model: ServedModel) -> AsyncIterator[str]:
-    shown = 0
+async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
+    """Return the tokens of the prompts.
+
+    Raises:
+        ApiError: There are too many, or one leaves no room for what is to be written.
+        InputError: One cannot be read; see `prompt_ids`.
+    """
+    texts, most = len(body.prompt) * body.samples, model.worker.most
+    if texts > most:
+        raise ApiError(
+            400,
+            f"a request may ask for {most} texts, got {len(body.prompt)} prompts * "
+            f"{body.samples} samples; send several requests",
+            param="prompt",
+        )
+    prompts = await beside_if_long(
+        sum(map(len, body.prompt)),
+        lambda: [prompt_ids(model.model, prompt) for prompt in body.prompt],
+    )
+    for ids in prompts:
+        _check_length(model, len(ids), body.most_new_tokens)
+    return prompts
+
+
+def _check_length(model: ServedModel, prompt: int, new: int) -> None:
+    if prompt + new > model.most_tokens:
+        raise ApiError(
+            400,
+            f"the context has {model.most_tokens} tokens, got {prompt} of the prompt and {new} to "
+            f"write, {prompt + new} in all; shorten the prompt or lower max_tokens",
+            param="prompt" if prompt > model.most_tokens else "max_tokens",
+            code="context_length_exceeded",
+        )
+
+
+def _submit(
+    model: ServedModel, body: CompletionRequest, prompts: Ids, time_limit: float
+) -> RequestTexts:
+    """Begin the texts: all samples of the first prompt, then those of the second, and so on."""
+    config = body.generation_config()
+    orders = [
+        # The samples of a prompt have the same log-probabilities of it: one of them reads it all.
+        Order(ids, config, sample, score_prompt=body.scores_prompts and sample == 0)
+        for ids in prompts
+        for sample in range(body.samples)
+    ]
     try:
-        while not writing.has_ended:
-            await writing.changed.wait()
-            writing.changed.clear()
-            yield f"data: {json.dumps(head | {'choices': [_choice(writing, shown)]})}\n\n"
-            shown = writing.pieces
-        yield "data: [DONE]\n\n"
-    finally:
-        model.worker.cancel([writing])
-
-
-def _choice(writing: Writing, shown: int) -> dict[str, Any]:
-    text = "".join(text for text, _ in writing.text.pieces[shown : writing.pieces])
-    return {"index": 0, "text": text, "finish_reason": writing.finish_reason}
+        return RequestTexts(model.worker, orders, time_limit)
+    except QueueFullError as error:
+        raise ApiError(
+            429, str(error), code="rate_limit_exceeded", retry_after=RETRY_AFTER
+        ) from error

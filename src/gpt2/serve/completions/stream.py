@@ -1,0 +1,71 @@
+"""How are the texts of a request streamed? As server-sent events, one write for what a step brings.
+
+While the client does not read, the write waits; what the steps bring meanwhile is one chunk then.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gpt2.serve.completions.choice import Choice
+from gpt2.serve.completions.texts import RequestTexts
+from gpt2.serve.errors import ApiError
+
+DONE = "data: [DONE]\n\n"
+
+
+class EventStream(Response):
+    """The streamed answer to a request for completions.
+
+    Args:
+        texts: Of the request.
+        choices: Made of them.
+        head: What all chunks have in common.
+        usage: Counts the tokens at the end, for a last chunk; None: no such chunk.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        texts: RequestTexts,
+        choices: Sequence[Choice],
+        head: Mapping[str, Any],
+        usage: Callable[[], dict[str, int]] | None,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
+        self._texts = texts
+        self._choices = choices
+        self._usage = usage
+        self._begin = "data: " + json.dumps(head)[:-1] + ', "choices": ['
+        self._end = "]}\n\n" if usage is None else '], "usage": null}\n\n'
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; see ASGI."""
+        headers = self.raw_headers
+        async with self._texts.watched(receive):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async for events in self._events():
+                body = events.encode()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": DONE.encode(), "more_body": False})
+
+    async def _events(self) -> AsyncIterator[str]:
+        """Yield what each step brings."""
+        try:
+            while not all(choice.has_ended for choice in self._choices):
+                await self._texts.changed()
+                if parts := [part for choice in self._choices if (part := choice.take())]:
+                    yield "".join([self._begin + json.dumps(part) + self._end for part in parts])
+        except ApiError as error:  # the status has been sent: the client's library raises this
+            yield f"data: {json.dumps(error.body())}\n\n"
+            return
+        if self._usage:
+            begin = self._begin.removesuffix("[")
+            yield f'{begin}[], "usage": {json.dumps(self._usage())}}}\n\n'
