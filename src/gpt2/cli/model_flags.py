@@ -136,9 +136,13 @@ class EngineFlags(NetworkFlags):
             return self.prepare(self.open_to_run(_torch_dtype(self.dtype), device))
         return self.prepare(self.open("float16" if self.dtype == "float16" else "auto", device))
 
-    def engine(self, model: "GPT2", most_texts: int) -> "Engine":
+    def engine(self, model: "GPT2", most_texts: int, memory: int | None = None) -> "Engine":
         """Return an engine for a model that `load` has opened.
 
+        Args:
+            model: Whose weights it takes.
+            most_texts: That are written at the same time.
+            memory: Bytes of all KV caches at the most; if None enough for most_texts.
         Raises:
             ConfigError: The model cannot run in this dtype.
         """
@@ -149,7 +153,12 @@ class EngineFlags(NetworkFlags):
         if self.dtype != "float16" and not runs_network:
             precision = self.dtype
         return Engine(
-            model, precision=precision, most_texts=most_texts, threads=self.threads, take=True
+            model,
+            precision=precision,
+            memory=memory,
+            most_texts=most_texts,
+            threads=self.threads,
+            take=True,
         )
 
     def _runs_network(self, device: "torch.device") -> bool:

@@ -22,7 +22,14 @@ class UsageError(Gpt2Error):
     exit_code = 2
 
 
-def parse(kind: Any, args: Sequence[str], *, verb: str, default: Any = None) -> Any:
+def parse(
+    kind: Any,
+    args: Sequence[str],
+    *,
+    verb: str,
+    default: Any = None,
+    repeatable: Sequence[str] = (),
+) -> Any:
     """Return the dataclass `kind`, filled from the flags in `args`.
 
     Args:
@@ -30,10 +37,11 @@ def parse(kind: Any, args: Sequence[str], *, verb: str, default: Any = None) -> 
         args: The arguments after the verb.
         verb: Name of the verb, for the help and the error.
         default: An instance of `kind`; flags that are not given leave its values as they are.
+        repeatable: Flags, such as "--model", that may be given several times.
     Raises:
         UsageError: A flag is unknown, has a wrong value, or is given twice.
     """
-    _check_repeats(args)
+    _check_repeats(args, repeatable)
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -84,7 +92,7 @@ def one_line(text: str) -> str:
     return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
 
 
-def _check_repeats(args: Sequence[str]) -> None:
+def _check_repeats(args: Sequence[str], repeatable: Sequence[str] = ()) -> None:
     seen = set()
     for arg in takewhile(lambda arg: arg != "--", args):
         if not arg.startswith("--"):
@@ -92,7 +100,7 @@ def _check_repeats(args: Sequence[str]) -> None:
         flag = arg.partition("=")[0].removeprefix("--").replace("_", "-")
         section, dot, key = flag.rpartition(".")
         name = f"--{section}{dot}{key.removeprefix('no-')}"  # --no-compile and --compile are one
-        if name in seen:
+        if name in seen and name not in repeatable:
             raise UsageError(f"{name} is given twice; give it once")
         seen.add(name)
 

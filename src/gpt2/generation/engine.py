@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -24,6 +25,15 @@ from gpt2.generation.runners import Precision, make_runner
 
 MOST_TEXTS = 16  # that are written at the same time, unless the caller says otherwise
 WORTH_SHARING = 16  # tokens of a common beginning from which on it is copied, not read again
+
+
+class Load(NamedTuple):
+    """What an engine has to do, and the memory of its caches."""
+
+    running: int  # texts
+    waiting: int  # texts
+    cache_bytes: int  # that texts, finished ones too, have taken
+    most_cache_bytes: int
 
 
 class Engine:
@@ -70,6 +80,13 @@ class Engine:
     def busy(self) -> bool:
         """Whether a text is being written, or waits for it."""
         return bool(self._running or self._waiting)
+
+    @property
+    def load(self) -> "Load":
+        """What it has to do; any thread may ask."""
+        running, finished = list(self._running), list(self._finished)
+        taken = self._taken((*running, *finished))
+        return Load(len(running), len(self._waiting), taken, self._memory)
 
     def submit(
         self,

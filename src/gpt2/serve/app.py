@@ -3,27 +3,36 @@
 from fastapi import FastAPI
 from fastapi.responses import Response
 
+from gpt2.config import ServeConfig
 from gpt2.serve.completions.route import completions_router
 from gpt2.serve.errors import add_error_handlers
 from gpt2.serve.listing import listing_router
+from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
-from gpt2.serve.pages import mount_web, page_response
+from gpt2.serve.pages import page_response, web_router
 from gpt2.serve.tokenization import tokenization_router
 
 
-def make_app(models: ServedModels) -> FastAPI:
+def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
     """Return the application that serves some models."""
     app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
+    add_error_handlers(app)
+    metrics.watch(models)
     app.include_router(completions_router(models))
     app.include_router(listing_router(models))
     app.include_router(tokenization_router(models))
-    add_error_handlers(app)
-    mount_web(app)
+    app.include_router(web_router())
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
         known = [{"name": model.name, "most_tokens": model.most_tokens} for model in models]
-        return page_response("explorer.js", "GPT-2", {"page": {"models": known}})
+        page = {"models": known, "needsKey": config.api_key is not None}
+        return page_response("explorer.js", "GPT-2", {"page": page})
+
+    @app.get("/metrics", response_class=Response)
+    def show_metrics() -> Response:
+        """Return the server's metrics, as Prometheus reads them."""
+        return metrics.answer()
 
     return app

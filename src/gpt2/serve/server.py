@@ -1,28 +1,173 @@
-"""How does the server run? Until it is told to end: by uvicorn."""
+"""How does the server run? It listens, loads its models, serves, and stops when it is asked to."""
 
-from collections.abc import Mapping
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from gpt2.config import ServeConfig
-from gpt2.files.pretrained import GPT2
-from gpt2.generation.engine import Engine
+from gpt2.errors import Gpt2Error
+from gpt2.progress import log
+from gpt2.serve.access import Access
 from gpt2.serve.app import make_app
+from gpt2.serve.bodies import Bodies
+from gpt2.serve.gate import Gate
+from gpt2.serve.loading import Opener, open_models
+from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels, serve_model
+from gpt2.serve.request_log import RequestLog
+
+LAST_SECONDS = 5.0  # for answers to end whose texts have been ended
+BACKLOG = 2048  # connections that the system may keep waiting
 
 
-async def serve(paths: Mapping[str, str], config: ServeConfig) -> None:
+class ListenError(Gpt2Error):
+    """The server cannot listen at its address."""
+
+
+class Loaded(NamedTuple):
+    """What a server serves."""
+
+    app: ASGIApp
+    end_texts: Callable[[], None] = lambda: None  # at the end of the grace
+    close: Callable[[], None] = lambda: None  # when all requests have ended
+
+
+class Server(uvicorn.Server):
+    """A server of one application.
+
+    It answers 503 until the application is loaded, and again from the first SIGTERM or Ctrl-C on,
+    when requests that are under way may go on for `config.grace` seconds.
+
+    Args:
+        config: Where to listen, and who may ask what.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        self.gate = Gate()
+        self.metrics = Metrics()
+        self._how = config
+        self._asked_to_stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        outermost = RequestLog(Access(self.gate, config), self.metrics.count_request)
+        super().__init__(
+            uvicorn.Config(
+                outermost,
+                http="h11",  # it limits the size of headers
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="critical",  # its errors have tracebacks, which may hold a request's text
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    async def run_until_stopped(
+        self, load: Callable[[], Awaitable[Loaded]], announce: Callable[[str], None]
+    ) -> None:
+        """Serve until `stop` is called, or a signal does that.
+
+        Args:
+            load: Returns what is to be served; the server listens meanwhile.
+            announce: Called with the address when the server is ready.
+        Raises:
+            ListenError: The address cannot be listened on.
+        """
+        listener = listen(self._how.host, self._how.port)
+        serving = asyncio.ensure_future(self.serve(sockets=[listener]))
+        try:
+            loaded = await load()
+            self.gate.app = Bodies(loaded.app, int(self._how.body_mb * 1e6))
+            announce(url_of(self._how.host, listener))
+            await self._asked_to_stop.wait()
+            await self._stop(loaded)
+            loaded.close()
+        finally:
+            self.should_exit = True
+            await serving
+
+    def stop(self) -> None:
+        """Ask it to stop; any thread may."""
+        self._loop.call_soon_threadsafe(self._asked_to_stop.set)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; a second signal, or one while models are loaded, ends the process."""
+        if self.gate.phase != "ready" or self._asked_to_stop.is_set():
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self.stop()
+
+    async def _stop(self, loaded: Loaded) -> None:
+        self.gate.is_stopping = True
+        self.gate.end("GET")  # such as the events of a run, which have no end
+        if self.gate.count:
+            log(
+                f"stopping; {self.gate.count} requests may go on for {self._how.grace:g} s; "
+                "a second signal ends them at once"
+            )
+        if not await self.gate.drained(self._how.grace):
+            loaded.end_texts()
+            if not await self.gate.drained(LAST_SECONDS):
+                self.gate.end()  # its client reads no further, say
+
+
+async def serve(
+    paths: Mapping[str, str],
+    opener: Callable[[str], Opener],
+    config: ServeConfig,
+    announce: Callable[[str], None],
+) -> None:
     """Serve models until SIGTERM or Ctrl-C.
 
     Args:
         paths: Of each model, by the name that requests ask for.
+        opener: Returns what opens a directory.
         config: How.
+        announce: Called with the address when the server is ready.
+    Raises:
+        Gpt2Error: A model cannot be opened, or the address cannot be listened on.
     """
-    served = []
-    for name, path in paths.items():
-        model = GPT2.from_pretrained(path)
-        engine = Engine(model, most_texts=config.batch, take=True)
-        served.append(serve_model(name, path, engine, model, config))
-    app = make_app(ServedModels(served))
-    settings = uvicorn.Config(app, host=config.host, port=config.port, access_log=False)
-    await uvicorn.Server(settings).serve()
+    config.require_protection()
+    server = Server(config)
+
+    async def load() -> Loaded:
+        opened = await asyncio.to_thread(open_models, paths, opener, config)
+        count = server.metrics.count_text
+        models = ServedModels(
+            [serve_model(name, *one, config, count) for name, one in opened.items()]
+        )
+        app = make_app(models, server.metrics, config)
+        return Loaded(app, models.end_texts, models.stop)
+
+    await server.run_until_stopped(load, announce)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises:
+        ListenError: That is not possible.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ListenError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}; "
+            "give another --host or --port, or end what uses it"
+        ) from None
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Return the address of a listener, by the name of the host that the user gave."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listener.getsockname()[1]}"

@@ -1,7 +1,8 @@
 """How do requests reach an engine? A thread computes its steps, and wakes those who wait."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import NamedTuple
@@ -37,6 +38,9 @@ class Writing:
     finish_reason: FinishReason | None = None
     error: Exception | None = None  # what ended it, if anything went wrong
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    submitted: float = field(default_factory=time.monotonic)  # this and the next two in seconds
+    first_token: float | None = None
+    last_token: float | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -64,11 +68,19 @@ class Worker:
         engine: Which no one else uses.
         most: Texts that may be written or wait at the same time.
         loop: Event loop of those who submit.
+        note_end: Called with each text that has ended.
     """
 
-    def __init__(self, engine: Engine, most: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        most: int,
+        loop: asyncio.AbstractEventLoop,
+        note_end: Callable[[Writing], object] = lambda _: None,
+    ) -> None:
         self.engine = engine
         self.most = most
+        self._note_end = note_end
         self._loop = loop
         self._writings: dict[Continuation, Writing] = {}
         self._has_work = Condition()
@@ -159,8 +171,12 @@ class Worker:
             if writing is None:  # it was cancelled before it was known
                 continue
             writing.prompt_is_read = prompt_is_read
+            if tokens > writing.tokens:
+                writing.last_token = time.monotonic()
+                writing.first_token = writing.first_token or writing.last_token
             writing.tokens, writing.pieces = tokens, pieces
             writing.finish_reason, writing.error = finish_reason, error
             writing.changed.set()
             if writing.has_ended:
                 del self._writings[text]
+                self._note_end(writing)

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 
 import pytest
 import torch
-import uvicorn
 
 from gpt2.config import GPT2Config, ServeConfig
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.engine import Engine
 from gpt2.serve.app import make_app
+from gpt2.serve.loading import warm_up
 from gpt2.serve.models import ServedModels, serve_model
+from gpt2.serve.server import Loaded, Server
 from llm_tokenizer import Tokenizer
 
 MOST_SECONDS = 30  # for a server to start or to end
@@ -27,6 +29,7 @@ class Served:
 
     url: str  # such as http://127.0.0.1:40123
     models: ServedModels
+    server: Server
 
 
 ServeWith = Callable[..., Served]
@@ -45,56 +48,52 @@ def small_model(tokenizer: Tokenizer, n_positions: int = 24) -> GPT2:
 @contextmanager
 def serving(models: dict[str, GPT2], config: ServeConfig) -> Iterator[Served]:
     """Serve models while the context lasts."""
-    started: Future[tuple[uvicorn.Server, Served]] = Future()
+    started: Future[Served] = Future()
     thread = Thread(target=lambda: asyncio.run(_serve(models, config, started)), daemon=True)
     thread.start()
-    server, served = started.result(MOST_SECONDS)
+    served = started.result(MOST_SECONDS)
     try:
         yield served
     finally:
-        server.should_exit = True
+        served.server.stop()
         thread.join(MOST_SECONDS)
         assert not thread.is_alive()
 
 
-async def _serve(
-    models: dict[str, GPT2],
-    config: ServeConfig,
-    started: "Future[tuple[uvicorn.Server, Served]]",
-) -> None:
-    try:
-        served = [
-            serve_model(name, name, Engine(model, most_texts=config.batch), model, config)
-            for name, model in models.items()
-        ]
-        known = ServedModels(served)
-        settings = uvicorn.Config(
-            make_app(known),
-            host=config.host,
-            port=config.port,
-            log_level="critical",
-            ws="none",
-            timeout_graceful_shutdown=1,
+async def _serve(models: dict[str, GPT2], config: ServeConfig, started: Future[Served]) -> None:
+    server = Server(config)
+    served: list[ServedModels] = []
+
+    async def load() -> Loaded:
+        engines = {name: Engine(model, most_texts=config.batch) for name, model in models.items()}
+        for engine in engines.values():
+            warm_up(engine)
+        count = server.metrics.count_text
+        known = ServedModels(
+            [
+                serve_model(name, Path(name), model, engines[name], config, count)
+                for name, model in models.items()
+            ]
         )
-        server = uvicorn.Server(settings)
-        task = asyncio.ensure_future(server.serve())
-        while not server.started and not task.done():
-            await asyncio.sleep(0.001)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        served.append(known)
+        app = make_app(known, server.metrics, config)
+        return Loaded(app, known.end_texts, known.stop)
+
+    def announce(url: str) -> None:
+        started.set_result(Served(url, served[0], server))
+
+    try:
+        await server.run_until_stopped(load, announce)
     except BaseException as error:
-        started.set_exception(error)
+        if not started.done():
+            started.set_exception(error)
         raise
-    started.set_result((server, Served(f"http://{config.host}:{port}", known)))
-    await task
-    for model in served:
-        model.worker.cancel_all()
-        model.worker.stop()
 
 
 @pytest.fixture(scope="session")
 def served(tokenizer: Tokenizer) -> Iterator[Served]:
     """A server of the tiny model, named "tiny", that all tests share."""
-    with serving({"tiny": small_model(tokenizer)}, ServeConfig(port=0)) as served:
+    with serving({"tiny": small_model(tokenizer)}, ServeConfig(port=0, grace=1.0)) as served:
         yield served
 
 
@@ -109,7 +108,15 @@ def serve_with(tokenizer: Tokenizer) -> Iterator[ServeWith]:
 
         def start(models: dict[str, GPT2] | None = None, **settings: object) -> Served:
             models = models or {"tiny": small_model(tokenizer)}
-            config = ServeConfig(**{"port": 0, **settings})  # type: ignore[arg-type]
+            config = ServeConfig(**{"port": 0, "grace": 1.0, **settings})  # type: ignore[arg-type]
             return stack.enter_context(serving(models, config))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def endless_model(tokenizer: Tokenizer) -> GPT2:
+    """A tiny model with many positions, none of whose tokens ends a text."""
+    model = small_model(tokenizer, n_positions=50_000)
+    model.special_ids = {}
+    return model

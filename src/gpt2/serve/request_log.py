@@ -1,0 +1,108 @@
+"""What does the log say of a request? Counts alone, since its text is nobody else's business."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gpt2.progress import log
+from gpt2.serve.errors import as_failure
+
+WEB = "/web"
+QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
+GOOD = (200, 304, 503)  # of those; 503 is said once, by the phase
+
+
+@dataclass
+class Usage:
+    """What a request asks for, and what has been done for it."""
+
+    prompts: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+def usage_of(request: Request) -> Usage:
+    """Return the counts of a request, for its route to fill in."""
+    if not hasattr(request.state, "usage"):
+        request.state.usage = Usage()
+    usage: Usage = request.state.usage
+    return usage
+
+
+class RequestLog:
+    """Passes requests on, and writes a line about each when it has ended.
+
+    Nothing that goes wrong passes it: the messages of exceptions may hold parts of a request.
+
+    Args:
+        app: Takes the requests.
+        count: Called with the route and the status of each.
+    """
+
+    def __init__(self, app: ASGIApp, count: Callable[[str, int], None]) -> None:
+        self._app = app
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":  # the protocol has lifespan and websocket, too
+            return
+        usage = scope.setdefault("state", {})["usage"] = Usage()
+        started, status, is_whole, failure = time.monotonic(), 0, False, ""
+
+        async def note(message: Message) -> None:
+            nonlocal status, is_whole
+            status = message.get("status", status)
+            await send(message)
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+
+        try:
+            await self._app(scope, receive, note)
+        except asyncio.CancelledError:  # by the server, which stops
+            failure = "  ended in the middle"
+        except Exception as error:
+            failure = f"  failed: {described(error)}"
+            if not status:
+                await as_failure(error).response()(scope, receive, note)
+        else:
+            failure = "" if is_whole else "  the client left"
+        finally:
+            route = route_of(scope)
+            self._count(route, status)
+            if failure or route not in QUIET or status not in GOOD:
+                seconds = time.monotonic() - started
+                log(_line(scope["method"], route, status, usage, seconds) + failure)
+
+
+def route_of(scope: Scope) -> str:
+    """Return the path of a request as its route has it: there are few of them."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None and scope["path"] in QUIET:
+        return str(scope["path"])
+    return WEB if str(path).startswith(f"{WEB}/") else path or "other"
+
+
+def described(error: BaseException) -> str:
+    """Return the type of an exception and its place, without its message.
+
+    >>> try:
+    ...     int("a secret")
+    ... except ValueError as error:
+    ...     described(error).split(" ")[0]
+    'ValueError'
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    [*_, frame] = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}"
+
+
+def _line(method: str, route: str, status: int, usage: Usage, seconds: float) -> str:
+    counts = f"  {usage.prompts} prompts  {usage.tokens_in} tokens in  {usage.tokens_out} out"
+    return f"{method:.10} {route} {status}{counts if usage.prompts else ''}  {seconds:.3f} s"
