@@ -38,6 +38,10 @@ class Stream:
         """Return the seconds between events."""
         return (b - a for a, b in zip(self.events, self.events[1:], strict=False))
 
+    def between(self, begin: float, end: float) -> int:
+        """Return how many events came after `begin`, up to `end`."""
+        return sum(begin < came <= end for came in self.events)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -53,7 +57,8 @@ class Join:
     """What one more client sees while others stream."""
 
     steps: list[float]  # time to first token, in units of the time between tokens of the others
-    step_seconds: float  # that time, the median
+    passes: list[float]  # events that each of the others got until then: the median over them
+    step_seconds: float  # time between tokens of the others, the median
 
 
 async def load(port: int, bodies: Sequence[Body], clients: int) -> Load:
@@ -90,18 +95,21 @@ async def join(port: int, others: Sequence[Body], more: Sequence[Body]) -> Join:
     ]
     while not all(known.first for known in streams) and not any(task.done() for task in tasks):
         await asyncio.sleep(0.01)
-    came = []
+    came, passes = [], []
     for body in more:
         await asyncio.sleep(draw.uniform(0.1, 0.3))  # at any moment of a step
         late = await stream(port, body)
         if any(task.done() for task in tasks):
             break
         came.append(late.first - late.started)
+        passes.append(
+            statistics.median(known.between(late.started, late.first) for known in streams)
+        )
     await asyncio.gather(*tasks)
     if not came:
         raise StreamError("the others ended before one more text came; let them write more tokens")
     step = statistics.median(gap for known in streams for gap in known.gaps())
-    return Join(steps=[seconds / step for seconds in came], step_seconds=step)
+    return Join(steps=[seconds / step for seconds in came], passes=passes, step_seconds=step)
 
 
 async def stream(port: int, body: Body, known: Stream | None = None) -> Stream:

@@ -38,9 +38,10 @@ from gpt2.prepare.stdlib_docs import stdlib_docs
 from llm_tokenizer import Tokenizer
 
 OURS = "gpt2"
-TEXTS = {1: 4, 16: 48, 64: 64}  # clients, and the texts that they ask for together
+TEXTS = {1: 4, 16: 32, 64: 64}  # clients, and the texts that they ask for together
 OTHERS, MORE = 16, 8  # clients that stream, and those that join them, one after the other
 PROMPT_TOKENS = (8, 96)
+OTHERS_TOKENS = 128  # new ones: enough steps for all that join
 JOINING_TOKENS = 32  # of the prompts of those that join
 WAIT = 180.0  # seconds for a server to begin
 
@@ -126,7 +127,7 @@ def measure(
         await load(port, bodies("warm", 4), max(TEXTS))
         for clients in TEXTS:
             seen.loads[clients].append(await load(port, bodies(str(clients), tokens), clients))
-        seen.joins.append(await join(port, bodies("others", 3 * tokens), bodies("more", 2)))
+        seen.joins.append(await join(port, bodies("others", OTHERS_TOKENS), bodies("more", 2)))
 
     with running(server, folder) as port:
         asyncio.run(ask(port))
@@ -285,11 +286,15 @@ def print_all(seen: dict[str, Seen], engine: dict[int, list[float]], tokens: int
                 f"| {milliseconds(first)} | {milliseconds(gaps)} | {own:.0%} |"
             )
     print(f"\n| one more client while {OTHERS} stream | first token, steps: median, 95 % ", end="")
-    print("| a step, ms |\n|---|---|---|")
+    print("| tokens of each other until then: median, most | a step, ms |\n|---|---|---|---|")
     for name, each in seen.items():
         steps = [step for one in each.joins for step in one.steps]
+        passes = [count for one in each.joins for count in one.passes]
         step = statistics.median(one.step_seconds for one in each.joins)
-        print(f"| {name} | {statistics.median(steps):.1f}, {late(steps):.1f} | {1e3 * step:.1f} |")
+        print(
+            f"| {name} | {statistics.median(steps):.1f}, {late(steps):.1f} "
+            f"| {statistics.median(passes):.0f}, {max(passes)} | {1e3 * step:.1f} |"
+        )
 
 
 def version_of(server: Server) -> str:
