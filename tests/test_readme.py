@@ -6,12 +6,14 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpt2.cli import plot
 from gpt2.cli.main import main
 from gpt2.config import RECIPES
+from gpt2.serve.server import Server, listen
 from llm_tokenizer.cli import main as llm_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +74,18 @@ def in_workplace(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(workplace)
     monkeypatch.setattr("gpt2.config.run.RECIPES", workplace / "recipes")
     return workplace
+
+
+@pytest.fixture(autouse=True)
+def servers_stop_when_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers listen on free ports, and stop as soon as they are ready."""
+    run_until_stopped = Server.run_until_stopped
+
+    async def run(server: Server, load: Any, announce: Any) -> None:
+        await run_until_stopped(server, load, lambda url: server.stop())
+
+    monkeypatch.setattr(Server, "run_until_stopped", run)
+    monkeypatch.setattr("gpt2.serve.server.listen", lambda host, port: listen(host, 0))
 
 
 def test_the_commands_and_the_example_work(

@@ -89,16 +89,18 @@ def with_key(config: ServeConfig, key: str | None) -> ServeConfig:
     return config if config.api_key is not None or not key else replace(config, api_key=key)
 
 
-def require_extra() -> None:
+def require_extra(verb: str = "serve") -> None:
     """Check that the packages of the server are installed.
 
+    Args:
+        verb: That needs them.
     Raises:
         MissingExtraError: One is not.
     """
     missing = [name.replace("_", "-") for name in EXTRA if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
-            f"gpt2 serve needs {' and '.join(missing)}; pip install {' '.join(missing)}"
+            f"gpt2 {verb} needs {' and '.join(missing)}; pip install {' '.join(missing)}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from llm_tokenizer.atomic import PARTIAL
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
 CHECKPOINT_NAMES = "step_" + 8 * "[0-9]"  # as a glob
 CHECKPOINT_MANIFEST, STATE_FILE = "manifest.json", "training_state.json"  # of a checkpoint
+MOMENTS, MOMENT_SUFFIX = "moments", ".safetensors"  # folder inside a run directory, its files
 DAMAGED = ".damaged"  # after the name of a checkpoint
 
 
@@ -38,6 +40,11 @@ def list_checkpoints(run: Path) -> list[Path]:
     """Return the complete checkpoints of a run directory, oldest first."""
     found = (run / CHECKPOINTS).glob(CHECKPOINT_NAMES)
     return sorted(path for path in found if path.is_dir())
+
+
+def list_moments(run: Path) -> list[Path]:
+    """Return the files of the moments that a run has kept, the first step first."""
+    return sorted((run / MOMENTS).glob(CHECKPOINT_NAMES + MOMENT_SUFFIX))
 
 
 def has_all_files(checkpoint: Path) -> bool:
@@ -98,3 +105,15 @@ def set_aside_after(run: Path, step: int) -> None:
             aside = directory.with_name(directory.name + DAMAGED)
             shutil.rmtree(aside, ignore_errors=True)
             directory.rename(aside)
+
+
+def run_names(runs: Sequence[Path]) -> dict[str, Path]:
+    """Return the runs by their names, or by their paths where two have one name.
+
+    >>> list(run_names([Path("runs/a"), Path("runs/b")]))
+    ['a', 'b']
+    >>> list(run_names([Path("x/a"), Path("y/a")]))
+    ['x/a', 'y/a']
+    """
+    short = {run.resolve().name: run for run in runs}
+    return short if len(short) == len(runs) else {str(run): run for run in runs}

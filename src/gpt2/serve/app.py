@@ -6,11 +6,13 @@ from fastapi.responses import Response
 from gpt2.config import ServeConfig
 from gpt2.serve.completions.route import completions_router
 from gpt2.serve.errors import add_error_handlers
+from gpt2.serve.explore import explore_router, explorer_data
 from gpt2.serve.listing import listing_router
 from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
 from gpt2.serve.tokenization import tokenization_router
+from gpt2.serve.watch.router import watch_router
 
 
 def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
@@ -18,16 +20,19 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
     app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
     add_error_handlers(app)
     metrics.watch(models)
-    app.include_router(completions_router(models))
+    app.include_router(completions_router(models, config.time_limit))
     app.include_router(listing_router(models))
     app.include_router(tokenization_router(models))
+    app.include_router(explore_router(models))
     app.include_router(web_router())
+    app.include_router(watch_router(models.runs))
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
-        known = [{"name": model.name, "most_tokens": model.most_tokens} for model in models]
-        page = {"models": known, "needsKey": config.api_key is not None}
+        page = explorer_data(
+            models, needs_key=config.api_key is not None, has_run=bool(models.runs)
+        )
         return page_response("explorer.js", "GPT-2", {"page": page})
 
     @app.get("/metrics", response_class=Response)

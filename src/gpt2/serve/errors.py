@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from reprlib import Repr
 from typing import Any
 
@@ -61,9 +62,8 @@ class ApiError(Exception):
     def response(self, headers: Mapping[str, str] | None = None) -> Response:
         """Return the answer."""
         wait = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        # All of it ASCII: a message may quote what is no text, such as half of a surrogate pair.
         return Response(
-            json.dumps(self.body()),
+            compact(self.body()),
             status_code=self.status,
             headers={**(headers or {}), **wait},
             media_type="application/json",
@@ -87,7 +87,21 @@ class ErrorBody(BaseModel):
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route, for its OpenAPI document."""
-    return {status: {"model": ErrorBody} for status in statuses}
+    listed: dict[int | str, str] = {status: HTTPStatus(status).phrase for status in statuses}
+    listed["4XX"] = "Another mistake of the client"
+    return {status: {"model": ErrorBody, "description": text} for status, text in listed.items()}
+
+
+def compact(value: Any) -> str:
+    r"""Return a value as JSON, all of it ASCII: it may hold half of a surrogate pair.
+
+    >>> compact({"text": "né\ud800"})
+    '{"text":"n\\u00e9\\ud800"}'
+    """
+    return _encode(value)
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -171,6 +185,12 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "other methods")
         return ApiError(405, f"{path} takes {allowed}, got {request.method}")
+    if error.status_code == 400:  # by FastAPI, which does not say why
+        return ApiError(
+            400,
+            "the body must be JSON in UTF-8, nested some hundred times at the most, with numbers "
+            "of some thousand digits at the most",
+        )
     return ApiError(error.status_code, str(error.detail))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -18,21 +18,23 @@ QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
 GOOD = (200, 304, 503)  # of those; 503 is said once, by the phase
 
 
-@dataclass
+@dataclass(frozen=True)
 class Usage:
-    """What a request asks for, and what has been done for it."""
+    """What a request asked for, and what has been done for it."""
 
-    prompts: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
+    prompts: int
+    count: Callable[[], Mapping[str, int]]  # the usage of OpenAI's API, as it is now
 
 
-def usage_of(request: Request) -> Usage:
-    """Return the counts of a request, for its route to fill in."""
-    if not hasattr(request.state, "usage"):
-        request.state.usage = Usage()
-    usage: Usage = request.state.usage
-    return usage
+def note_usage(request: Request, prompts: int, count: Callable[[], Mapping[str, int]]) -> None:
+    """Let the log have the counts of a request, when it has ended.
+
+    Args:
+        request: Whose route calls this.
+        prompts: How many it has.
+        count: Returns prompt_tokens and completion_tokens.
+    """
+    request.state.usage = Usage(prompts, count)
 
 
 class RequestLog:
@@ -53,7 +55,7 @@ class RequestLog:
         """Pass a request on."""
         if scope["type"] != "http":  # the protocol has lifespan and websocket, too
             return
-        usage = scope.setdefault("state", {})["usage"] = Usage()
+        state = scope.setdefault("state", {})
         started, status, is_whole, failure = time.monotonic(), 0, False, ""
 
         async def note(message: Message) -> None:
@@ -77,7 +79,7 @@ class RequestLog:
             self._count(route, status)
             if failure or route not in QUIET or status not in GOOD:
                 seconds = time.monotonic() - started
-                log(_line(scope["method"], route, status, usage, seconds) + failure)
+                log(_line(scope["method"], route, status, state.get("usage"), seconds) + failure)
 
 
 def route_of(scope: Scope) -> str:
@@ -103,6 +105,10 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}"
 
 
-def _line(method: str, route: str, status: int, usage: Usage, seconds: float) -> str:
-    counts = f"  {usage.prompts} prompts  {usage.tokens_in} tokens in  {usage.tokens_out} out"
-    return f"{method:.10} {route} {status}{counts if usage.prompts else ''}  {seconds:.3f} s"
+def _line(method: str, route: str, status: int, usage: Usage | None, seconds: float) -> str:
+    counts = ""
+    if usage:
+        tokens = usage.count()
+        read, written = tokens["prompt_tokens"], tokens["completion_tokens"]
+        counts = f"  prompts {usage.prompts}, tokens {read} in, {written} out"
+    return f"{method:.10} {route} {status}{counts}  {seconds:.3f} s"

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from annotated_types import Ge
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings
+from gpt2.serve.completions.request import TokenId
 from gpt2.serve.errors import declared
 from gpt2.serve.models import ServedModels
 
@@ -49,7 +49,7 @@ class TokenizerInfo(BaseModel):
 class DetokenizeRequest(_Request):
     """The body of POST /detokenize."""
 
-    tokens: list[Annotated[int, Ge(0)]]
+    tokens: Annotated[list[TokenId], Field(fail_fast=True)]
 
 
 class Text(BaseModel):

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Condition, Thread
+from traceback import extract_tb
 from typing import NamedTuple
 
 from gpt2.config import GenerationConfig
@@ -15,7 +18,7 @@ from gpt2.progress import log
 
 
 class QueueFullError(Gpt2Error):
-    """More texts wait than may."""
+    """No more texts are taken: too many wait, or the worker has stopped."""
 
 
 class Order(NamedTuple):
@@ -29,7 +32,10 @@ class Order(NamedTuple):
 
 @dataclass(eq=False)
 class Writing:
-    """A text that is being written, as the event loop sees it between two steps."""
+    """A text that is being written, as the event loop sees it between two steps.
+
+    The engine appends to `text` at any time: no more of it may be read than is counted here.
+    """
 
     text: Continuation
     prompt_is_read: bool = False  # so that text.prompt_tokens may be read
@@ -49,7 +55,7 @@ class Writing:
 
 
 class _News(NamedTuple):
-    """What has become of a text after a step."""
+    """What has become of a text after a step; its numbers are those of a `Writing`."""
 
     text: Continuation
     prompt_is_read: bool
@@ -62,7 +68,7 @@ class _News(NamedTuple):
 class Worker:
     """Writes the texts of one model.
 
-    `submit`, `cancel` and what a `Writing` holds are for the event loop's thread alone.
+    All methods, and what a `Writing` holds, are for the event loop's thread alone.
 
     Args:
         engine: Which no one else uses.
@@ -97,9 +103,11 @@ class Worker:
         """Ask for some texts, of one request: all of them or none.
 
         Raises:
-            QueueFullError: Too many wait.
+            QueueFullError: Too many wait, or the worker has stopped.
             InputError: A text cannot be written; see `Engine.submit`.
         """
+        if self._stopping:
+            raise QueueFullError("the server takes no more texts, as it stops; try again later")
         if self.count + len(orders) > self.most:
             raise QueueFullError(
                 f"up to {self.most} texts may be written or wait, and {self.count} do; "
@@ -107,8 +115,7 @@ class Worker:
             )
         texts: list[Continuation] = []
         try:
-            for order in orders:
-                ids, config, sample, score_prompt = order
+            for ids, config, sample, score_prompt in orders:
                 texts.append(self.engine.submit(ids, config, sample, score_prompt=score_prompt))
         except Gpt2Error:
             for text in texts:
@@ -121,21 +128,26 @@ class Worker:
         self._writings |= zip(texts, writings, strict=True)
         return writings
 
-    def cancel(self, writings: Sequence[Writing]) -> None:
+    def cancel(self, writings: Iterable[Writing]) -> None:
         """End texts that nobody waits for any more; their places are free at the next step."""
         for writing in writings:
             writing.text.cancelled = True
 
     def cancel_all(self) -> None:
         """End all texts."""
-        self.cancel(list(self._writings.values()))
+        self.cancel(self._writings.values())
 
     def stop(self) -> None:
-        """End the thread after the step that it computes."""
+        """End the thread after the step that it computes, and with it all texts."""
         with self._has_work:
             self._stopping = True
             self._has_work.notify()
         self._thread.join()
+        left = list(self._writings)
+        for text in left:
+            if text.finish_reason is None:
+                text.finish("cancelled")
+        self._spread([_news(text) for text in left])
 
     def _run(self) -> None:
         while True:
@@ -143,40 +155,45 @@ class Worker:
                 self._has_work.wait_for(lambda: self._stopping or self.engine.busy)
             if self._stopping:
                 return
-            news = self._step()
-            if news:
-                self._loop.call_soon_threadsafe(self._spread, news)
+            if news := self._step():
+                with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._spread, news)
 
     def _step(self) -> list[_News]:
         try:
-            changed = self.engine.step()
-        except Exception as error:  # the server lives on: this concerns those texts alone
-            log(f"the engine failed: {type(error).__name__}")
-            return [_News(text, False, 0, 0, None, error) for text in self.engine.abandon()]
-        return [
-            _News(
-                text,
-                text.prompt_is_read,
-                len(text.tokens),
-                len(text.pieces),
-                text.finish_reason,
-                None,
-            )
-            for text in changed
-        ]
+            return [_news(text) for text in self.engine.step()]
+        except Exception as error:  # the server lives on: this concerns the running texts alone
+            failed = self.engine.abandon()
+            _log_failure(error, len(failed))
+            error.__traceback__ = None  # it would keep the memory of the step
+            # The step may have ended others before it failed: those that were cancelled.
+            others = {text for text in self._writings.copy() if text.finish_reason}
+            news = [_news(text, error) for text in failed]
+            return news + [_news(text) for text in others.difference(failed)]
 
-    def _spread(self, news: Sequence[_News]) -> None:
+    def _spread(self, news: Iterable[_News]) -> None:
         for text, prompt_is_read, tokens, pieces, finish_reason, error in news:
             writing = self._writings.get(text)
-            if writing is None:  # it was cancelled before it was known
+            if writing is None:  # it has ended; or it was cancelled before it was known
                 continue
-            writing.prompt_is_read = prompt_is_read
             if tokens > writing.tokens:
                 writing.last_token = time.monotonic()
                 writing.first_token = writing.first_token or writing.last_token
-            writing.tokens, writing.pieces = tokens, pieces
+            writing.prompt_is_read, writing.tokens, writing.pieces = prompt_is_read, tokens, pieces
             writing.finish_reason, writing.error = finish_reason, error
             writing.changed.set()
             if writing.has_ended:
                 del self._writings[text]
                 self._note_end(writing)
+
+
+def _news(text: Continuation, error: Exception | None = None) -> _News:
+    tokens, pieces = len(text.tokens), len(text.pieces)
+    return _News(text, text.prompt_is_read, tokens, pieces, text.finish_reason, error)
+
+
+def _log_failure(error: Exception, texts: int) -> None:
+    """Log where a step failed; the message of the error may hold some of a text."""
+    frame = extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    log(f"A step of the engine failed, and {texts} texts with it: {type(error).__name__} ({place})")

@@ -1,6 +1,6 @@
 """evaluations.jsonl: what `gpt2 eval` measured of a run's checkpoints, a row an evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ def read_evaluations(run: Path) -> list[Row]:
     path = run / EVALUATIONS_FILE
     rows = read_rows(path, "an evaluation", lambda row: type(row.get("evaluation")) is str)
     for number, row in rows.items():
-        _check(row, f"{path}, line {number}")
+        check_evaluation(row, f"{path}, line {number}")
+    return last_of_each(rows.values())
+
+
+def last_of_each(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows without those of evaluations that were repeated on the same data later."""
     last = {
         (row["evaluation"], str(row.get("model")), row["step"], str(row.get("data"))): row
-        for row in rows.values()
+        for row in rows
     }
     return list(last.values())
 
@@ -69,8 +74,12 @@ def _cell(text: str) -> str:
     return well_formed(" ".join(text.split()).replace("|", "\\|"))
 
 
-def _check(row: Row, where: str) -> None:
-    """Raise CheckpointError if a value of a row has the wrong type."""
+def check_evaluation(row: Row, where: str) -> None:
+    """Make sure that the values of a row have the right types.
+
+    Raises:
+        CheckpointError: One has not; the error begins with `where`.
+    """
     step = row.get("step")
     _require(type(step) is int, where, "step", "a number of steps", step)
     data = row.get("data", [])

@@ -82,7 +82,7 @@ def read_metrics(run: Path) -> list[Row]:
     path = run / METRICS_FILE
     rows = read_rows(path, "a row of metrics", lambda row: type(row.get("step")) is int)
     for number, row in rows.items():
-        _check_figures(row, f"{path}, line {number}")
+        check_figures(row, f"{path}, line {number}")
     return list(rows.values())
 
 
@@ -101,7 +101,7 @@ def read_rows(path: Path, what: str, is_row: Callable[[Row], bool]) -> dict[int,
     lines = path.read_bytes().splitlines()
     rows = {}
     for number, line in enumerate(lines, start=1):
-        if (row := _parse(line)) is not None and is_row(row):
+        if (row := parse_row(line)) is not None and is_row(row):
             rows[number] = row
         elif number < len(lines):
             raise CheckpointError(
@@ -110,7 +110,12 @@ def read_rows(path: Path, what: str, is_row: Callable[[Row], bool]) -> dict[int,
     return rows
 
 
-def _check_figures(row: Row, where: str) -> None:
+def check_figures(row: Row, where: str) -> None:
+    """Make sure that the figures of a row are numbers, or None.
+
+    Raises:
+        CheckpointError: One is not; the error begins with `where`.
+    """
     wanted = dict.fromkeys(FIGURES, "a number") | {"changed": "a table"}
     kinds = {"a number": (int, float, type(None)), "a table": (dict,)}
     for name in wanted.keys() & row.keys():
@@ -121,7 +126,8 @@ def _check_figures(row: Row, where: str) -> None:
             )
 
 
-def _parse(line: bytes) -> Row | None:
+def parse_row(line: bytes) -> Row | None:
+    """Return the JSON object of a line, with None for numbers that are not finite; None if none."""
     try:
         row = json.loads(line)
     except ValueError:

@@ -18,7 +18,7 @@ from torch import Tensor
 from gpt2.config import GenerationConfig
 from gpt2.errors import CheckpointError
 from gpt2.files.pretrained import GPT2
-from gpt2.files.run_directory import CHECKPOINT_NAMES, checkpoint_name
+from gpt2.files.run_directory import MOMENT_SUFFIX, MOMENTS, checkpoint_name, list_moments
 from gpt2.generation.sampling import Sampler
 from gpt2.model.gpt import evaluating
 from gpt2.model.sharding import full_tensor
@@ -28,7 +28,6 @@ from gpt2.visual.thinning import evenly
 from gpt2.visual.token_texts import token_texts
 from llm_tokenizer.atomic import write_whole
 
-MOMENTS, SUFFIX = "moments", ".safetensors"  # folder inside a run directory, and its files
 WINDOW = 300  # rows and columns of the weights
 MOST_POSITIONS = 1024
 MOST_TOKENS = 32
@@ -132,7 +131,7 @@ def write_moment(run: Path, moment: Moment) -> None:
     Raises:
         OSError: It cannot be written, as on a full disk.
     """
-    path = run / MOMENTS / (checkpoint_name(moment.step) + SUFFIX)
+    path = run / MOMENTS / (checkpoint_name(moment.step) + MOMENT_SUFFIX)
     path.parent.mkdir(exist_ok=True)
     entries = dict(vars(moment))
     tensors = {name: entries.pop(name) for name in TENSORS}
@@ -145,7 +144,7 @@ def read_moments(run: Path) -> list[Moment]:
     Raises:
         CheckpointError: A file is damaged.
     """
-    return [_read(path) for path in _files(run)]
+    return [read_moment(path) for path in list_moments(run)]
 
 
 def comparable(moments: Sequence[Moment]) -> list[Moment]:
@@ -159,16 +158,17 @@ def _subject(moment: Moment) -> tuple[list[int], ...]:
 
 def drop_moments_after(run: Path, step: int) -> None:
     """Remove the moments of later steps: a run that resumes at `step` keeps them again."""
-    for path in _files(run):
-        if path.name > checkpoint_name(step) + SUFFIX:
+    for path in list_moments(run):
+        if path.name > checkpoint_name(step) + MOMENT_SUFFIX:
             path.unlink()
 
 
-def _files(run: Path) -> list[Path]:
-    return sorted((run / MOMENTS).glob(CHECKPOINT_NAMES + SUFFIX))
+def read_moment(path: Path) -> Moment:
+    """Read a moment.
 
-
-def _read(path: Path) -> Moment:
+    Raises:
+        CheckpointError: The file is damaged, or gone.
+    """
     try:
         with safe_open(path, "pt") as file:
             entries: dict[str, Any] = json.loads((file.metadata() or {})["moment"])

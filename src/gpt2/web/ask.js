@@ -1,5 +1,7 @@
 // How does a page ask its server? By fetch, with the key if the server wants one.
 
+import { askKey } from "gpt2/key.js";
+
 const KEY = "gpt2-api-key"; // in the tab's storage, which ends with the tab
 
 /** An answer that is an error; `status` is that of HTTP, 0 where the server cannot be reached. */
@@ -75,6 +77,15 @@ async function answer(path, body, signal) {
     throw new AskError("The server cannot be reached.", 0);
   }
   if (response.ok) return response;
+  if (response.status === 401 && (await hasOtherKey(key))) return answer(path, body, signal);
   const wrong = await response.json().catch(() => null);
   throw new AskError(wrong?.error?.message ?? response.statusText, response.status);
+}
+
+/** Return whether there is another key than one that the server has refused. */
+async function hasOtherKey(refused) {
+  if (sessionStorage.getItem(KEY) !== refused) return true; // another request has asked meanwhile
+  const given = await askKey(refused !== null);
+  if (given) setKey(given);
+  return given !== "";
 }

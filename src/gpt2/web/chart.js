@@ -1,12 +1,15 @@
 // How are lines over an axis shown? As an SVG image; the pointer reads their values.
 
-import { create, createSvg, tableBehind } from "gpt2/dom.js";
+import { create, createSvg, refill, tableBehind } from "gpt2/dom.js";
+import { firstAtLeast, nearest, scalesOf } from "gpt2/scales.js";
 
 const HEIGHT = 260; // pixels
-const MARGIN = { left: 52, right: 12, top: 10, bottom: 40 };
+const MARGIN = { left: 64, right: 12, top: 10, bottom: 40 };
 const TABLE_ROWS = 33;
 const MOST_WIDE = 400; // points of a line; longer ones are thin, which is drawn five times as fast
 const DOT = "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0m2 0"; // a circle around a point of a path
+const ROOM = 4; // pixels around the lines, for dots at their ends
+const TOOTH = "l-4 8h8z"; // a small triangle on the axis
 
 /**
  * @typedef {object} Line
@@ -16,53 +19,111 @@ const DOT = "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0m2 0"; // a circle around a point 
  * @property {string} color
  * @property {number[]} [dash] strokes and gaps, in widths of the line
  * @property {boolean} [dots] mark the points
- * @property {boolean} [faint]
+ * @property {number} [faint] its opacity
+ * @property {boolean} [isHidden]
+ *
+ * @typedef {object} Area a range of y, which is known
+ * @property {string} name
+ * @property {ArrayLike<number>} x rising
+ * @property {ArrayLike<number>} low
+ * @property {ArrayLike<number>} high
+ * @property {string} color
+ * @property {boolean} [isHidden]
+ *
+ * @typedef {object} Marks places on the axis
+ * @property {string} name
+ * @property {ArrayLike<number>} x
+ * @property {string} color
+ * @property {boolean} [isHidden]
  *
  * @typedef {object} ChartData
  * @property {string} title
  * @property {string} xName with its unit
  * @property {string} yName
  * @property {Line[]} lines
- * @property {boolean} [isLog] whether the horizontal axis is logarithmic, of x + 1
+ * @property {Area[]} [bands]
+ * @property {Marks[]} [marks]
+ * @property {boolean} [isLog] whether the horizontal axis is logarithmic, of x + unit
+ * @property {number} [unit] 1 unless given
+ * @property {[number, number]} [window] of the horizontal axis; all unless given
  * @property {[number, number]} [range] of the vertical axis
+ * @property {boolean} [isRobust] let outliers be outside of the vertical axis
+ * @property {(x: number | null) => void} [onPoint] the pointer reads the values at an x, or none
  */
 
 /**
  * Show lines.
- * @param {ChartData} data
+ * @param {ChartData} start
  * @returns {{element: HTMLElement, show: (values: ArrayLike<number>[]) => void,
- *   mark: (x: number) => void}} `show` draws other values of y; `mark` puts a rule at x
+ *   mark: (x: number) => void, point: (x: number | null) => void,
+ *   update: (changes: Partial<ChartData>) => void}} `show` draws other values of y; `mark` puts a
+ *   rule at x; `point` writes the values at x; `update` draws other data in the next frame
  */
-export function lineChart(data) {
+export function lineChart(start) {
+  let data = { ...start };
   const svg = createSvg("svg", { class: "chart", height: HEIGHT, "aria-hidden": "true" });
-  const legend = data.lines.map(legendEntry);
-  let lines = data.lines;
-  let marked = null;
+  const legend = create("div", { class: "legend" });
+  const table = tableBehind(data.title, () => tableOf(data));
+  let explained = ""; // by the legend
+  let outputs = []; // of its lines
+  let [marked, pointed] = [null, null];
   let drawn = null; // what depends on the width
+  let isWaiting = false;
+  let width = 0;
 
   function draw() {
-    const width = svg.clientWidth;
+    isWaiting = false;
     if (!width) return;
-    const scales = scalesOf(data, width);
-    svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); // on paper it is scaled
-    const paths = lines.map(linePath);
-    const [pointed, marker] = ["pointed", "marker"].map((name) =>
+    explain();
+    const right = width - MARGIN.right;
+    const scales = scalesOf(data, [MARGIN.left, right], [HEIGHT - MARGIN.bottom, MARGIN.top]);
+    const [rule, marker] = ["pointed", "marker"].map((name) =>
       createSvg("line", { class: name, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
     );
-    svg.replaceChildren(...axes(data, scales, width), pointed, marker, ...paths);
-    drawn = { scales, paths, marker, pointed };
+    const paths = data.lines.map(linePath);
+    const areas = shown(data.bands).map((band) => area(band, scales));
+    const places = shown(data.marks).map((each) => teeth(each, scales));
+    const plot = plotBox(width, ...areas, ...paths, ...places);
+    svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); // on paper it is scaled
+    svg.replaceChildren(...axes(data, scales, width), rule, marker, plot);
+    drawn = { scales, paths, marker, rule };
     trace();
     mark(marked);
-    point(null);
+    point(pointed);
+  }
+
+  function explain() {
+    const entries = [...data.lines, ...(data.bands ?? []), ...(data.marks ?? [])];
+    const looks = JSON.stringify(
+      entries.map(({ name, isHidden, x }) => [name, isHidden, x.length > MOST_WIDE]),
+    );
+    if (explained === looks) return;
+    explained = looks;
+    const of = (all, sample) => (all ?? []).map((each) => legendEntry(each, sample(each)));
+    outputs = data.lines.map(() => create("output", {}));
+    const lines = of(data.lines, lineSample);
+    lines.forEach((entry, i) => entry.append(outputs[i]));
+    const others = [...of(data.bands, bandSample), ...of(data.marks, markSample)];
+    legend.replaceChildren(...lines, ...others);
   }
 
   function trace() {
-    lines.forEach((line, i) => drawn?.paths[i].setAttribute("d", pathOf(line, drawn.scales)));
+    data.lines.forEach((line, i) => {
+      if (!line.isHidden) drawn?.paths[i].setAttribute("d", pathOf(line, drawn.scales));
+    });
   }
 
   function show(values) {
-    lines = lines.map((line, i) => ({ ...line, y: values[i] }));
+    data.lines = data.lines.map((line, i) => ({ ...line, y: values[i] }));
     trace();
+  }
+
+  function update(changes) {
+    const isOther = "xName" in changes && changes.xName !== data.xName;
+    data = { ...data, ...changes };
+    if (!isWaiting) requestAnimationFrame(draw);
+    isWaiting = true;
+    if (isOther) refill(table); // else a reader stays where they are in it
   }
 
   function mark(x) {
@@ -71,111 +132,90 @@ export function lineChart(data) {
   }
 
   function point(x) {
-    place(drawn.pointed, x === null ? null : drawn.scales.x(x));
-    lines.forEach((line, i) => {
-      const at = x === null ? -1 : nearest(line.x, x);
-      legend[i].lastChild.textContent = at < 0 || line.y[at] === null ? "" : shortly(line.y[at]);
+    pointed = x;
+    if (!drawn) return;
+    const isWithin = x !== null && x >= drawn.scales.xs[0] && x <= drawn.scales.xs[1];
+    place(drawn.rule, isWithin ? drawn.scales.x(x) : null);
+    data.lines.forEach((line, i) => {
+      const value = isWithin && !line.isHidden ? valueNear(line, x) : null;
+      outputs[i].textContent = value === null ? "" : shortly(value);
     });
   }
 
-  svg.addEventListener("pointermove", (event) => drawn && point(xUnder(event, svg, lines, drawn)));
-  svg.addEventListener("pointerleave", () => drawn && point(null));
-  new ResizeObserver(draw).observe(svg);
-  const element = create(
-    "figure",
-    { class: "line-chart" },
-    create("figcaption", {}, data.title),
-    create("div", { class: "legend" }, ...legend),
-    svg,
-    tableBehind(data.title, () => tableOf(data, lines)),
-  );
-  return { element, show, mark };
+  function pointAt(x) {
+    point(x);
+    data.onPoint?.(x);
+  }
+
+  svg.addEventListener("pointermove", (event) => drawn && pointAt(xUnder(event, svg, data, drawn)));
+  svg.addEventListener("pointerleave", () => drawn && pointAt(null));
+  explain();
+  new ResizeObserver(() => {
+    width = svg.clientWidth; // to ask for it at each drawing would lay out the page each time
+    draw();
+  }).observe(svg);
+  const caption = create("figcaption", {}, data.title);
+  const element = create("figure", { class: "line-chart" }, caption, legend, svg, table);
+  return { element, show, mark, point, update };
 }
 
-function legendEntry(line) {
+function shown(parts) {
+  return (parts ?? []).filter(({ isHidden }) => !isHidden);
+}
+
+function legendEntry({ name, isHidden }, shape) {
+  const sample = createSvg("svg", { width: 28, height: 10, "aria-hidden": "true" }, shape);
+  return create("span", { hidden: isHidden }, sample, create("span", {}, name));
+}
+
+function lineSample(line) {
   const path = linePath(line);
-  path.setAttribute("d", "M1 5H27");
-  const sample = createSvg("svg", { width: 28, height: 10, "aria-hidden": "true" }, path);
-  return create("span", {}, sample, create("span", {}, line.name), create("output", {}));
+  path.setAttribute("d", line.dots ? `M1 5H14${DOT}M14 5H27` : "M1 5H27");
+  return path;
+}
+
+function bandSample({ color }) {
+  return colored(createSvg("rect", { class: "band", x: 1, y: 0, width: 26, height: 10 }), color);
+}
+
+function markSample({ color }) {
+  return colored(createSvg("path", { class: "tooth", d: `M14 1${TOOTH}` }), color);
 }
 
 /** @param {Line} line */
 function linePath({ color, dash = [], faint, x }) {
   const width = x.length > MOST_WIDE ? 1 : faint ? 1.25 : 1.75;
-  const path = createSvg("path", { class: "line", "stroke-width": width });
-  path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
+  const path = colored(createSvg("path", { class: "line", "stroke-width": width }), color);
   path.style.strokeDasharray = dash.map((length) => length * width).join(" ");
-  path.style.opacity = faint ? "0.8" : "1";
+  path.style.opacity = faint ?? 1;
   return path;
 }
 
-/**
- * @param {ChartData} data
- * @param {number} width pixels
- */
-function scalesOf({ lines, isLog, range }, width) {
-  const [first, last] = extent(lines.map(({ x }) => x));
-  const xs = [isLog ? 0 : first, last];
-  const ys = range ?? padded(extent(lines.map(({ y }) => y)));
-  const along = isLog ? (x) => Math.log10(x + 1) : (x) => x;
-  return {
-    xs,
-    ys,
-    x: linear([along(xs[0]), along(xs[1])], [MARGIN.left, width - MARGIN.right], along),
-    y: linear(ys, [HEIGHT - MARGIN.bottom, MARGIN.top], (y) => y),
-    xTicks: isLog ? powers(xs[1]) : ticks(xs, width / 90),
-    yTicks: ticks(ys, 5),
-  };
+/** Give a part of the image a color of the data, lighter where the page is dark. */
+function colored(shape, color) {
+  shape.style.color = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
+  return shape;
 }
 
-/**
- * Return the function from a value to its pixel.
- * @param {number[]} values the first and the last
- * @param {number[]} pixels of these two
- * @param {(value: number) => number} along such as a logarithm, which `values` have gone through
- */
-function linear([low, high], [from, to], along) {
-  const factor = high > low ? (to - from) / (high - low) : 0;
-  return (value) => from + (along(value) - low) * factor;
+function area({ x: xs, low, high, color }, { x, y }) {
+  const along = (values, i) => `${x(xs[i]).toFixed(1)} ${y(values[i]).toFixed(1)}`;
+  const there = Array.from(xs, (_, i) => along(high, i));
+  const back = Array.from(xs, (_, i) => along(low, i)).reverse();
+  const d = there.length ? `M${[...there, ...back].join("L")}Z` : "";
+  return colored(createSvg("path", { class: "band", d }), color);
 }
 
-/** @returns {[number, number]} the lowest and the highest of all values */
-function extent(lists) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const list of lists) {
-    for (let i = 0; i < list.length; i++) {
-      if (list[i] === null || !Number.isFinite(list[i])) continue;
-      low = Math.min(low, list[i]);
-      high = Math.max(high, list[i]);
-    }
-  }
-  return low <= high ? [low, high] : [0, 1];
+function teeth({ x: xs, color }, { x }) {
+  const d = Array.from(xs, (at) => `M${x(at).toFixed(1)} ${HEIGHT - MARGIN.bottom - 8}${TOOTH}`);
+  return colored(createSvg("path", { class: "tooth", d: d.join("") }), color);
 }
 
-function padded([low, high]) {
-  const more = (high - low || 1) * 0.05;
-  return [low - more, high + more];
-}
-
-/**
- * Return about `count` round numbers within a range.
- * @param {number[]} range its ends
- * @param {number} count
- */
-function ticks([low, high], count) {
-  const rough = (high - low) / Math.max(1, count);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  const exact = (n) => Number((n * step).toPrecision(12)); // 0.3, not 0.30000000000000004
-  return Array.from({ length: last - first + 1 }, (_, i) => exact(first + i));
-}
-
-function powers(high) {
-  const found = [0];
-  for (let power = 1; power <= high; power *= 10) found.push(power);
-  return found;
+/** Return a box that hides what is outside of the axes. */
+function plotBox(width, ...children) {
+  const [x, y] = [MARGIN.left - ROOM, MARGIN.top - ROOM];
+  const size = [width - MARGIN.right + ROOM - x, HEIGHT - MARGIN.bottom + ROOM - y];
+  const box = { x, y, width: Math.max(0, size[0]), height: size[1] };
+  return createSvg("svg", { ...box, viewBox: `${x} ${y} ${box.width} ${size[1]}` }, ...children);
 }
 
 function axes({ xName, yName }, { x, y, xTicks, yTicks }, width) {
@@ -203,10 +243,11 @@ function label(text, x, y, anchor) {
  * @param {Line} line
  * @param {ReturnType<typeof scalesOf>} scales
  */
-function pathOf({ x: xs, y: ys, dots }, { x, y }) {
+function pathOf({ x: xs, y: ys, dots }, { x, y, xs: [from, to] }) {
   const parts = [];
   let isOpen = false;
-  for (let i = 0; i < xs.length; i++) {
+  const end = Math.min(xs.length, firstAtLeast(xs, to) + 2); // a line goes on behind the edge
+  for (let i = Math.max(0, firstAtLeast(xs, from) - 1); i < end; i++) {
     const isThere = ys[i] !== null && Number.isFinite(ys[i]);
     if (isThere) parts.push(`${isOpen ? "L" : "M"}${x(xs[i]).toFixed(1)} ${y(ys[i]).toFixed(1)}`);
     if (isThere && dots) parts.push(DOT);
@@ -222,20 +263,21 @@ function place(line, x) {
   line.setAttribute("x2", x);
 }
 
-function xUnder(event, svg, lines, { scales }) {
+function xUnder(event, svg, { lines }, { scales }) {
   const pixel = event.clientX - svg.getBoundingClientRect().left;
-  const { x: xs } = lines[0];
-  let best = 0;
-  for (let i = 1; i < xs.length; i++) {
-    if (Math.abs(scales.x(xs[i]) - pixel) < Math.abs(scales.x(xs[best]) - pixel)) best = i;
-  }
-  return xs[best] ?? null;
+  const x = Math.min(Math.max(scales.xAt(pixel), scales.xs[0]), scales.xs[1]);
+  const near = shown(lines).filter(({ x: xs }) => xs.length);
+  const places = near.map(({ x: xs }) => xs[nearest(xs, x)]);
+  const distance = (place) => Math.abs(place - x);
+  return places.length ? places.reduce((a, b) => (distance(b) < distance(a) ? b : a)) : null;
 }
 
-function nearest(xs, x) {
-  let best = xs.length - 1;
-  for (let i = 0; i < xs.length; i++) if (Math.abs(xs[i] - x) < Math.abs(xs[best] - x)) best = i;
-  return best;
+/** Return the value of a line nearest to x; null where the line has not begun, or has ended. */
+function valueNear({ x: xs, y: ys }, x) {
+  const last = xs.length - 1;
+  const gap = last > 0 ? (xs[last] - xs[0]) / last : Infinity;
+  if (last < 0 || x < xs[0] - gap || x > xs[last] + gap) return null;
+  return ys[nearest(xs, x)];
 }
 
 /** Write a number for an axis: 12000 as 12k. */
@@ -247,17 +289,24 @@ function shortly(value) {
   return `${Number(value.toPrecision(4))}`.replace("-", "−");
 }
 
-function tableOf({ xName }, lines) {
-  const { x } = lines[0];
-  const count = Math.min(x.length, TABLE_ROWS);
+function tableOf({ xName, lines, window }) {
+  const seen = shown(lines).filter(({ x }) => x.length);
+  const columns = [xName, ...seen.map(({ name }) => name)];
+  if (!seen.length) return { columns, rows: [] };
+  const longest = seen.reduce((a, b) => (b.x.at(-1) > a.x.at(-1) ? b : a));
+  const [from, to] = window ?? [-Infinity, Infinity];
+  const xs = Array.from(longest.x).filter((x) => x >= from && x <= to);
+  const count = Math.min(xs.length, TABLE_ROWS);
   const rows = Array.from({ length: count }, (_, i) => {
-    const at = Math.round((i * (x.length - 1)) / Math.max(1, count - 1));
-    return [x[at], ...lines.map((line) => valueAt(line, x[at]))];
+    const x = xs[Math.round((i * (xs.length - 1)) / Math.max(1, count - 1))];
+    return [x, ...seen.map((line) => valueAt(line, x))];
   });
-  return { columns: [xName, ...lines.map(({ name }) => name)], rows };
+  return { columns, rows };
 }
 
+/** Return the value at x; of a line whose points are not marked, the nearest. */
 function valueAt(line, x) {
-  const at = nearest(line.x, x);
-  return line.x[at] !== x || line.y[at] === null ? "" : Number(line.y[at].toPrecision(4));
+  const isThere = !line.dots || line.x[nearest(line.x, x)] === x;
+  const value = isThere ? valueNear(line, x) : null;
+  return value === null ? "" : Number(value.toPrecision(4));
 }

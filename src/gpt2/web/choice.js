@@ -1,8 +1,15 @@
 // What has the reader chosen, and which parts of the page follow?
 
 /**
- * @typedef {{token: number, block: number, head: number, pointed: number | null}} Chosen
- *   positions of a token: `pointed` is under the pointer or focus at the moment
+ * @typedef {object} Chosen
+ * @property {number} token its position
+ * @property {number} block
+ * @property {number} head
+ * @property {number | null} pointed position of the token that is under the pointer or focus
+ * @property {Object<string, number>} [steps] the step that is shown, by the name of the steps
+ * @property {number} [place] in the residual stream
+ * @property {number} [temperature]
+ * @property {number} [topK] place of its slider
  * @typedef {{chosen: Chosen, set: (changes: Partial<Chosen>) => void,
  *   follow: (names: (keyof Chosen)[], listener: (chosen: Chosen) => void) => void}} Choice
  */

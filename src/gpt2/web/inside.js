@@ -20,6 +20,7 @@ import { visible } from "gpt2/wording.js";
  * @typedef {object} OpenedText what visual/gallery/inside.py makes of a text, its arrays unpacked
  * @property {string} text
  * @property {number} length of the whole text, in tokens
+ * @property {number} first position in it of the first token that is shown
  * @property {number[]} ids
  * @property {string[]} tokens
  * @property {(number | null)[]} bits
@@ -48,7 +49,9 @@ export function showTexts(section, page, readText) {
 
   function show(index) {
     buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
-    content.replaceChildren(...parts(opened(readText(index)), page));
+    const text = opened(readText(index));
+    const choice = createChoice(startOf(text));
+    content.replaceChildren(...PARTS.map((part) => partOf(part, text, page, choice)));
   }
 
   if (buttons.length > 1) {
@@ -56,16 +59,25 @@ export function showTexts(section, page, readText) {
     section.append(create("div", group, ...buttons));
   }
   section.append(content);
-  setStyle(section, { "looks-color": page.colors.series[0], "seen-color": page.colors.series[1] });
+  setColors(section, page.colors);
   show(0);
 }
 
 /**
+ * Give a section the colors of its bars.
+ * @param {HTMLElement} section
+ * @param {Colors} colors
+ */
+export function setColors(section, { series }) {
+  setStyle(section, { "looks-color": series[0], "seen-color": series[1] });
+}
+
+/**
  * Unpack the arrays of a text.
- * @param {any} raw
+ * @param {any} raw as visual/gallery/inside.py makes it
  * @returns {OpenedText}
  */
-function opened(raw) {
+export function opened(raw) {
   const { lens, logits } = raw;
   const names = ["queries", "keys", "values", "weights", "stream"];
   const arrays = Object.fromEntries(names.map((name) => [name, unpack(raw[name])]));
@@ -79,61 +91,89 @@ function opened(raw) {
   };
 }
 
-function parts(text, { vocabulary, colors }) {
-  const last = text.tokens.length - 1;
-  const isCut = text.length > text.tokens.length;
+/**
+ * Return what the reader looks at first in a text: its last token, and the clearest head.
+ * @param {OpenedText} text
+ * @returns {import("gpt2/choice.js").Chosen}
+ */
+export function startOf(text) {
   const [block, head] = clearestHead(text);
-  const highest = Math.log2(vocabulary.length); // bits, where all tokens are equally likely
-  const choice = createChoice({ token: last, block, head, pointed: null });
-  return [
-    partOf(
-      "Tokens",
-      "The text as the model reads it, each token with its id. The darker, the more surprising " +
-        "the token is to the model, given those before it. Choose one: what is below follows it. " +
-        "How a text becomes tokens: docs/tokenizer.md." +
-        (isCut ? ` These are the first ${text.tokens.length} of ${text.length} tokens.` : ""),
-      surprisalRow(text, colors.surprisal, highest, choice),
-      colorScale(colors.surprisal, "0 bits", `${highest.toFixed(1)}: as of equally likely tokens`),
-    ),
-    partOf(
-      "Attention",
-      "Each small map is a head: a row for the token that looks, a column for the token it looks " +
-        "at, the lighter the more. The future is blank. Choose a map to see it large, then point " +
-        "at a token below it: blue bars are where it looks, orange ones what looks at it.",
-      showHeads(text, colors.attention, choice),
-    ),
-    partOf(
-      "One head, step by step",
-      "The chosen head's attention as matrix products, with its true values.",
-      showSteps(text, colors, choice),
-    ),
-    partOf(
-      "Attention as matrix multiplication",
-      "How one comes from a loop to the products above, with the values of the chosen head. The " +
-        "lesson to it is docs/attention-as-matrix-multiplication.md.",
-      showLesson(text, colors, choice),
-    ),
-    partOf(
-      "Residual stream",
-      "The vector of each token, a row of channels, to which attention and MLP of every block add. " +
-        "The head reads the last of them.",
-      showStream(text, colors.signed, choice),
-    ),
-    partOf(
-      "Logit lens",
-      "If the model ended after each block, which token would come next? Each cell shows the " +
-        "likeliest, the darker the likelier.",
-      showLens(text, vocabulary, colors.probability, choice),
-    ),
-    partOf(
-      "The next token",
-      "Temperature divides the logits: low ones favor the likeliest tokens. Top-k keeps the k " +
-        "likeliest alone. How a text grows from this: docs/gpt2-in-action.md.",
-      showNext(text, vocabulary, choice),
-      create("p", { class: "muted" }, precision(text)),
-    ),
-  ];
+  return { token: text.tokens.length - 1, block, head, pointed: null };
 }
+
+/**
+ * @typedef {{vocabulary: (string | null)[], colors: Colors, onAppend?: (id: number) => void}} Page
+ * @typedef {object} Part of what there is to see of a text
+ * @property {string} title
+ * @property {string} explanation
+ * @property {(text: OpenedText, page: Page, choice: import("gpt2/choice.js").Choice) => Node[]}
+ *   content
+ */
+
+/** @type {Part[]} */
+export const PARTS = [
+  {
+    title: "Tokens",
+    explanation:
+      "The text as the model reads it, each token with its id. The darker, the more surprising " +
+      "the token is to the model, given those before it. Choose one: what is below follows it. " +
+      "How a text becomes tokens: docs/tokenizer.md.",
+    content: (text, { vocabulary, colors }, choice) => {
+      const highest = Math.log2(vocabulary.length); // bits, where all tokens are equally likely
+      const end = `${highest.toFixed(1)}: as of equally likely tokens`;
+      return [
+        surprisalRow(text, colors.surprisal, highest, choice),
+        colorScale(colors.surprisal, "0 bits", end),
+      ];
+    },
+  },
+  {
+    title: "Attention",
+    explanation:
+      "Each small map is a head: a row for the token that looks, a column for the token it looks " +
+      "at, the lighter the more. The future is blank. Choose a map to see it large, then point " +
+      "at a token below it: blue bars are where it looks, orange ones what looks at it.",
+    content: (text, { colors }, choice) => [showHeads(text, colors.attention, choice)],
+  },
+  {
+    title: "One head, step by step",
+    explanation: "The chosen head's attention as matrix products, with its true values.",
+    content: (text, { colors }, choice) => [showSteps(text, colors, choice)],
+  },
+  {
+    title: "Attention as matrix multiplication",
+    explanation:
+      "How one comes from a loop to the products above, with the values of the chosen head. The " +
+      "lesson to it is docs/attention-as-matrix-multiplication.md.",
+    content: (text, { colors }, choice) => [showLesson(text, colors, choice)],
+  },
+  {
+    title: "Residual stream",
+    explanation:
+      "The vector of each token, a row of channels, to which attention and MLP of every block add. " +
+      "The head reads the last of them.",
+    content: (text, { colors }, choice) => [showStream(text, colors.signed, choice)],
+  },
+  {
+    title: "Logit lens",
+    explanation:
+      "If the model ended after each block, which token would come next? Each cell shows the " +
+      "likeliest, the darker the likelier.",
+    content: (text, { vocabulary, colors }, choice) => [
+      showLens(text, vocabulary, colors.probability, choice),
+    ],
+  },
+  {
+    title: "The next token",
+    explanation:
+      "Temperature divides the logits: low ones favor the likeliest tokens. Top-k keeps the k " +
+      "likeliest alone. How a text grows from this: docs/gpt2-in-action.md.",
+    content: (text, { vocabulary, onAppend }, choice) => [
+      showNext(text, vocabulary, choice, onAppend),
+      create("p", { class: "muted" }, precision(text)),
+    ],
+  },
+];
 
 function precision({ stored }) {
   return (
@@ -143,12 +183,14 @@ function precision({ stored }) {
   );
 }
 
-function partOf(title, explanation, ...content) {
+function partOf({ title, explanation, content }, text, page, choice) {
+  const isCut = title === PARTS[0].title && text.length > text.tokens.length;
+  const cut = ` These are the first ${text.tokens.length} of ${text.length} tokens.`;
   return create(
     "section",
     { class: "inside-part" },
     create("h3", {}, title),
-    create("p", {}, explanation),
-    ...content,
+    create("p", {}, explanation + (isCut ? cut : "")),
+    ...content(text, page, choice),
   );
 }

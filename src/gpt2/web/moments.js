@@ -70,13 +70,14 @@ export function weightsView(run, { weights: colors }) {
  * Show the attention of every head to a text, and of the head that is chosen.
  * @param {object} run
  * @param {object} colors
- * @returns {View}
+ * @param {number[]} [head] row and column to begin with; the clearest unless given
+ * @returns {View & {head: () => number[]}} `head` returns the row and column that are chosen
  */
-export function attentionView({ attention, tokens, blocks, heads }, { attention: colors }) {
+export function attentionView({ attention, tokens, blocks, heads }, { attention: colors }, head) {
   const T = tokens.length;
   const weights = wholeMaps(unpack(attention), T); // (moments, blocks, heads, tokens, tokens)
   let moment = weights.shape[0] - 1;
-  let [row, column] = clearestHead({ weights: part(weights, moment) });
+  let [row, column] = head ?? clearestHead({ weights: part(weights, moment) });
   const nameOf = (b, h) => `block ${blocks[b]}, head ${heads[h]}`;
   const valuesOf = (b, h) => part(weights, moment, b, h).values;
   const large = matrix({
@@ -121,7 +122,8 @@ export function attentionView({ attention, tokens, blocks, heads }, { attention:
   }
 
   all.choose(row, column);
-  return { element: create("div", { class: "wide pair" }, all.element, large.element), show };
+  const element = create("div", { class: "wide pair" }, all.element, large.element);
+  return { element, show, head: () => [row, column] };
 }
 
 /** Return maps (..., T, T) from their lower triangles (..., T (T + 1) / 2); the rest is NaN. */

@@ -55,3 +55,22 @@ export function distribution({ logits }, temperature, k) {
       place < count ? Math.exp((logits[place] - logits[0]) / temperature) / kept : 0,
   };
 }
+
+/**
+ * Return the id of a token that is drawn from those that are kept; see `distribution`.
+ * @param {Float32Array} logits by id
+ * @param {number} temperature
+ * @param {number} k
+ * @param {number} at where in their probability, 0 to 1, such as Math.random()
+ * @returns {number}
+ */
+export function drawn(logits, temperature, k, at) {
+  const all = ranked(logits, logits.length);
+  const { count, probability } = distribution(all, temperature, k);
+  let left = at;
+  for (let place = 0; place < count; place++) {
+    left -= probability(place);
+    if (left < 0) return all.ids[place];
+  }
+  return all.ids[count - 1]; // the sum was below 1 by rounding
+}

@@ -26,10 +26,11 @@ import { whenSeen } from "gpt2/seen.js";
  * @param {import("gpt2/choice.js").Choice} choice
  */
 export function stepper(name, steps, text, colors, choice) {
-  let current = 0;
+  let current = choice.chosen.steps?.[name] ?? 0;
   const go = (step) => {
     if (step < 0 || step >= steps.length) return;
     current = step;
+    choice.set({ steps: { ...choice.chosen.steps, [name]: step } });
     show();
     if (document.activeElement?.matches(":disabled")) buttons[current].focus(); // there is no step further
     announce(`Step ${step + 1} of ${steps.length}: ${steps[step].name}`);

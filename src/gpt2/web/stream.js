@@ -20,9 +20,10 @@ export function showStream(text, colors, choice) {
   const places = [...text.lens.layers, "after ln_f, which the head reads"];
   const select = create(
     "select",
-    { onchange: () => show() },
+    { onchange: chosen },
     ...places.map((place, i) => create("option", { value: i }, place)),
   );
+  select.value = String(choice.chosen.place ?? 0);
   const content = create("div");
   let shown = null; // the matrix, made when it comes near the screen
 
@@ -30,6 +31,11 @@ export function showStream(text, colors, choice) {
     const { values } = part(text.stream, place);
     const limit = limitOf(values);
     return { title: `Hidden states, ${places[place]}`, values, low: -limit, high: limit };
+  }
+
+  function chosen() {
+    choice.set({ place: Number(select.value) });
+    show();
   }
 
   function show() {

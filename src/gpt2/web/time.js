@@ -10,31 +10,41 @@ const PRECISION =
   "from the lowest value to the highest.";
 
 /**
+ * @typedef {object} Place that a reader has come to
+ * @property {number | null} step of the slider, null at its end
+ * @property {boolean} isPlaying
+ * @property {number[]} head row and column of the attention that is shown large
+ */
+
+/**
  * Fill a section with what a run has kept: its loss, and a slider over its moments.
  * @param {HTMLElement} section
  * @param {object} run as visual/gallery/run.py makes it
  * @param {object} colors of the page
+ * @param {Place} [place] to begin at
+ * @returns {{leave: () => Place} | null} `leave` stops it, and returns where the reader is; null
+ *   where there are no moments
  */
-export function showTime(section, run, colors) {
+export function showTime(section, run, colors, place) {
   const views = [lossView(run, colors)];
   if (!run.moments?.length) {
     section.append(views[0].element);
-    return;
+    return null;
   }
-  for (const view of [positionsView, weightsView, sampleView, attentionView]) {
-    views.push(view(run, colors));
-  }
+  const attention = attentionView(run, colors, place?.head);
+  views.push(...[positionsView, weightsView, sampleView].map((view) => view(run, colors)), attention);
   const show = (index) => views.forEach((view) => view.show(index));
-  const control = momentControl(run.moments, show);
+  const control = momentControl(run.moments, show, place);
   section.append(
-    control,
+    control.element,
     create("div", { class: "moments" }, ...views.map(({ element }) => element)),
     tableBehind("Moments of training", () => tableOf(run.moments), "Numbers: all moments"),
     create("p", { class: "muted" }, PRECISION),
   );
+  return { leave: () => ({ ...control.leave(), head: attention.head() }) };
 }
 
-function momentControl(moments, show) {
+function momentControl(moments, show, place) {
   const last = moments.length - 1;
   const slider = create("input", {
     type: "range",
@@ -47,7 +57,7 @@ function momentControl(moments, show) {
       set(Number(slider.value));
     },
   });
-  const place = create("output", {});
+  const written = create("output", {});
   const button = create("button", { onclick: () => (timer ? stop() : play()) }, "Play");
   let [timer, isWaiting] = [null, false];
 
@@ -55,7 +65,7 @@ function momentControl(moments, show) {
     const { step, tokens } = moments[index];
     slider.value = index;
     slider.setAttribute("aria-valuetext", `step ${step}`);
-    place.textContent = `step ${step.toLocaleString("en")}, ${counted(tokens)} tokens`;
+    written.textContent = `step ${step.toLocaleString("en")}, ${counted(tokens)} tokens`;
     if (!isWaiting) requestAnimationFrame(draw);
     isWaiting = true;
   }
@@ -80,8 +90,18 @@ function momentControl(moments, show) {
     button.textContent = "Play";
   }
 
-  set(last);
-  return create("div", { class: "moment-control" }, button, slider, place);
+  function leave() {
+    const isPlaying = timer !== null;
+    stop();
+    const index = Number(slider.value);
+    return { step: index === last ? null : moments[index].step, isPlaying };
+  }
+
+  const start = moments.findIndex(({ step }) => step === place?.step);
+  set(start < 0 ? last : start);
+  if (place?.isPlaying) play();
+  const element = create("div", { class: "moment-control" }, button, slider, written);
+  return { element, leave };
 }
 
 function counted(tokens) {
@@ -92,7 +112,7 @@ function counted(tokens) {
 
 function lossView({ loss, moments }, { series }) {
   const lines = [
-    { name: "training", x: loss.step, y: loss.loss, color: series[0], faint: true },
+    { name: "training", x: loss.step, y: loss.loss, color: series[0], faint: 0.8 },
     { name: "held out", x: loss.val_step, y: loss.val_loss, color: series[1], dots: true },
   ].filter(({ x }) => x.length);
   const axes = { xName: "step", yName: "nats a token", isLog: true };

@@ -1,63 +1,79 @@
-"""What goes wrong is answered in OpenAI's form."""
+"""The log has a line for each request: counts alone, whatever happens."""
 
 from typing import Any
 
 import httpx
 
-from gpt2.serve.errors import ApiError
-
 Served = Any  # of conftest.py
 
-
-def test_an_unknown_path(served: Served) -> None:
-    answer = httpx.get(f"{served.url}/v1/nothing")
-
-    assert answer.status_code == 404
-    assert answer.json() == {
-        "error": {
-            "message": "there is no GET /v1/nothing; see /openapi.json for what there is",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "not_found",
-        }
-    }
+SECRET = "a secret"
 
 
-def test_a_method_that_a_path_has_not(served: Served) -> None:
-    answer = httpx.delete(f"{served.url}/v1/completions")
-
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST"
-    assert answer.json()["error"]["code"] == "method_not_allowed"
+def complete(served: Served, **fields: object) -> httpx.Response:
+    return httpx.post(f"{served.url}/v1/completions", json={"max_tokens": 2, **fields}, timeout=30)
 
 
-def test_a_defect_says_nothing_of_the_request_and_the_server_lives_on(
+def lines(served: Served, capsys: Any) -> list[str]:
+    """Return the log so far; a line is written once the answer has been sent."""
+    httpx.get(f"{served.url}/last")
+    *before, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("GET other 404")
+    return before
+
+
+def test_a_line_has_the_counts_and_nothing_of_the_request(served: Served, capsys: Any) -> None:
+    answer = complete(served, prompt=[SECRET, "b"], n=2, user=SECRET, seed=1, logit_bias={"1": 0})
+
+    used = answer.json()["usage"]
+    [line] = lines(served, capsys)
+    counts = f"tokens {used['prompt_tokens']} in, {used['completion_tokens']} out"
+    assert line.startswith(f"POST /v1/completions 200  prompts 2, {counts}  ")
+    assert SECRET not in line
+
+
+def test_a_streamed_answer_has_its_counts_too(served: Served, capsys: Any) -> None:
+    assert complete(served, prompt="b", stream=True, ignore_eos=True).text.endswith("[DONE]\n\n")
+
+    [line] = lines(served, capsys)
+    assert "200  prompts 1, tokens 1 in, 2 out  " in line
+
+
+def test_nothing_of_a_wrong_request_is_logged(served: Served, capsys: Any) -> None:
+    assert complete(served, prompt=SECRET, secret=SECRET).status_code == 400
+    assert httpx.get(f"{served.url}/{SECRET}?{SECRET}").status_code == 404
+
+    wrong, unknown = lines(served, capsys)
+    assert wrong.startswith("POST /v1/completions 400  ")
+    assert unknown.startswith("GET other 404  ")
+    assert "secret" not in wrong + unknown
+
+
+def test_a_defect_is_logged_by_its_type_and_place_and_the_server_lives_on(
     served: Served, monkeypatch: Any, capsys: Any
 ) -> None:
     def fail(name: str | None) -> None:
-        raise ValueError("a secret prompt")
+        raise ValueError(SECRET)
 
     with monkeypatch.context() as patch:
         patch.setattr(served.models, "find", fail)
-        answer = httpx.post(f"{served.url}/v1/completions", json={"prompt": "a secret prompt"})
+        answer = complete(served, prompt=SECRET)
 
     assert answer.status_code == 500
     assert answer.json()["error"]["type"] == "server_error"
     assert "secret" not in answer.text
-    good = httpx.post(f"{served.url}/v1/completions", json={"prompt": "a", "max_tokens": 1})
-    assert good.status_code == 200
-    logged = capsys.readouterr().err  # the line is written once the answer has been sent
-    assert "secret" not in logged
-    assert "POST /v1/completions 500" in logged
-    assert "failed: ValueError at test_error_answers.py:" in logged
+    [line] = lines(served, capsys)
+    assert line.startswith("POST /v1/completions 500  ")
+    assert "  failed: ValueError at test_request_log.py:" in line
+    assert "secret" not in line
+    assert complete(served, prompt="a").status_code == 200
 
 
-def test_an_error_that_may_pass_says_when_to_try_again(served: Served, monkeypatch: Any) -> None:
-    def fail(name: str | None) -> None:
-        raise ApiError(429, "too many texts wait", retry_after=7)
+def test_what_asks_again_and_again_is_not_logged_when_all_is_well(
+    served: Served, capsys: Any
+) -> None:
+    for path in ("/health", "/metrics", "/web/dom.js"):
+        assert httpx.get(served.url + path).status_code == 200
+    assert httpx.get(f"{served.url}/web/nothing.js").status_code == 404
 
-    monkeypatch.setattr(served.models, "find", fail)
-    answer = httpx.post(f"{served.url}/v1/completions", json={"prompt": "a"})
-
-    assert answer.status_code == 429
-    assert answer.headers["retry-after"] == "7"
+    [line] = lines(served, capsys)
+    assert line.startswith("GET /web 404  ")

@@ -1,7 +1,9 @@
 """Debian's Chromium, driven by Playwright, with no network and no error in its console."""
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,20 +38,25 @@ def browser() -> "Iterator[Browser]":
         browser.close()
 
 
-@pytest.fixture
-def browser_page(browser: "Browser") -> "Iterator[Page]":
-    """A page without network; an error in its console fails the test."""
+@contextmanager
+def opened(browser: "Browser", allowed: str, expected: Sequence[int] = ()) -> "Iterator[Page]":
+    """Open a page that may ask for addresses alone that begin with `allowed`.
+
+    An error in its console fails the test, unless it is of an answer whose status is `expected`.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(30_000)  # a machine may be busy
     errors: list[str] = []
 
     def note(message: "ConsoleMessage") -> None:
-        if message.type == "error":
+        answer = re.match(r"Failed to load resource: .* status of (\d+)", message.text)
+        is_expected = answer is not None and int(answer[1]) in expected
+        if message.type == "error" and not is_expected:
             errors.append(message.text)
 
     def block(route: "Route") -> None:
-        if route.request.url.startswith("file:"):
+        if route.request.url.startswith(allowed):
             route.continue_()
         else:
             errors.append(f"asked for {route.request.url}")
@@ -61,6 +68,32 @@ def browser_page(browser: "Browser") -> "Iterator[Page]":
     yield page
     context.close()
     assert not errors
+
+
+@pytest.fixture
+def browser_page(browser: "Browser") -> "Iterator[Page]":
+    """A page without network; an error in its console fails the test."""
+    with opened(browser, "file:") as page:
+        yield page
+
+
+@pytest.fixture
+def served_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
+    """Open the page of a server, which may ask that server alone.
+
+    `served_page(url)`: an error in its console fails the test; `served_page(url, expected=[401])`
+    allows answers of these statuses. Of `served.url + "/run"` it may ask the whole server.
+    """
+    with ExitStack() as stack:
+
+        def open_page(url: str, expected: Sequence[int] = ()) -> "Page":
+            server = re.match(r"https?://[^/]+/?", f"{url}/")
+            assert server
+            page = stack.enter_context(opened(browser, server[0], expected))
+            page.goto(url)
+            return page
+
+        yield open_page
 
 
 @pytest.fixture(scope="session")

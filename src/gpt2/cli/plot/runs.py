@@ -34,6 +34,7 @@ class Loss(ImageFlags):
         """Draw the figure and print its path."""
         path = self.image("loss")
         from gpt2.config import SETTINGS_FILE
+        from gpt2.files.run_directory import run_names
         from gpt2.train.normality.verdict import judge
         from gpt2.visual.pictures.loss import loss_curves
 
@@ -82,18 +83,6 @@ def parse_reference(text: str) -> tuple[str, float]:
     if not name or not 0 <= nats < float("inf"):
         raise InputError(f'--references must be NAME=NATS, such as "GPT-2=3.29", got {text!r}')
     return name, nats
-
-
-def run_names(runs: Sequence[Path]) -> dict[str, Path]:
-    """Return the runs by their names, or by their paths where two have one name.
-
-    >>> list(run_names([Path("runs/a"), Path("runs/b")]))
-    ['a', 'b']
-    >>> list(run_names([Path("x/a"), Path("y/a")]))
-    ['x/a', 'y/a']
-    """
-    short = {run.resolve().name: run for run in runs}
-    return short if len(short) == len(runs) else {str(run): run for run in runs}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ import codecs
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpt2.generation.continuation import FinishReason, Token
+from gpt2.generation.continuation import FinishReason
+from gpt2.generation.log_probabilities import Token
 from llm_tokenizer import Tokenizer
 from llm_tokenizer.errors import UnknownTokenError
 
@@ -74,12 +75,16 @@ class Places:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._place = 0
+        self._place = 0  # characters that are known
 
     def next(self, token: bytes) -> int:
         """Return the place of the next token."""
-        place = self._place
-        self._place += len(self._decoder.decode(token))
+        is_within = bool(self._decoder.getstate()[0])
+        first = self._decoder.decode(token[:1])
+        # What does not go on with a character comes after U+FFFD in its place.
+        breaks = is_within and (token[:1] < b"\x80" or token[:1] >= b"\xc0" or len(first) > 1)
+        place = self._place + (breaks and token != b"")
+        self._place += len(first) + len(self._decoder.decode(token[1:]))
         return place
 
     def end(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gpt2.generation.continuation import Token
+from gpt2.generation.log_probabilities import Token
 from gpt2.serve.completions.answer import LogProbabilities, TokenStrings, joined, named
 from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.texts import RequestTexts

@@ -20,6 +20,7 @@ MOST_STOPS = 16
 MOST_STOP_CHARACTERS = 256
 MOST_LOG_PROBABILITIES = 20
 MOST_BIASES = 1024
+MOST = 2**31 - 1  # of whole numbers that have no other bound
 MAX_TOKENS = 16  # unless the request says otherwise; as OpenAI
 
 Prompt = str | list[int]
@@ -51,7 +52,7 @@ def _check_text(prompt: str) -> None:
 
 
 def _check_ids(prompt: list[Any]) -> None:
-    if any(type(token) is not int or token < 0 for token in prompt):
+    if any(type(token) is not int or not 0 <= token <= MOST for token in prompt):
         raise ValueError("token ids must be whole numbers of at least 0")
 
 
@@ -59,7 +60,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-TokenId = Annotated[int, Ge(0)]
+TokenId = Annotated[int, Ge(0), Le(MOST)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[Number, Ge(0), Le(1)]
 Penalty = Annotated[Number, Ge(-2), Le(2)]
@@ -100,13 +101,13 @@ class CompletionRequest(BaseModel):
     prompt: Prompts
     """What to continue: a text, a list of token ids, or a list of either. <|endoftext|> in a text
     is that token, and an empty prompt is it alone."""
-    max_tokens: Annotated[int, Ge(0)] | None = None
+    max_tokens: Annotated[int, Ge(0), Le(MOST)] | None = None
     """Tokens to write at the most, 16 if not given; 0 to have only the prompt's echo."""
     temperature: Annotated[Number, Ge(0)] | None = None
     """Divides the logits: 0 is greedy; 1 if not given."""
     top_p: Share | None = None
     """Sample from the fewest likeliest tokens that together have this probability."""
-    top_k: Annotated[int, Ge(-1)] | None = None
+    top_k: Annotated[int, Ge(-1), Le(MOST)] | None = None
     """Sample from so many of the likeliest tokens; -1 or 0 for all."""
     min_p: Share | None = None
     """Sample from tokens at least so many times as likely as the likeliest."""

@@ -1,6 +1,5 @@
 """POST /v1/completions: from the request to its answer, whole or streamed."""
 
-import json
 import time
 from uuid import uuid4
 
@@ -15,8 +14,9 @@ from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
-from gpt2.serve.errors import ApiError
+from gpt2.serve.errors import ApiError, compact
 from gpt2.serve.models import ServedModel, ServedModels
+from gpt2.serve.request_log import note_usage
 from gpt2.serve.worker import Order, QueueFullError
 
 RETRY_AFTER = 1  # seconds: places become free at each step
@@ -52,13 +52,14 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         def count() -> dict[str, int]:
             return usage(prompts, sum(choice.tokens for choice in choices))
 
+        note_usage(request, len(prompts), count)
         if body.stream:
             return EventStream(texts, choices, head, count if body.includes_usage else None)
         async with texts.watched(request.receive):
             while not all(writing.has_ended for writing in texts.writings):
                 await texts.changed()
         answer = head | {"choices": [choice.take() for choice in choices], "usage": count()}
-        return Response(json.dumps(answer), media_type="application/json")
+        return Response(compact(answer), media_type="application/json")
 
     return router
 
@@ -76,7 +77,7 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
             400,
             f"a request may ask for {most} texts, got {len(body.prompt)} prompts * "
             f"{body.samples} samples; send several requests",
-            param="prompt",
+            param="prompt" if body.samples <= most else "n",
         )
     prompts = await beside_if_long(
         sum(map(len, body.prompt)),

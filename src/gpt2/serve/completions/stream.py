@@ -3,7 +3,6 @@
 While the client does not read, the write waits; what the steps bring meanwhile is one chunk then.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.texts import RequestTexts
-from gpt2.serve.errors import ApiError
+from gpt2.serve.errors import ApiError, compact
 
 DONE = "data: [DONE]\n\n"
 
@@ -39,12 +38,11 @@ class EventStream(Response):
         self.status_code = 200
         self.background = None
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
         self._texts = texts
         self._choices = choices
         self._usage = usage
-        self._begin = "data: " + json.dumps(head)[:-1] + ', "choices": ['
-        self._end = "]}\n\n" if usage is None else '], "usage": null}\n\n'
+        self._begin = f'data: {compact(head)[:-1]},"choices":['
+        self._end = "]}\n\n" if usage is None else '],"usage":null}\n\n'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; see ASGI."""
@@ -62,10 +60,9 @@ class EventStream(Response):
             while not all(choice.has_ended for choice in self._choices):
                 await self._texts.changed()
                 if parts := [part for choice in self._choices if (part := choice.take())]:
-                    yield "".join([self._begin + json.dumps(part) + self._end for part in parts])
+                    yield "".join([self._begin + compact(part) + self._end for part in parts])
         except ApiError as error:  # the status has been sent: the client's library raises this
-            yield f"data: {json.dumps(error.body())}\n\n"
+            yield f"data: {compact(error.body())}\n\n"
             return
         if self._usage:
-            begin = self._begin.removesuffix("[")
-            yield f'{begin}[], "usage": {json.dumps(self._usage())}}}\n\n'
+            yield f'{self._begin}],"usage":{compact(self._usage())}}}\n\n'

@@ -46,6 +46,14 @@ def read_data_facts(config: RunConfig) -> DataFacts | None:
     )
 
 
+def source_of(config: RunConfig) -> str | None:
+    """Return the source of a run's tokens, as `DataFacts` has it, without a look at the tokens."""
+    try:
+        return _origin(config.data.directory)[0]
+    except (DataError, OSError):
+        return None
+
+
 def entropy(tokens: Tokens) -> float:
     """Return the entropy of the frequencies of the tokens, in nats a token.
 

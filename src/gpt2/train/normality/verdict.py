@@ -1,7 +1,7 @@
 """Is a run normal: is it within what is known of its recipe, and if not, why most likely?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +113,22 @@ def judge_metrics(
         steps=config.training.steps,
         figures=tuple(figures),
         cause=cause,
-        band=tuple(_band(course, match)),
+        band=known_band(match, config.training.steps, [step for step, _ in course.evaluations]),
     )
+
+
+def known_band(
+    match: Match, steps: int, evaluated: Iterable[int]
+) -> tuple[tuple[int, float, float], ...]:
+    """Return the known range of the held-out loss at each step that has one: step, low, high.
+
+    Args:
+        match: The nearest recipe of the run.
+        steps: Of the whole run.
+        evaluated: Steps of its evaluations.
+    """
+    found = ((step, _known(match, steps, step).get(HELD_OUT)) for step in evaluated)
+    return tuple((step, known.low, known.high) for step, known in found if known)
 
 
 def _figures(course: Course, match: Match, evaluations: Sequence[Row]) -> list[Figure]:
@@ -122,7 +136,7 @@ def _figures(course: Course, match: Match, evaluations: Sequence[Row]) -> list[F
     figures = []
     if course.evaluations:
         step, held_out = course.evaluations[-1]
-        known = _known(course, match, step)
+        known = _known(match, course.config.training.steps, step)
         figures.append(Figure(HELD_OUT, held_out, known.get(HELD_OUT)))
         if (recent := course.recent_loss(step, TRAINING_WINDOW)) is not None:
             figures.append(Figure(TRAINING, recent, known.get(TRAINING)))
@@ -148,18 +162,12 @@ def _hellaswag(course: Course, match: Match, evaluations: Sequence[Row]) -> list
     if not measured:
         return []
     step, rows, accuracy = sorted(measured, key=lambda found: found[:2])[-1]
-    known = _known(course, match, step) if rows >= HELLASWAG_ROWS else {}
+    known = _known(match, course.config.training.steps, step) if rows >= HELLASWAG_ROWS else {}
     return [Figure(HELLASWAG, accuracy, known.get(HELLASWAG))]
 
 
-def _known(course: Course, match: Match, step: int) -> dict[str, Range]:
-    return {} if match.obstacle else known_ranges(match.recipe, course.config.training.steps, step)
-
-
-def _band(course: Course, match: Match) -> list[tuple[int, float, float]]:
-    """Return the known range of the held-out loss at each evaluation that has one."""
-    found = ((step, _known(course, match, step).get(HELD_OUT)) for step, _ in course.evaluations)
-    return [(step, known.low, known.high) for step, known in found if known]
+def _known(match: Match, steps: int, step: int) -> dict[str, Range]:
+    return {} if match.obstacle else known_ranges(match.recipe, steps, step)
 
 
 def _bits_per_byte(

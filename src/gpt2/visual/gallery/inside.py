@@ -4,6 +4,7 @@ Dimension key: L blocks, T tokens, C channels, V vocabulary.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,24 +23,41 @@ FLOAT32_BYTES = 8_000_000  # of queries and keys, beyond which they are stored i
 LENS_TOP = 5
 
 
-@torch.inference_mode()
 def inside(model: GPT2, text: str) -> dict[str, Any]:
     """Return what a model computes for the first tokens of a text, as strict JSON.
 
     Raises:
         InputError: The text has no tokens, or the model no tokenizer.
+        NotFiniteError: The model has diverged.
+    """
+    whole = model.require_tokenizer().encode(text, allowed_special="all")
+    return {"text": text, **inside_ids(model, whole, first=0)}
+
+
+@torch.inference_mode()
+def inside_ids(model: GPT2, whole: Sequence[int], *, first: int | None) -> dict[str, Any]:
+    """Return what a model computes for a few tokens of a text, as `inside` does.
+
+    Args:
+        model: In float32, so that its numbers are true.
+        whole: Token ids of the text.
+        first: Position of the first token that is shown, and that the model reads: those before it
+            are left out as if the text began there. None for the last tokens.
     """
     tokenizer = model.require_tokenizer()
-    whole = tokenizer.encode(text, allowed_special="all")
-    ids = whole[: min(MOST_TOKENS, model.config.n_positions)]
+    most = min(MOST_TOKENS, model.config.n_positions)
+    last_first = max(0, len(whole) - most)
+    first = last_first if first is None else min(first, last_first)
+    ids = list(whole[first : first + most])
     recording = record(model, ids)
+    recording.require_finite()
     queries_and_keys = recording.queries.nbytes + recording.keys.nbytes
     precision: PackedType = "float32" if queries_and_keys <= FLOAT32_BYTES else "float16"
     lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, K)
     weights = torch.stack([recording.weights(i) for i in range(len(recording.scales))])
     return {
-        "text": text,
-        "length": len(whole),  # in tokens; those beyond `ids` are not shown
+        "length": len(whole),  # in tokens; those that are not in `ids` are not shown
+        "first": first,
         "ids": ids,
         "tokens": token_texts(tokenizer, ids),
         "bits": surprisal_bits(recording),

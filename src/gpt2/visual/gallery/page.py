@@ -10,12 +10,13 @@ from typing import Any
 from gpt2.errors import NotFiniteError
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import display
-from gpt2.visual import style
+from gpt2.visual.gallery.colors import page_colors
+from gpt2.visual.gallery.facts import model_facts, vocabulary
 from gpt2.visual.gallery.inside import inside
 from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.gallery.pictures import drawings, picture_entry
 from gpt2.visual.gallery.run import TrainingRun, run_history
-from gpt2.visual.token_texts import token_ids, token_texts
+from gpt2.visual.token_texts import token_ids
 from llm_tokenizer.atomic import write_whole
 
 # A sentence whose next token is a name in it (Wang et al. 2022, arXiv:2211.00593), and a program.
@@ -23,15 +24,6 @@ EXAMPLES = (
     "When Mary and John went to the store, John gave a drink to",
     "def add(a, b):\n    return a +",
 )
-COLOR_MAPS = {
-    "weights": style.WEIGHTS,
-    "attention": style.ATTENTION,
-    "surprisal": style.SURPRISAL,
-    "probability": style.PROBABILITY,
-    "signed": style.SIGNED,
-}
-# Lengths of strokes and gaps, in widths of the line, by matplotlib's name.
-STROKES = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
 
 Entry = dict[str, Any]
 
@@ -62,10 +54,10 @@ def write_gallery(
         token_ids(model, text)  # raises before there is any work
     history = None if run is None else run_history(run.moments, run.rows)
     page = {
-        "model": _model(model, name),
+        "model": model_facts(model, name),
         "command": shlex.join(["gpt2", "gallery", "--model", name, "--text", *texts]),
-        "colors": _colors(),
-        "vocabulary": _vocabulary(model),
+        "colors": page_colors(),
+        "vocabulary": vocabulary(model),
         "texts": list(texts),
         "hasRun": history is not None,
     }
@@ -108,23 +100,3 @@ def example_texts(model: GPT2, run: TrainingRun | None = None) -> list[str]:
     if run is not None and run.moments:
         texts = [run.moments[-1].ids, *texts]
     return [tokenizer.decode(ids[:most]) for ids in texts[:2]]
-
-
-def _model(model: GPT2, name: str) -> dict[str, Any]:
-    sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
-    known = {size: getattr(model.config, size) for size in sizes}
-    return {"name": name, **known, "parameters": model.num_parameters()}
-
-
-def _colors() -> dict[str, Any]:
-    """Return the colors of the pictures, by kind of data."""
-    maps = {kind: style.colors_of(name) for kind, name in COLOR_MAPS.items()}
-    dashes = [STROKES[dash] if isinstance(dash, str) else dash[1] for dash in style.DASHES]
-    return {**maps, "series": style.SERIES, "dashes": dashes}
-
-
-def _vocabulary(model: GPT2) -> list[str | None]:
-    """Return the text of each id, None where it has none."""
-    unused = set(model.unused_ids)
-    texts = token_texts(model.require_tokenizer(), range(model.config.vocab_size))
-    return [None if i in unused else text for i, text in enumerate(texts)]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gpt2.generation.continuation import Token
+from gpt2.generation.log_probabilities import Token
 from gpt2.serve.completions.answer import (
     LogProbabilities,
     Places,
@@ -81,6 +81,32 @@ def test_places_count_characters_and_a_token_within_one_is_at_it() -> None:
         4,
         5,
     ]
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [b"\xe6", b"t", b"!"],  # no third byte comes
+        [b"\xe6", b"\xe6\x97", b"\xe6\x97\xa5", b"!"],
+        [b"\xe0", b"\x80", b"!"],  # a byte that may not come there
+        [b"\xf0\x9f", b"\x98", b"\x80", b"!"],
+        [b"\xef\xbf", b"\xbd", b"!"],  # U+FFFD itself
+        [b"a", b"\x80", b"\xe6\x97", b"", b"a", b"!"],
+    ],
+)
+def test_what_follows_a_token_that_is_no_character_is_after_its_replacement(
+    tokens: list[bytes],
+) -> None:
+    text, places = b"".join(tokens).decode(errors="replace"), Places()
+
+    found = [places.next(token) for token in tokens]
+
+    assert all(
+        text[place:].startswith(token.decode())
+        for place, token in zip(found, tokens, strict=True)
+        if token.isascii()
+    )
+    assert (found[0], found[-1]) == (0, len(text) - 1)
 
 
 def test_a_text_that_ends_within_a_character_has_a_replacement_before_the_next_text() -> None:

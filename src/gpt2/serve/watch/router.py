@@ -1,0 +1,70 @@
+"""Which routes show runs while they train? /run, and what its page asks for."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from gpt2.serve.errors import ApiError
+from gpt2.serve.pages import page_response
+from gpt2.serve.watch.file import PAGE, history_of, page_data, page_file, title_of
+from gpt2.serve.watch.watcher import Watcher
+
+
+def watch_router(runs: Sequence[Path]) -> APIRouter:
+    """Return the routes of the page of some runs.
+
+    Args:
+        runs: Their directories, which need not be there yet.
+    """
+    return router_of(Watcher(runs))
+
+
+def router_of(watcher: Watcher) -> APIRouter:
+    """Return the routes of the page of the runs that a watcher follows."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/run")
+    async def show_page() -> Response:
+        """Return the page."""
+        data = await asyncio.to_thread(page_data, watcher.names, live=True)
+        return page_response(PAGE, title_of(watcher.names), {"page": data})
+
+    @router.get("/run/events")
+    async def send_events() -> Response:
+        """Send everything, and then what is new, until the reader leaves or the server stops."""
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # for nginx
+        stream = _server_sent(watcher.events())
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    @router.get("/run/history")
+    async def send_history(run: str) -> Any:
+        """Return the moments that a run has kept."""
+        if run not in watcher.names:
+            known = ", ".join(watcher.names)
+            raise ApiError(404, f"no run {run!r:.80}; this server has {known}", param="run")
+        states = await watcher.states()
+        return JSONResponse(await asyncio.to_thread(history_of, states[run]))
+
+    @router.get("/run/file")
+    async def send_file() -> Response:
+        """Return the page as one file."""
+        html = await asyncio.to_thread(page_file, await watcher.states())
+        headers = {"Content-Disposition": 'attachment; filename="runs.html"'}
+        return Response(html, media_type="text/html", headers=headers)
+
+    return router
+
+
+async def _server_sent(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Yield events in the form of the HTML standard, and a comment where there is none.
+
+    By the comment, a proxy sees that the stream is alive, and the server that a reader has gone.
+    """
+    async with aclosing(events):
+        async for event in events:
+            yield f"data: {event}\n\n" if event else ": \n\n"

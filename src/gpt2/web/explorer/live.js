@@ -1,0 +1,127 @@
+// What does a model that runs compute for any text? It is asked anew whenever the text changes.
+
+import { announce } from "gpt2/announce.js";
+import { ask } from "gpt2/ask.js";
+import { createChoice } from "gpt2/choice.js";
+import { create } from "gpt2/dom.js";
+import { textField } from "gpt2/explorer/field.js";
+import { replaceContent } from "gpt2/explorer/keep.js";
+import { opened, PARTS, setColors, startOf } from "gpt2/inside.js";
+import { whenSeen } from "gpt2/seen.js";
+import { quoted } from "gpt2/wording.js";
+
+const PAUSE = 60; // milliseconds after a key, within which there may be another
+const SLOW = 250; // milliseconds after which the reader is shown that the model is at work
+
+/**
+ * @typedef {{text: string | number[], first: number | null, isWalk?: boolean}} Asked a text or its
+ *   ids, the first token that is shown, null for the last ones, and whether the reader walks from
+ *   token to token
+ */
+
+/**
+ * Fill a section with a text that can be changed, and what a model computes for it.
+ * @param {HTMLElement} section
+ * @param {object} data
+ * @param {string} data.model its name
+ * @param {import("gpt2/inside.js").Colors} data.colors
+ * @param {string[]} data.examples texts
+ * @param {(model: string) => Promise<(string | null)[]>} data.vocabularyOf
+ * @returns {{show: (text: string) => void, setModel: (model: string) => void}}
+ */
+export function showLive(section, { model, colors, examples, vocabularyOf }) {
+  let shown = null; // {model, text, vocabulary, choice}: the newest answer
+  let [request, timer] = [new AbortController(), 0];
+  const earlier = []; // ids of the text before each token that was appended
+  const field = textField(examples, { onText, onFirst, onUndo });
+  const parts = PARTS.map((part) => livePart(part, () => contentOf(part)));
+  const content = create("div", { hidden: true }, ...parts.map(({ element }) => element));
+
+  function onText(text, pause = PAUSE) {
+    earlier.length = 0;
+    look({ text, first: null }, pause);
+  }
+
+  function onFirst(first) {
+    look({ text: shown.text.whole, first }, PAUSE);
+  }
+
+  function onAppend(token, id) {
+    const { whole, first } = shown.text;
+    earlier.push(whole);
+    look({ text: [...whole.slice(0, first + token + 1), id], first: null, isWalk: true });
+  }
+
+  function onUndo() {
+    look({ text: earlier.pop(), first: null, isWalk: true });
+  }
+
+  function look(asked, pause = 0) {
+    clearTimeout(timer);
+    timer = setTimeout(() => askFor(asked), pause);
+  }
+
+  async function askFor(asked) {
+    request.abort();
+    request = new AbortController();
+    const { signal } = request;
+    const slow = setTimeout(() => field.wait(), SLOW);
+    const body = { model, text: asked.text, first: asked.first };
+    try {
+      const answer = ask("/explore/inside", body, signal);
+      const [raw, vocabulary] = await Promise.all([answer, vocabularyOf(model)]);
+      if (!signal.aborted) show(opened(raw), vocabulary, body.model, asked);
+    } catch (error) {
+      if (!signal.aborted) field.fail(error.message);
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  function show(text, vocabulary, name, asked) {
+    const choice = createChoice(startAfter(shown, text, name, asked));
+    shown = { model: name, text, vocabulary, choice };
+    field.show(text, { isWritten: typeof asked.text === "string", canUndo: earlier.length > 0 });
+    if (asked.isWalk) announce(`The text ends with ${quoted(text.tokens.at(-1))} now`);
+    content.hidden = false;
+    for (const part of parts) part.update();
+  }
+
+  function contentOf(part) {
+    const { text, vocabulary, choice } = shown;
+    return part.content(text, { vocabulary, colors, onAppend }, choice);
+  }
+
+  setColors(section, colors);
+  section.append(field.element, content);
+  field.set(examples[0]);
+  onText(examples[0], 0);
+  return {
+    show(text) {
+      field.set(text);
+      onText(text, 0);
+    },
+    setModel(name) {
+      model = name;
+      onText(field.text(), 0); // ids mean other tokens in another vocabulary
+    },
+  };
+}
+
+function livePart({ title, explanation }, contentOf) {
+  const body = create("div");
+  const heading = [create("h3", {}, title), create("p", {}, explanation)];
+  const element = create("section", { class: "inside-part" }, ...heading, body);
+  return { element, update: whenSeen(element, () => replaceContent(body, contentOf)) };
+}
+
+/** Return what is chosen in a new text: what was chosen before, where the new one has it. */
+function startAfter(before, text, model, { isWalk }) {
+  if (before?.model !== model) return startOf(text);
+  const { chosen } = before.choice;
+  const last = text.tokens.length - 1;
+  const followsEnd = isWalk || chosen.token === before.text.tokens.length - 1;
+  const moved = before.text.first + chosen.token - text.first;
+  const token = followsEnd ? last : Math.max(0, Math.min(last, moved));
+  return { ...chosen, token, pointed: null };
+}

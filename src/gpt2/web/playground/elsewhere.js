@@ -1,0 +1,29 @@
+// How is the same text asked for elsewhere? By curl, or in Python.
+
+import { create, scrollBox } from "gpt2/dom.js";
+import { copyButton } from "gpt2/playground/copy.js";
+import { asCurl, asPython } from "gpt2/playground/request.js";
+
+/**
+ * Return the request as programs make it.
+ * @param {() => Object<string, any>} request
+ * @param {boolean} needsKey
+ */
+export function elsewhere(request, needsKey) {
+  const writers = { curl: asCurl, Python: asPython };
+  const views = Object.entries(writers).map(([name, writer]) => {
+    const code = create("code");
+    const heading = create("p", { class: "code-title" }, name, " ", copyButton(() => code.textContent));
+    const show = () => (code.textContent = writer(location.origin, request(), needsKey));
+    const view = create("div", {}, heading, scrollBox(`The request as ${name}`, create("pre", {}, code)));
+    return { view, show };
+  });
+  const summary = create("summary", {}, "The same as a request");
+  const element = create("details", { ontoggle: update }, summary, ...views.map(({ view }) => view));
+
+  function update() {
+    if (element.open) for (const { show } of views) show();
+  }
+
+  return { element, update };
+}

@@ -1,0 +1,36 @@
+// How fast does a text come? The time to its first token, and tokens a second after it.
+
+import { counted } from "gpt2/playground/words.js";
+
+/** Return a stopwatch of one text. */
+export function stopwatch() {
+  let [started, first, last, tokens, atFirst] = [0, 0, 0, 0, 0];
+
+  function start() {
+    [started, first, last, tokens, atFirst] = [performance.now(), 0, 0, 0, 0];
+  }
+
+  function count(added) {
+    if (!added) return;
+    last = performance.now();
+    if (!tokens) [first, atFirst] = [last, added];
+    tokens += added;
+  }
+
+  function facts() {
+    if (!tokens) return "";
+    const speed = (tokens - atFirst) / ((last - first) / 1000);
+    const after = `${counted(tokens, "new token")}, the first after ${seconds(first - started)}`;
+    return Number.isFinite(speed) && speed > 0 ? `${after}, ${rate(speed)} tokens a second` : after;
+  }
+
+  return { start, count, facts };
+}
+
+function seconds(milliseconds) {
+  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${rate(milliseconds / 1000)} s`;
+}
+
+function rate(value) {
+  return value < 100 ? value.toPrecision(3) : Math.round(value).toLocaleString("en");
+}

@@ -1,0 +1,22 @@
+// What does a screen reader learn of a run without being asked? An evaluation, and its end.
+
+import { counted } from "gpt2/watch/amounts.js";
+import { verdictOf } from "gpt2/watch/verdict.js";
+
+/**
+ * Return what is new of a run in a sentence; "" if nothing has to be said.
+ * @param {import("gpt2/watch/runs.js").Run} run
+ * @param {object | null} before its state, shallow
+ */
+export function newsOf({ name, state }, before) {
+  if (!before || !state) return "";
+  const phase = state.status.phase;
+  if (phase !== before.status.phase && phase !== "training") {
+    return `${name}: ${phase} at step ${counted(state.status.step)}`;
+  }
+  const [last, old] = [state, before].map(({ held_out: evaluations }) => evaluations.at(-1));
+  if (!last || last.val_loss == null || last.step <= (old?.step ?? 0)) return "";
+  const { place, text } = verdictOf(state);
+  const loss = `held-out loss ${last.val_loss.toFixed(3)} at step ${counted(last.step)}`;
+  return place === "unknown" ? `${name}: ${loss}` : `${name}: ${text}`;
+}
