@@ -8,8 +8,8 @@ true, and but for near ties elsewhere.
 
 import math
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,12 +19,12 @@ import torch
 from gpt2.config import GenerationConfig
 from gpt2.errors import ConfigError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
+from gpt2.generation.beginnings import BLOCK, Beginnings
 from gpt2.generation.continuation import Continuation, checked_ids
 from gpt2.generation.runner import Logits, Piece, Runner, TextCache
 from gpt2.generation.runners import Precision, make_runner
 
 MOST_TEXTS = 16  # that are written at the same time, unless the caller says otherwise
-WORTH_SHARING = 16  # tokens of a common beginning from which on it is copied, not read again
 
 
 class Load(NamedTuple):
@@ -73,7 +73,10 @@ class Engine:
         self._memory = most_texts * whole if memory is None else min(memory, most_texts * whole)
         self._waiting: deque[Continuation] = deque()
         self._running: list[Continuation] = []
-        self._finished: deque[_Finished] = deque()  # their caches serve texts that begin alike
+        # The caches of finished texts serve others that begin alike, until they give way in order.
+        self._finished: OrderedDict[_Finished, None] = OrderedDict()
+        self._beginnings: Beginnings[Continuation | _Finished] = Beginnings()
+        self._running_bytes = self._finished_bytes = 0
         self._pace = _Pace()
 
     @property
@@ -84,9 +87,8 @@ class Engine:
     @property
     def load(self) -> "Load":
         """What it has to do; any thread may ask."""
-        running, finished = list(self._running), list(self._finished)
-        taken = self._taken((*running, *finished))
-        return Load(len(running), len(self._waiting), taken, self._memory)
+        taken = self._running_bytes + self._finished_bytes
+        return Load(len(self._running), len(self._waiting), taken, self._memory)
 
     def submit(
         self,
@@ -149,8 +151,9 @@ class Engine:
 
         It is for steps that failed; the caches may be damaged, so no other text begins with them.
         """
-        ended, self._running = self._running, []
+        ended = [*self._running]
         for text in ended:
+            self._remove(text)
             text.cache = None
             text.finish("cancelled")
         return ended
@@ -163,7 +166,7 @@ class Engine:
         dropped = [text for text in (*self._running, *self._waiting) if text.cancelled]
         for text in dropped:
             text.finish("cancelled")
-            if text.cache is not None:
+            if text in self._running:
                 self._leave(text)
             else:
                 self._waiting.remove(text)
@@ -171,30 +174,26 @@ class Engine:
 
     def _admit(self) -> None:
         """Let waiting texts join, in their order, as long as there is room."""
-        while self._waiting and len(self._running) < self._most_texts:
-            text = self._waiting[0]
+        free = self._most_texts - len(self._running)
+        for text in [*self._waiting][:free]:
             donor, common = self._best_donor(text)
             if donor and donor.cached < common:
-                return  # its tokens are read soon: wait for them
+                continue  # its tokens are read soon: wait for them
             if isinstance(donor, _Finished):
-                self._finished.remove(donor)
-                self._finished.append(donor)  # the last to give way
+                self._finished.move_to_end(donor)  # the last to give way
             if not self._make_room(self.runner.bytes_of(text.capacity)):
                 return
-            text.cache = self.runner.new_cache(text.capacity)
-            self._waiting.popleft()
-            if donor and donor.cache is not None:
+            self._join(text)
+            if donor and donor.cache is not None and text.cache is not None:
                 text.cache.copy_from(donor.cache, common)
-            self._running.append(text)
 
     def _best_donor(self, text: Continuation) -> "tuple[Continuation | _Finished | None, int]":
         """Return the text whose cache has most of this one's beginning, and how many tokens."""
         best: Continuation | _Finished | None = None
-        common = WORTH_SHARING - 1
+        common = BLOCK - 1  # fewer are read again as fast as they are copied
         if text.score_prompt:
             return None, 0  # caches have no logits: it reads all of its prompt
-        others: list[Continuation | _Finished] = [*self._running, *self._finished]
-        for other in others:
+        for other in self._beginnings.find(text.context):
             length = _common_length(other.context, text.context)
             length = min(length, len(text.context) - 1)  # the last is read, for its logits
             if isinstance(other, _Finished):
@@ -205,22 +204,30 @@ class Engine:
 
     def _make_room(self, needed: int) -> bool:
         """Return whether so many bytes are free, if need be after finished texts gave way."""
-        if self._taken(self._running) + needed > self._memory:
+        if self._running_bytes + needed > self._memory:
             return False
-        while self._taken((*self._running, *self._finished)) + needed > self._memory:
-            self._finished.popleft().cache = None
+        while self._running_bytes + self._finished_bytes + needed > self._memory:
+            finished, _ = self._finished.popitem(last=False)
+            self._beginnings.remove(finished)
+            self._finished_bytes -= self.runner.bytes_of(finished.capacity)
+            finished.cache = None
         return True
 
-    def _taken(self, texts: "Iterable[Continuation | _Finished]") -> int:
-        return sum(self.runner.bytes_of(text.capacity) for text in texts)
-
     def _choose_pieces(self, extra: float | None) -> list[tuple[Continuation, Piece]]:
-        """Return what each text reads in this pass: first those that need one token alone."""
+        """Return what each text reads in this pass: first those that need one token alone.
+
+        Short prompts come before long ones; but the one that joined first always gets some tokens.
+        """
         left = self.runner.most_tokens
+        first = next((text for text in self._running if text.unread() > 1), None)
+        kept = 0 if first is None else min(first.unread(), left // 4)
         read = []
         for text in sorted(self._running, key=Continuation.unread):
-            if left:
-                piece = text.next_piece(left, extra)
+            if text is first:
+                kept = 0
+            most = left - kept if text.unread() > 1 else left
+            if most > 0:
+                piece = text.next_piece(most, extra)
                 left -= len(piece.ids)
                 read.append((text, piece))
         return read
@@ -240,10 +247,24 @@ class Engine:
                         self._leave(text)
         return changed
 
-    def _leave(self, text: Continuation) -> None:
+    def _join(self, text: Continuation) -> None:
+        self._waiting.remove(text)
+        self._running.append(text)
+        self._running_bytes += self.runner.bytes_of(text.capacity)
+        self._beginnings.add(text, text.context)
+        text.cache = self.runner.new_cache(text.capacity)
+
+    def _remove(self, text: Continuation) -> None:
         self._running.remove(text)
-        assert text.cache is not None
-        self._finished.append(_Finished(text.context, text.capacity, text.cache))
+        self._running_bytes -= self.runner.bytes_of(text.capacity)
+        self._beginnings.remove(text)
+
+    def _leave(self, text: Continuation) -> None:
+        self._remove(text)
+        finished = _Finished(text.context, text.capacity, text.cache)
+        self._finished[finished] = None
+        self._finished_bytes += self.runner.bytes_of(text.capacity)
+        self._beginnings.add(finished, text.context[: finished.cached])
         text.cache = None
 
 

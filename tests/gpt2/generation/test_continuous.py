@@ -331,3 +331,62 @@ def test_the_network_itself_keeps_the_same_promises(lively: GPT2) -> None:
         expected = greedily(lively, ids, 12)
         assert text.ids == expected[: len(text.ids)]
         assert len(text.ids) == 12 or text.finish_reason == "cancelled"
+
+
+def test_a_text_that_waits_for_anothers_beginning_lets_others_pass(lively: GPT2) -> None:
+    engine = Engine(lively, most_texts=3)
+    engine.runner.most_tokens = 8
+    prefix = list(range(20))
+    texts = [engine.submit(ids, GREEDY) for ids in ([*prefix, 5], [*prefix, 6], [7, 8], [9])]
+    engine.step()
+    assert [text.cache is not None for text in texts] == [True, False, True, False]
+    finish(engine)
+    for text in texts:
+        assert text.ids == alone(lively, text.prompt_ids, GREEDY)
+
+
+def test_a_long_prompt_is_read_though_short_ones_keep_coming(lively: GPT2) -> None:
+    engine = Engine(lively, most_texts=3)
+    engine.runner.most_tokens = 8
+    config = replace(GREEDY, max_new_tokens=1)
+    long = engine.submit(list(range(24)), config)
+    passes = 0
+    while not long.finish_reason:
+        engine.submit([passes, 1, 2, 3, 4, 5, 6, 7], config)
+        engine.submit([passes, 9, 2, 3, 4, 5, 6, 7], config)
+        engine.step()
+        passes += 1
+        assert passes <= 12  # at least a quarter of each pass
+    assert long.ids == alone(lively, long.prompt_ids, config)
+
+
+def test_the_load_counts_texts_and_the_bytes_of_their_caches(lively: GPT2) -> None:
+    engine = Engine(lively, most_texts=2)
+    whole = engine.runner.bytes_of(24)
+    assert engine.load == (0, 0, 0, 2 * whole)
+    texts = [engine.submit([n, 1, 2], replace(GREEDY, max_new_tokens=21)) for n in range(3)]
+    engine.step()
+    assert engine.load[:3] == (2, 1, 2 * whole)
+    texts[0].cancelled = texts[2].cancelled = True
+    engine.step()
+    assert engine.load[:3] == (1, 0, 2 * whole)  # the cache of the cancelled one is kept
+    engine.abandon()
+    assert engine.load[:3] == (0, 0, whole)
+
+
+@pytest.mark.parametrize("attention", ["flash", "manual"])
+def test_thousands_of_texts_leave_no_more_memory_than_the_bound(
+    lively: GPT2, attention: str
+) -> None:
+    lively.set_attention(attention)
+    engine = Engine(lively, most_texts=8)
+    for number in range(1000):
+        ids = [number % 90, number % 7] * 9
+        engine.submit(ids, replace(GREEDY, max_new_tokens=1))
+        if number % 8 == 0:
+            finish(engine)
+        assert engine.load.cache_bytes <= engine.load.most_cache_bytes
+    finish(engine)
+    kept = len(engine._finished)
+    assert kept == len(engine._beginnings._keys) <= 16
+    assert engine.load.cache_bytes == kept * engine.runner.bytes_of(19)
