@@ -38,10 +38,10 @@ from gpt2.prepare.stdlib_docs import stdlib_docs
 from llm_tokenizer import Tokenizer
 
 OURS = "gpt2"
-TEXTS = {1: 4, 16: 32, 64: 64}  # clients, and the texts that they ask for together
-OTHERS, MORE = 16, 8  # clients that stream, and those that join them, one after the other
+TEXTS = {1: 2, 16: 32, 64: 64}  # clients, and the texts that they ask for together
+OTHERS, MORE = 16, 6  # clients that stream, and those that join them, one after the other
 PROMPT_TOKENS = (8, 96)
-OTHERS_TOKENS = 128  # new ones: enough steps for all that join
+OTHERS_TOKENS = 96  # new ones: enough steps for all that join
 JOINING_TOKENS = 32  # of the prompts of those that join
 WAIT = 180.0  # seconds for a server to begin
 
@@ -237,6 +237,8 @@ def llama_cpp_command(folder: Path, port: int) -> list[str]:
 def transformers_command(folder: Path, port: int) -> list[str]:
     program = [sys.executable, "-m", "transformers.cli.transformers", "serve"]
     flags = ["--continuous-batching", "--device", "cpu", "--host", "127.0.0.1"]
+    # Without these it takes 90 % of the memory, and its masks are those of 8192 tokens a pass.
+    flags += ["--cb-num-blocks", "128", "--cb-max-batch-tokens", "512"]
     return [*program, str(folder / HUGGING_FACE), *flags, "--port", str(port)]
 
 
