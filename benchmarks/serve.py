@@ -80,13 +80,21 @@ def main() -> None:
         seen: dict[str, Seen] = {name: Seen() for name in names}
         engine: dict[int, list[float]] = {clients: [] for clients in TEXTS}
         for number in range(1, options.rounds + 1):
-            if OURS in names:
+            if OURS in seen:
                 for clients, rate in own_batch(folder).items():
                     engine[clients].append(rate)
-            for name in names:
-                measure(SERVERS[name], prompts, folder, options.tokens, seen[name])
-                print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
+            for name in list(seen):
+                try:
+                    measure(SERVERS[name], prompts, folder, options.tokens, seen[name])
+                    say(f"round {number} of {options.rounds}: {name} is done")
+                except (OSError, StreamError) as error:
+                    del seen[name]
+                    say(f"{name} is left out, since it failed: {error}")
     print_all(seen, engine, options.tokens)
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def write_files(folder: Path, tokens: int) -> dict[str, list[str]]:
@@ -148,7 +156,7 @@ def running(server: Server, folder: Path) -> Iterator[int]:
             yield port
         except (OSError, StreamError):
             log.seek(0)
-            print(log.read()[-4000:], file=sys.stderr)
+            say(log.read()[-2000:])
             raise
         finally:
             process.terminate()
