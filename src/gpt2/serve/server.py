@@ -5,7 +5,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,15 +14,16 @@ from gpt2.config import ServeConfig
 from gpt2.errors import Gpt2Error
 from gpt2.progress import log
 from gpt2.serve.access import Access
-from gpt2.serve.app import make_app
 from gpt2.serve.bodies import Bodies
 from gpt2.serve.gate import Gate
-from gpt2.serve.loading import Opener, open_models
 from gpt2.serve.metrics import Metrics
-from gpt2.serve.models import ServedModels, serve_model
 from gpt2.serve.request_log import RequestLog
 
+if TYPE_CHECKING:
+    from gpt2.serve.loading import Opener
+
 LAST_SECONDS = 5.0  # for answers to end whose texts have been ended
+KEEP_ALIVE_SECONDS = 75  # a proxy closes idle connections first: nginx does so after 60
 BACKLOG = 2048  # connections that the system may keep waiting
 
 
@@ -66,6 +67,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -121,7 +123,7 @@ class Server(uvicorn.Server):
 
 async def serve(
     paths: Mapping[str, str],
-    opener: Callable[[str], Opener],
+    opener: "Callable[[str], Opener]",
     config: ServeConfig,
     announce: Callable[[str], None],
 ) -> None:
@@ -135,6 +137,10 @@ async def serve(
     Raises:
         Gpt2Error: A model cannot be opened, or the address cannot be listened on.
     """
+    from gpt2.serve.app import make_app  # with torch, which gpt2 watch starts without
+    from gpt2.serve.loading import open_models
+    from gpt2.serve.models import ServedModels, serve_model
+
     config.require_protection()
     server = Server(config)
 
