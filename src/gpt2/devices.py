@@ -9,9 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ DTYPES: dict[Dtype, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, as it sees itself
 
 CLEARLY_FASTER = 1.5  # times as fast as float32: then "auto" chooses bfloat16
 MANY_TIMES = 3.0  # times as slow as float32: then a user who asks for it is warned
@@ -276,7 +279,18 @@ def memory(device: torch.device) -> int | None:
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "cpu" and hasattr(os, "sysconf"):
         processes = number_from_environment("LOCAL_WORLD_SIZE", 1, default=1)
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // processes
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min(installed, _container_memory() or installed) // processes
+    return None
+
+
+def _container_memory() -> int | None:
+    """Return the bytes that a container may have, None if there is no limit.
+
+    Source: memory.max in "Control Group v2" of the Linux kernel's documentation.
+    """
+    with suppress(OSError, ValueError):  # elsewhere there is no such file; "max" is no limit
+        return int(MEMORY_LIMIT.read_text(encoding="ascii"))
     return None
 
 

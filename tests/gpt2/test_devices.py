@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,3 +128,16 @@ def test_what_makes_training_fast_rounds_nothing_but_the_smallest_numbers() -> N
         ]
     finally:
         torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("limit", "memory"), [("1000000\n", 1_000_000), ("max\n", None)])
+def test_the_memory_of_a_container_is_its_limit(
+    limit: str, memory: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    path = tmp_path / "memory.max"
+    monkeypatch.setattr(devices, "MEMORY_LIMIT", path)
+    installed = devices.memory(CPU)  # the file is not there
+    path.write_text(limit, encoding="ascii")
+
+    assert devices.memory(CPU) == (memory or installed)

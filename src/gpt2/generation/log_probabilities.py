@@ -30,7 +30,7 @@ def report(logits: Logits, row: int, ids: Sequence[int], count: int) -> list[Tok
         logits: Those of a pass.
         row: Of the logits that the first token was drawn from; the next ones follow.
         ids: The tokens. An id that no token has gets a log-probability of -inf.
-        count: Likeliest tokens to report beside each, the likeliest first.
+        count: Likeliest tokens to report beside each, the likeliest first; 0 for none.
     """
     rows = slice(row, row + len(ids))
     likeliest = _likeliest(logits, rows, count)
@@ -50,6 +50,8 @@ def _logits_of(ids: Sequence[int], logits: Logits, rows: slice) -> list[float]:
 
 
 def _likeliest(logits: Logits, rows: slice, count: int) -> list[list[tuple[int, float]]]:
+    if count == 0:
+        return [[]] * (rows.stop - rows.start)
     if count == 1:
         pairs = zip(logits.likeliest[rows], logits.largest[rows], strict=True)
         return [[pair] for pair in pairs]
@@ -58,13 +60,11 @@ def _likeliest(logits: Logits, rows: slice, count: int) -> list[list[tuple[int, 
 
 
 def largest_logits(logits: Tensor, k: int) -> list[list[tuple[int, float]]]:  # (B, V)
-    """Return the ids of the `k` largest logits of each row and these, the largest first.
+    """Return the ids and the values of the `k` >= 1 largest logits of each row, the largest first.
 
     Of equal ones the lowest id comes first; ids of -inf are left out.
     """
     found: list[list[tuple[int, float]]] = [[] for _ in logits]
-    if k == 0:
-        return found
     smallest = logits.topk(min(k, logits.size(-1))).values[:, -1:]
     kept = logits >= smallest.clamp(min=torch.finfo(logits.dtype).min)
     rows, ids = np.divmod(np.flatnonzero(kept.cpu().numpy()), logits.size(-1))

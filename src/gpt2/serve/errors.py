@@ -147,8 +147,6 @@ def as_api_error(errors: Sequence[Any]) -> ApiError:
         return ApiError(400, "the body must be a JSON object with the fields of the request")
     path = _path(place[1:])
     param = str(place[1])[:MOST_SHOWN]
-    if kind == "extra_forbidden":
-        return ApiError(400, f"there is no field {shown(path)}; leave it out", param=param)
     if kind == "missing":
         return ApiError(400, f"{path} is missing", param=param)
     wanted = first["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpt2.errors import Gpt2Error
+from gpt2.files.pretrained import GPT2
 from gpt2.serve.errors import ApiError
 from gpt2.serve.models import ServedModel, ServedModels
+from gpt2.visual.capture import Recording, record
 from gpt2.visual.gallery.colors import page_colors
 from gpt2.visual.gallery.facts import model_facts, vocabulary
-from gpt2.visual.gallery.inside import inside_ids
+from gpt2.visual.gallery.inside import inside_recorded, lens_of, most_tokens
 from gpt2.visual.gallery.page import EXAMPLES, example_texts
 from gpt2.visual.gallery.pictures import drawings, picture_entry
 
@@ -33,7 +35,8 @@ class InsideRequest(BaseModel):
     )
     """The text, or its token ids."""
     first: Annotated[int, Field(ge=0)] | None = None
-    """Position of the first token that is shown; the last tokens are if it is not given."""
+    """Position of the first token that is shown, and that the model reads: those before it are left
+    out as if the text began there. If it is not given, the last tokens are shown."""
 
 
 def explorer_data(
@@ -52,7 +55,7 @@ def explorer_data(
 def explore_router(models: ServedModels) -> APIRouter:
     """Return the routes that the page at / asks."""
     router = APIRouter(prefix="/explore", include_in_schema=False)
-    of_texts, of_pictures = _Turns(), _Turns()
+    of_texts, of_lenses, of_pictures = _Turns(), _Turns(), _Turns()
     pictures: dict[tuple[str, str], bytes] = {}
 
     @router.get("/vocabulary")
@@ -66,6 +69,12 @@ def explore_router(models: ServedModels) -> APIRouter:
         """Return what a model computes for a text."""
         served = models.find(body.model)
         return await of_texts.do(request, lambda: _json(_inside(served, body)))
+
+    @router.post("/lens")
+    async def look_through_lens(request: Request, body: InsideRequest) -> Response:
+        """Return what a model would predict after each of its blocks."""
+        served = models.find(body.model)
+        return await of_lenses.do(request, lambda: _json(_lens(served, body)))
 
     @router.get("/pictures")
     async def list_pictures(request: Request, model: str | None = None) -> Response:
@@ -128,13 +137,33 @@ def _facts(served: ServedModel) -> dict[str, Any]:
 
 def _inside(served: ServedModel, body: InsideRequest) -> dict[str, Any]:
     model = served.whole()
-    tokenizer = model.require_tokenizer()
+    ids = _ids(served, body)
+    text = body.text if isinstance(body.text, str) else model.require_tokenizer().decode(ids)
+    first = _first(model, ids, body)
+    looks = inside_recorded(model, _recorded(model, ids, body))
+    return {"text": text, "whole": ids, "length": len(ids), "first": first, **looks}
+
+
+def _lens(served: ServedModel, body: InsideRequest) -> dict[str, Any]:
+    model = served.whole()
+    return lens_of(model, _recorded(model, _ids(served, body), body))
+
+
+def _ids(served: ServedModel, body: InsideRequest) -> list[int]:
     if isinstance(body.text, str):
-        ids, text = tokenizer.encode(body.text, allowed_special="all"), body.text
-    else:
-        _check_ids(served, body.text)
-        ids, text = body.text, tokenizer.decode(body.text)
-    return {"text": text, "whole": ids, **inside_ids(model, ids, first=body.first)}
+        return served.model.require_tokenizer().encode(body.text, allowed_special="all")
+    _check_ids(served, body.text)
+    return body.text
+
+
+def _first(model: GPT2, ids: list[int], body: InsideRequest) -> int:
+    last = max(0, len(ids) - most_tokens(model))
+    return last if body.first is None else min(last, body.first)
+
+
+def _recorded(model: GPT2, ids: list[int], body: InsideRequest) -> Recording:
+    first = _first(model, ids, body)
+    return record(model, ids[first : first + most_tokens(model)])
 
 
 def _check_ids(served: ServedModel, ids: list[int]) -> None:

@@ -1,14 +1,16 @@
 """How is the server doing? Counts and times of its requests and texts, as Prometheus reads them."""
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from gpt2.serve.models import ServedModel
-from gpt2.serve.worker import Writing
+if TYPE_CHECKING:  # they need torch, which gpt2 watch does not
+    from gpt2.serve.models import ServedModel
+    from gpt2.serve.worker import Writing
 
 FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # seconds
 EACH_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
@@ -46,7 +48,7 @@ class Metrics:
             registry=registry,
         )
 
-    def watch(self, models: Iterable[ServedModel]) -> None:
+    def watch(self, models: "Iterable[ServedModel]") -> None:
         """Let the metrics have what the engines of some models have to do."""
         self._registry.register(_Loads(models))
 
@@ -54,7 +56,7 @@ class Metrics:
         """Count an answer."""
         self._requests.labels(route, status).inc()
 
-    def count_text(self, model: str, writing: Writing) -> None:
+    def count_text(self, model: str, writing: "Writing") -> None:
         """Count a text that has ended."""
         self._prompt_tokens.labels(model).inc(len(writing.text.prompt_ids))
         self._completion_tokens.labels(model).inc(writing.tokens)
@@ -76,7 +78,7 @@ class Metrics:
 class _Loads:
     """Asks the engines at the time of each answer."""
 
-    def __init__(self, models: Iterable[ServedModel]) -> None:
+    def __init__(self, models: "Iterable[ServedModel]") -> None:
         self._models = list(models)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

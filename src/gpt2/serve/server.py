@@ -5,7 +5,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,15 +14,16 @@ from gpt2.config import ServeConfig
 from gpt2.errors import Gpt2Error
 from gpt2.progress import log
 from gpt2.serve.access import Access
-from gpt2.serve.app import make_app
 from gpt2.serve.bodies import Bodies
 from gpt2.serve.gate import Gate
-from gpt2.serve.loading import Opener, open_models
 from gpt2.serve.metrics import Metrics
-from gpt2.serve.models import ServedModels, serve_model
 from gpt2.serve.request_log import RequestLog
 
+if TYPE_CHECKING:
+    from gpt2.serve.loading import Opener
+
 LAST_SECONDS = 5.0  # for answers to end whose texts have been ended
+KEEP_ALIVE_SECONDS = 75  # a proxy closes idle connections first: nginx does so after 60
 BACKLOG = 2048  # connections that the system may keep waiting
 
 
@@ -66,6 +67,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -121,7 +123,7 @@ class Server(uvicorn.Server):
 
 async def serve(
     paths: Mapping[str, str],
-    opener: Callable[[str], Opener],
+    opener: "Callable[[str], Opener]",
     config: ServeConfig,
     announce: Callable[[str], None],
 ) -> None:
@@ -135,6 +137,10 @@ async def serve(
     Raises:
         Gpt2Error: A model cannot be opened, or the address cannot be listened on.
     """
+    from gpt2.serve.app import make_app  # with torch, which gpt2 watch starts without
+    from gpt2.serve.loading import open_models
+    from gpt2.serve.models import ServedModels, serve_model
+
     config.require_protection()
     server = Server(config)
 
@@ -159,7 +165,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        # Each token is sent at once. asyncio sees to that only where it opens the listener itself.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host is like this
         reason = getattr(error, "strerror", None) or error
         raise ListenError(

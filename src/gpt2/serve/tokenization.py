@@ -3,18 +3,17 @@
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings
 from gpt2.serve.completions.request import TokenId
 from gpt2.serve.errors import declared
+from gpt2.serve.fields import Fields
 from gpt2.serve.models import ServedModels
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
-
+class _Request(Fields):
     model: str | None = None
     """Name of a model that is served; the first if not given."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -106,22 +107,27 @@ def check_length(ids: Sequence[int], n_positions: int) -> None:
 def _recorded(model: GPT2Network, last: int | None) -> Iterator[dict[str, Tensor]]:
     """Yield what the parts of a model return, by name, while the context lasts.
 
-    Until then, the head reads the `last` tokens alone.
+    Until then, the head reads the `last` tokens alone. Other threads may run the model meanwhile.
     """
     seen: dict[str, Tensor] = {}
     hooks: list[RemovableHandle] = []
+    thread = get_ident()
 
     def keep_output(module: torch.nn.Module, name: str) -> None:
         def hook(module: torch.nn.Module, inputs: Any, output: Tensor) -> None:
-            seen[name] = _kept(output)
+            if get_ident() == thread:
+                seen[name] = _kept(output)
 
         hooks.append(module.register_forward_hook(hook))
 
     keep_output(model.drop, "embeddings")
     keep_output(model.ln_f, "final")
     if last is not None:
-        cut = model.lm_head.register_forward_pre_hook(lambda _, inputs: inputs[0][:, -last:])
-        hooks.append(cut)
+
+        def cut(module: torch.nn.Module, inputs: Any) -> Any:
+            return inputs[0][:, -last:] if get_ident() == thread else None
+
+        hooks.append(model.lm_head.register_forward_pre_hook(cut))
     for i in range(len(model.h)):
         block = model.block(i)
         keep_output(block.attn.c_attn, f"projected {i}")

@@ -32,6 +32,15 @@ export async function ask(path, body, signal) {
 }
 
 /**
+ * Return the server's answer to a GET, as a file.
+ * @param {string} path
+ * @returns {Promise<Blob>}
+ */
+export async function askFile(path) {
+  return (await answer(path)).blob();
+}
+
+/**
  * Yield the server-sent events of an answer, each from JSON, up to [DONE] or its end.
  * @param {string} path
  * @param {object} [body] JSON to post; without one it is a GET
@@ -60,7 +69,7 @@ async function* readAll(stream) {
       yield value;
     }
   } finally {
-    reader.cancel();
+    reader.cancel().catch(() => {}); // a broken stream has raised its error already
   }
 }
 

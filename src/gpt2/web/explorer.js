@@ -25,11 +25,11 @@ export function showPage() {
     const query = `model=${encodeURIComponent(name)}`;
     return (await ask(`/explore/vocabulary?${query}`)).vocabulary;
   });
-  let [live, pictures] = [null, null];
+  let [play, live, pictures] = [null, null, null];
   const sections = [
-    section("playground", "Playground", PLAYGROUND, (element) =>
-      showPlayground(element, { models, colors, vocabularyOf, needsKey, showInside }),
-    ),
+    section("playground", "Playground", PLAYGROUND, (element) => {
+      play = showPlayground(element, { models, colors, vocabularyOf, needsKey, showInside });
+    }),
     section("inside", "Inside a text", INSIDE, (element) => {
       live = showLive(element, { model, colors, examples, vocabularyOf });
     }),
@@ -49,6 +49,7 @@ export function showPage() {
     const next = introduction(models[index], LEAD);
     head.replaceWith(next);
     head = next;
+    play.setModel(models[index].name);
     live.setModel(models[index].name);
     pictures.setModel(models[index].name);
   }

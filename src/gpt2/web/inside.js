@@ -30,7 +30,8 @@ import { visible } from "gpt2/wording.js";
  * @property {Unpacked} values
  * @property {Unpacked} weights
  * @property {Unpacked} stream hidden states: (L + 2, T, C)
- * @property {{layers: string[], ids: Unpacked, probabilities: Unpacked}} lens
+ * @property {string[]} layers names of the states of the stream, but the last
+ * @property {{ids: Unpacked, probabilities: Unpacked} | null} lens null until it is there
  * @property {{first: number, values: Unpacked}} logits
  * @property {{queries: string, logits: string}} stored types of the numbers in the page
  */
@@ -78,7 +79,7 @@ export function setColors(section, { series }) {
  * @returns {OpenedText}
  */
 export function opened(raw) {
-  const { lens, logits } = raw;
+  const { lens = null, logits } = raw;
   const names = ["queries", "keys", "values", "weights", "stream"];
   const arrays = Object.fromEntries(names.map((name) => [name, unpack(raw[name])]));
   return {
@@ -86,9 +87,18 @@ export function opened(raw) {
     stored: { queries: raw.queries.type, logits: logits.values.type },
     ...arrays,
     tokens: raw.tokens.map(visible),
-    lens: { ...lens, ids: unpack(lens.ids), probabilities: unpack(lens.probabilities) },
+    lens: lens && openedLens(lens),
     logits: { ...logits, values: unpack(logits.values) },
   };
+}
+
+/**
+ * Unpack the arrays of a lens.
+ * @param {any} raw
+ * @returns {OpenedText["lens"]}
+ */
+export function openedLens({ ids, probabilities }) {
+  return { ids: unpack(ids), probabilities: unpack(probabilities) };
 }
 
 /**
@@ -108,6 +118,7 @@ export function startOf(text) {
  * @property {string} explanation
  * @property {(text: OpenedText, page: Page, choice: import("gpt2/choice.js").Choice) => Node[]}
  *   content
+ * @property {boolean} [needsLens] whether it shows the lens
  */
 
 /** @type {Part[]} */
@@ -156,6 +167,7 @@ export const PARTS = [
   },
   {
     title: "Logit lens",
+    needsLens: true,
     explanation:
       "If the model ended after each block, which token would come next? Each cell shows the " +
       "likeliest, the darker the likelier.",

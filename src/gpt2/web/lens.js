@@ -15,7 +15,8 @@ import { percent, predicted, quoted } from "gpt2/wording.js";
  * @param {import("gpt2/choice.js").Choice} choice
  */
 export function showLens(text, vocabulary, colors, choice) {
-  const { layers, ids, probabilities } = text.lens;
+  const { layers } = text;
+  const { ids, probabilities } = text.lens;
   const top = create("ol", { class: "lens-top" });
   const heading = create("p", { class: "lens-heading" });
   const cells = layers.map((_, layer) => text.tokens.map((_, token) => lensCell(layer, token)));

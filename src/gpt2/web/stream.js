@@ -17,7 +17,7 @@ const ROW_HEIGHT = 14; // pixels
  */
 export function showStream(text, colors, choice) {
   const [, T, C] = text.stream.shape;
-  const places = [...text.lens.layers, "after ln_f, which the head reads"];
+  const places = [...text.layers, "after ln_f, which the head reads"];
   const select = create(
     "select",
     { onchange: chosen },

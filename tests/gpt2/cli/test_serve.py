@@ -101,6 +101,18 @@ def test_a_second_signal_ends_it_at_once(start: Start) -> None:
         assert process.wait(MOST_SECONDS) == -signal.SIGTERM
 
 
+def test_a_signal_while_models_are_loaded_ends_it_at_once(start: Start) -> None:
+    process = start()
+    while not line_of(process.stderr).startswith("loading tiny from "):
+        pass
+    process.terminate()
+
+    out, _ = process.communicate(timeout=MOST_SECONDS)
+
+    assert process.returncode == -signal.SIGTERM
+    assert out == ""
+
+
 def test_the_key_may_come_from_the_environment(start: Start) -> None:
     url = line_of(start(GPT2_API_KEY="secret").stdout)
 

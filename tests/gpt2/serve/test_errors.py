@@ -22,7 +22,7 @@ from llm_tokenizer.errors import UnknownTokenError
         (b'{"prompt": ' + b"1" * 5000 + b"}", "with numbers of some thousand digits"),
         (b'{"prompt": "\xff"}', "the body must be JSON in UTF-8"),
         (b'{"prompt": "\\ud800"}', "half of a surrogate pair"),
-        (b'{"\\ud800": 1, "prompt": "a"}', "the body must be a JSON object"),
+        (b'{"\\ud800": 1, "prompt": "a"}', "there is no field "),
         (b'{"prompt": "a", "stop": ["\\udc00"]}', "stop[0]: "),
         (b'{"prompt": "a", "logit_bias": {"\\udc00": 1}}', "logit_bias"),
         (b'{"prompt": NaN}', "prompt: "),

@@ -109,6 +109,16 @@ def test_without_a_key_other_machines_cannot_reach_it() -> None:
         asyncio.run(serve({}, lambda path: None, config, print))  # type: ignore[arg-type, return-value]
 
 
+def test_a_token_is_sent_without_waiting_for_more_to_send() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        # Otherwise the kernel holds back what is small until the client has confirmed the last.
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_the_address_is_one_that_a_browser_takes() -> None:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]

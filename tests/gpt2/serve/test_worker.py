@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
@@ -282,3 +283,55 @@ def test_what_has_ended_is_forgotten(model: GPT2) -> None:
             assert [reference() for reference in kept] == [None] * 3
 
     run(main)
+
+
+def some_order(chance: random.Random) -> Order:
+    prompt = [*[7] * chance.choice([0, 16]), *chance.choices(range(300), k=chance.randrange(1, 8))]
+    config = GenerationConfig(
+        max_new_tokens=chance.choice([0, 1, 9, 30]),
+        temperature=chance.choice([0, 1]),
+        seed=chance.randrange(9),
+        top_log_probabilities=chance.choice([0, 1, 4]),
+        frequency_penalty=chance.choice([0, 0.5]),
+    )
+    return Order(prompt, config, chance.randrange(2), score_prompt=chance.random() < 0.3)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_orders_are_written_alike_alone_and_by_a_busy_worker(model: GPT2, seed: int) -> None:
+    chance = random.Random(seed)
+    orders = [some_order(chance) for _ in range(12)]
+    expected = [alone(model, order) for order in orders]
+
+    async def main() -> None:
+        with working(Engine(model, most_texts=64), most=128) as worker:
+
+            async def ask(turns: int) -> None:
+                for _ in range(turns):
+                    number = chance.randrange(len(orders))
+                    [writing] = worker.submit([orders[number]])
+                    leaves = chance.random() < 0.3
+                    await change(writing) if leaves else await ended([writing])
+                    if leaves:
+                        worker.cancel([writing])
+                        await ended([writing])
+                    check(writing, expected[number])
+
+            await asyncio.gather(*(ask(4) for _ in range(64)))
+            assert worker.count == 0
+            assert worker.engine.load[:2] == (0, 0)
+
+    run(main)
+
+
+def check(writing: Writing, expected: Continuation) -> None:
+    text = writing.text
+    assert writing.tokens == len(text.tokens)
+    if writing.finish_reason == "cancelled":
+        assert text.tokens == expected.tokens[: writing.tokens]
+    else:
+        assert writing.finish_reason == expected.finish_reason
+        assert text.tokens == expected.tokens
+        assert text.pieces == expected.pieces
+    if writing.prompt_is_read:
+        assert text.prompt_tokens == expected.prompt_tokens

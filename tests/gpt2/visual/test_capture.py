@@ -1,8 +1,10 @@
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from gpt2.errors import InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
@@ -84,3 +86,27 @@ def test_recording_leaves_the_model_as_it_was(model: GPT2) -> None:
 def test_a_text_must_fit_into_the_context(model: GPT2, count: int) -> None:
     with pytest.raises(InputError, match=f"must have 1 to 24 tokens.* got {count}"):
         record(model, [1] * count)
+
+
+@pytest.mark.parametrize("last", [None, 2])
+def test_another_thread_that_runs_the_model_changes_nothing(
+    model: GPT2, ids: Tensor, last: int | None
+) -> None:
+    alone = record(model, ids[0].tolist(), last=last)
+    others: list[Tensor] = []
+
+    def run_elsewhere(module: object, inputs: object, output: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=lambda: others.append(model(ids[1:, :5])))
+            thread.start()
+            thread.join()
+
+    hooks = [part.register_forward_hook(run_elsewhere) for part in (*model.h, model.ln_f)]
+    crowded = record(model, ids[0].tolist(), last=last)
+    for hook in hooks:
+        hook.remove()
+
+    assert crowded.scales == alone.scales
+    for name in ("embeddings", "queries", "values", "attention", "mlp", "final", "logits"):
+        torch.testing.assert_close(getattr(crowded, name), getattr(alone, name), rtol=0, atol=0)
+    assert {other.shape[1] for other in others} == {5}

@@ -39,10 +39,13 @@ def browser() -> "Iterator[Browser]":
 
 
 @contextmanager
-def opened(browser: "Browser", allowed: str, expected: Sequence[int] = ()) -> "Iterator[Page]":
+def opened(
+    browser: "Browser", allowed: str, expected: Sequence[int | str] = ()
+) -> "Iterator[Page]":
     """Open a page that may ask for addresses alone that begin with `allowed`.
 
-    An error in its console fails the test, unless it is of an answer whose status is `expected`.
+    An error in its console fails the test, unless it is of an answer whose status, or name of the
+    network's error, is `expected`.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
@@ -50,8 +53,8 @@ def opened(browser: "Browser", allowed: str, expected: Sequence[int] = ()) -> "I
     errors: list[str] = []
 
     def note(message: "ConsoleMessage") -> None:
-        answer = re.match(r"Failed to load resource: .* status of (\d+)", message.text)
-        is_expected = answer is not None and int(answer[1]) in expected
+        answer = re.match(r"Failed to load resource: (?:.* status of |net::)(\w+)", message.text)
+        is_expected = answer is not None and answer[1] in map(str, expected)
         if message.type == "error" and not is_expected:
             errors.append(message.text)
 
@@ -86,7 +89,7 @@ def served_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
     """
     with ExitStack() as stack:
 
-        def open_page(url: str, expected: Sequence[int] = ()) -> "Page":
+        def open_page(url: str, expected: Sequence[int | str] = ()) -> "Page":
             server = re.match(r"https?://[^/]+/?", f"{url}/")
             assert server
             page = stack.enter_context(opened(browser, server[0], expected))

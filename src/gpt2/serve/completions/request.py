@@ -2,18 +2,12 @@
 
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le, Len, MaxLen, MinLen
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    model_validator,
-)
+from annotated_types import Ge, Le, Len, Lt, MaxLen, MinLen
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from gpt2.config import GenerationConfig
 from gpt2.serve.errors import ApiError
+from gpt2.serve.fields import Fields
 
 MOST_SAMPLES = 128  # of a prompt; as OpenAI
 MOST_STOPS = 16
@@ -78,23 +72,31 @@ Prompts = Annotated[
 ]
 
 
-class StreamOptions(BaseModel):
-    """How to stream."""
+def _check_count(value: Any) -> Any:
+    """Refuse a long table before each of its entries is checked."""
+    if isinstance(value, dict) and len(value) > MOST_BIASES:
+        raise ValueError(f"it must have up to {MOST_BIASES} entries")
+    return value
 
-    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+TokenKey = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
+Bias = Annotated[Number, Ge(-100), Le(100)]
+Biases = Annotated[dict[TokenKey, Bias], MaxLen(MOST_BIASES), BeforeValidator(_check_count)]
+
+
+class StreamOptions(Fields):
+    """How to stream."""
 
     include_usage: bool | None = None
     """Count tokens in a last chunk, which has no choices."""
 
 
-class CompletionRequest(BaseModel):
+class CompletionRequest(Fields):
     """The body of POST /v1/completions; null is as good as a field that is not there.
 
     Source: "Create completion" of OpenAI's API reference; min_p, top_k, repetition_penalty,
     ignore_eos, stop_token_ids, return_token_ids and return_tokens_as_token_ids are vLLM's.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str | None = None
     """Name of a model that is served; the first if not given."""
@@ -125,7 +127,7 @@ class CompletionRequest(BaseModel):
     """Token ids that end a text and are no part of it."""
     ignore_eos: bool | None = None
     """Go on after <|endoftext|>."""
-    seed: Annotated[int, Ge(-(2**63)), Le(2**63 - 1)] | None = None
+    seed: Annotated[int, Ge(-(2**63)), Lt(2**63)] | None = None
     """Seed of the draws: the same request gives the same texts again."""
     echo: bool | None = None
     """Begin each choice with its prompt."""
@@ -137,16 +139,7 @@ class CompletionRequest(BaseModel):
     """Subtracted from the logit of a token as often as the new text holds it."""
     repetition_penalty: Annotated[Number, Ge(0.01), Le(100)] | None = None
     """Divides positive logits of tokens of prompt and text, multiplies negative ones."""
-    logit_bias: (
-        Annotated[
-            dict[
-                Annotated[str, Field(pattern="^[0-9]{1,9}$")],
-                Annotated[Number, Ge(-100), Le(100)],
-            ],
-            MaxLen(MOST_BIASES),
-        ]
-        | None
-    ) = None
+    logit_bias: Biases | None = None
     """Token ids, and what to add to the logit of each."""
     stream: bool | None = None
     """Send the texts as they are written, as server-sent events."""

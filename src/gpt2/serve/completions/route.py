@@ -56,8 +56,7 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         if body.stream:
             return EventStream(texts, choices, head, count if body.includes_usage else None)
         async with texts.watched(request.receive):
-            while not all(writing.has_ended for writing in texts.writings):
-                await texts.changed()
+            await texts.ended()
         answer = head | {"choices": [choice.take() for choice in choices], "usage": count()}
         return Response(compact(answer), media_type="application/json")
 

@@ -42,6 +42,16 @@ class RequestTexts:
             if writing.error is not None:
                 raise as_failure(writing.error) from writing.error
 
+    async def ended(self) -> None:
+        """Wait until all texts have ended.
+
+        Raises:
+            ApiError: The engine failed.
+        """
+        await self.changed()
+        while not all(writing.has_ended for writing in self.writings):
+            await self.changed()
+
     @asynccontextmanager
     async def watched(self, receive: Receive) -> AsyncIterator[None]:
         """End the texts at the time limit, when the client has gone, and when the context ends.

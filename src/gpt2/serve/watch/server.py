@@ -39,6 +39,7 @@ async def watch(
     server, watcher = Server(config), Watcher(runs)
 
     async def load() -> Loaded:
+        await asyncio.sleep(0)  # the server begins, and takes the signals
         return Loaded(watch_app(watcher))
 
     ending = asyncio.ensure_future(_stop_at_end(server, watcher)) if out else None

@@ -4,7 +4,6 @@ Dimension key: L blocks, T tokens, C channels, V vocabulary.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,35 +30,31 @@ def inside(model: GPT2, text: str) -> dict[str, Any]:
         NotFiniteError: The model has diverged.
     """
     whole = model.require_tokenizer().encode(text, allowed_special="all")
-    return {"text": text, **inside_ids(model, whole, first=0)}
+    ids = whole[: most_tokens(model)]
+    recording = record(model, ids)
+    looks = inside_recorded(model, recording) | {"lens": lens_of(model, recording)}
+    return {"text": text, "length": len(whole), **looks}
+
+
+def most_tokens(model: GPT2) -> int:
+    """Return how many tokens of a text are shown."""
+    return min(MOST_TOKENS, model.config.n_positions)
 
 
 @torch.inference_mode()
-def inside_ids(model: GPT2, whole: Sequence[int], *, first: int | None) -> dict[str, Any]:
-    """Return what a model computes for a few tokens of a text, as `inside` does.
+def inside_recorded(model: GPT2, recording: Recording) -> dict[str, Any]:
+    """Return what a model has computed for a text, as `inside` does, but the lens.
 
-    Args:
-        model: In float32, so that its numbers are true.
-        whole: Token ids of the text.
-        first: Position of the first token that is shown, and that the model reads: those before it
-            are left out as if the text began there. None for the last tokens.
+    Raises:
+        NotFiniteError: The model has diverged.
     """
-    tokenizer = model.require_tokenizer()
-    most = min(MOST_TOKENS, model.config.n_positions)
-    last_first = max(0, len(whole) - most)
-    first = last_first if first is None else min(first, last_first)
-    ids = list(whole[first : first + most])
-    recording = record(model, ids)
     recording.require_finite()
     queries_and_keys = recording.queries.nbytes + recording.keys.nbytes
     precision: PackedType = "float32" if queries_and_keys <= FLOAT32_BYTES else "float16"
-    lens_ids, lens_probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, K)
     weights = torch.stack([recording.weights(i) for i in range(len(recording.scales))])
     return {
-        "length": len(whole),  # in tokens; those that are not in `ids` are not shown
-        "first": first,
-        "ids": ids,
-        "tokens": token_texts(tokenizer, ids),
+        "ids": recording.ids,
+        "tokens": token_texts(model.require_tokenizer(), recording.ids),
         "bits": surprisal_bits(recording),
         "scales": recording.scales,
         "queries": pack(recording.queries, precision),
@@ -67,13 +62,16 @@ def inside_ids(model: GPT2, whole: Sequence[int], *, first: int | None) -> dict[
         "values": pack(recording.values, "float16"),
         "weights": pack(weights, "float16"),
         "stream": pack(hidden_states(recording), "float16"),
-        "lens": {
-            "layers": layer_names(len(lens_ids)),
-            "ids": pack(lens_ids, "int32"),
-            "probabilities": pack(lens_probabilities, "float16"),
-        },
+        "layers": layer_names(len(recording.scales) + 1),
         "logits": _last_logits(model, recording),
     }
+
+
+@torch.inference_mode()
+def lens_of(model: GPT2, recording: Recording) -> dict[str, Any]:
+    """Return the likeliest next tokens after each block; this takes longer than all else."""
+    ids, probabilities = read_lens(model, recording, top=LENS_TOP)  # (L + 1, T, K)
+    return {"ids": pack(ids, "int32"), "probabilities": pack(probabilities, "float16")}
 
 
 def hidden_states(recording: Recording) -> Tensor:  # (L + 2, T, C)

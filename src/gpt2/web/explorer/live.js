@@ -6,11 +6,12 @@ import { createChoice } from "gpt2/choice.js";
 import { create } from "gpt2/dom.js";
 import { textField } from "gpt2/explorer/field.js";
 import { replaceContent } from "gpt2/explorer/keep.js";
-import { opened, PARTS, setColors, startOf } from "gpt2/inside.js";
+import { opened, openedLens, PARTS, setColors, startOf } from "gpt2/inside.js";
 import { whenSeen } from "gpt2/seen.js";
 import { quoted } from "gpt2/wording.js";
 
 const PAUSE = 60; // milliseconds after a key, within which there may be another
+const PAUSE_BEFORE_LENS = 150; // milliseconds: the lens takes longer than all else
 const SLOW = 250; // milliseconds after which the reader is shown that the model is at work
 
 /**
@@ -30,11 +31,11 @@ const SLOW = 250; // milliseconds after which the reader is shown that the model
  * @returns {{show: (text: string) => void, setModel: (model: string) => void}}
  */
 export function showLive(section, { model, colors, examples, vocabularyOf }) {
-  let shown = null; // {model, text, vocabulary, choice}: the newest answer
+  let shown = null; // {model, vocabulary, signal, text, choice}: the newest answer
   let [request, timer] = [new AbortController(), 0];
   const earlier = []; // ids of the text before each token that was appended
   const field = textField(examples, { onText, onFirst, onUndo });
-  const parts = PARTS.map((part) => livePart(part, () => contentOf(part)));
+  const parts = PARTS.map((part) => livePart(part, (body) => fill(part, body)));
   const content = create("div", { hidden: true }, ...parts.map(({ element }) => element));
 
   function onText(text, pause = PAUSE) {
@@ -70,7 +71,7 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
     try {
       const answer = ask("/explore/inside", body, signal);
       const [raw, vocabulary] = await Promise.all([answer, vocabularyOf(model)]);
-      if (!signal.aborted) show(opened(raw), vocabulary, body.model, asked);
+      if (!signal.aborted) show(opened(raw), { model: body.model, vocabulary, signal }, asked);
     } catch (error) {
       if (!signal.aborted) field.fail(error.message);
     } finally {
@@ -78,18 +79,36 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
     }
   }
 
-  function show(text, vocabulary, name, asked) {
-    const choice = createChoice(startAfter(shown, text, name, asked));
-    shown = { model: name, text, vocabulary, choice };
+  function show(text, known, asked) {
+    const choice = createChoice(startAfter(shown, text, known.model, asked));
+    shown = { ...known, text, choice };
     field.show(text, { isWritten: typeof asked.text === "string", canUndo: earlier.length > 0 });
     if (asked.isWalk) announce(`The text ends with ${quoted(text.tokens.at(-1))} now`);
     content.hidden = false;
     for (const part of parts) part.update();
   }
 
-  function contentOf(part) {
+  async function fill(part, body) {
     const { text, vocabulary, choice } = shown;
-    return part.content(text, { vocabulary, colors, onAppend }, choice);
+    body.toggleAttribute("data-waits", true);
+    if (part.needsLens && !(await hasLens(shown))) return;
+    body.toggleAttribute("data-waits", false);
+    const page = { vocabulary, colors, onAppend };
+    replaceContent(body, () => part.content(text, page, choice));
+  }
+
+  /** Return whether a text has its lens, for which the server is asked once the reader pauses. */
+  async function hasLens({ text, model: name, signal }) {
+    if (text.lens) return true;
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_BEFORE_LENS));
+    if (signal.aborted) return false;
+    try {
+      const body = { model: name, text: text.whole, first: text.first };
+      text.lens = openedLens(await ask("/explore/lens", body, signal));
+    } catch (error) {
+      if (!signal.aborted) field.fail(error.message);
+    }
+    return !signal.aborted && text.lens !== null;
   }
 
   setColors(section, colors);
@@ -108,11 +127,11 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
   };
 }
 
-function livePart({ title, explanation }, contentOf) {
+function livePart({ title, explanation }, fill) {
   const body = create("div");
   const heading = [create("h3", {}, title), create("p", {}, explanation)];
   const element = create("section", { class: "inside-part" }, ...heading, body);
-  return { element, update: whenSeen(element, () => replaceContent(body, contentOf)) };
+  return { element, update: whenSeen(element, () => fill(body)) };
 }
 
 /** Return what is chosen in a new text: what was chosen before, where the new one has it. */

@@ -3,6 +3,9 @@
 import { create, setStyle } from "gpt2/dom.js";
 import { percent, predicted, quoted, written } from "gpt2/wording.js";
 
+const GAP = 4; // pixels between token and list
+const MARGIN = 8; // pixels to the edges of the frame
+
 /**
  * Return the list of a token's alternatives. It follows the pointer until it is pinned; then its
  * alternatives can be chosen.
@@ -109,11 +112,14 @@ function hintOf(count, isPinned) {
   return isPinned ? "Choose one: the text goes on from it." : "Click to choose another.";
 }
 
-/** Put the list under the last line of the token, within the frame. */
+/** Put the list under the token's last line, within the frame; above its first if it fits there alone. */
 function place(element, frame, span) {
   const box = frame.getBoundingClientRect();
-  const lines = span.getClientRects();
-  const line = lines[lines.length - 1] ?? span.getBoundingClientRect();
-  const left = Math.min(line.left - box.left, box.width - element.offsetWidth - 8);
-  setStyle(element, { left: `${Math.max(8, left)}px`, top: `${line.bottom - box.top + 4}px` });
+  const lines = [...span.getClientRects()];
+  const [first, last] = [lines[0], lines.at(-1)].map((line) => line ?? span.getBoundingClientRect());
+  const height = element.offsetHeight + GAP;
+  const isAbove = last.bottom + height > innerHeight && first.top > height;
+  const top = isAbove ? first.top - height : last.bottom + GAP;
+  const left = Math.min(last.left - box.left, box.width - element.offsetWidth - MARGIN);
+  setStyle(element, { left: `${Math.max(MARGIN, left)}px`, top: `${top - box.top}px` });
 }

@@ -32,7 +32,7 @@ export function flow({ name, vocabulary, onPoint, onOpen }) {
     onfocus: () => onPoint(activate(active < 0 ? 0 : active)),
     onblur: () => onPoint(null),
     onpointerover: (event) => event.pointerType !== "touch" && onPoint(indexOf(event.target)),
-    onpointerleave: () => onPoint(document.activeElement === element ? active : null),
+    onpointerleave: () => onPoint(document.activeElement === element && active >= 0 ? active : null),
     onclick: (event) => {
       const i = indexOf(event.target);
       if (i !== null) onOpen(activate(i));
@@ -56,7 +56,7 @@ export function flow({ name, vocabulary, onPoint, onOpen }) {
     }[event.key];
     if (to === undefined || last < 0) return;
     event.preventDefault();
-    if (event.key === "Enter" || event.key === " ") return onOpen(active);
+    if (event.key === "Enter" || event.key === " ") return onOpen(activate(Math.max(0, active)));
     onPoint(activate(Math.max(0, Math.min(last, to))));
     spans[active].scrollIntoView({ block: "nearest" });
   }
@@ -107,11 +107,11 @@ export function flow({ name, vocabulary, onPoint, onOpen }) {
     draft = changed;
     for (const span of spans.splice(kept)) span.remove();
     done = 0;
-    if (active >= kept) {
-      active = -1;
-      element.removeAttribute("aria-activedescendant");
-    }
     update();
+    if (active < kept) return;
+    active = -1;
+    element.removeAttribute("aria-activedescendant");
+    activate(kept); // where it differs from what was shown
   }
 
   return {

@@ -13,7 +13,12 @@ import { sheet } from "gpt2/playground/sheet.js";
 import { shelf } from "gpt2/playground/shelf.js";
 import { ending, fullContext } from "gpt2/playground/words.js";
 
+const ALONE = "no other model";
 const MOST_SAMPLES = 4;
+const HINT =
+  "Point at a token to see how likely it was, and what else could have come; click it, and then " +
+  "another, and the text goes on from there. The probabilities are the model's own, before " +
+  "temperature and the other settings.";
 const WIDE = "(min-width: 60rem)"; // where the settings have a column of their own
 
 /**
@@ -23,21 +28,24 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
  * @property {import("gpt2/inside.js").Colors} colors
  * @property {(model: string) => Promise<(string | null)[]>} vocabularyOf
  * @property {boolean} [needsKey] whether the server wants a key
+ * @property {(text: string) => void} [showInside] shows what the model computes for a text
  */
 
 /**
  * Fill a section with the playground.
  * @param {HTMLElement} section
  * @param {Page} page
+ * @returns {{setModel: (name: string) => void}} which has another of the models write
  */
-export function showPlayground(section, { models, colors, vocabularyOf, needsKey = false }) {
+export function showPlayground(section, page) {
+  const { models, colors, vocabularyOf, needsKey = false, showInside } = page;
   const writing = new Set(); // sheets
-  const model = modelChoice("Model", models, changed);
-  const beside = modelChoice("Beside it", models, changed, "no other");
+  let model = models[0];
+  const beside = choiceOf("Beside it", [ALONE, ...models.map(({ name }) => name)], changed);
   const samples = choiceOf("Texts", Array.from({ length: MOST_SAMPLES }, (_, i) => `${i + 1}`), changed);
   const mostTokens = Math.max(...models.map(({ most_tokens: most }) => most));
   const knobs = settings(mostTokens, changed);
-  const prompt = promptField(() => model.value(), changed);
+  const prompt = promptField(() => model, changed);
   const kept = shelf((text) => prompt.set(text));
   const programs = elsewhere(request, needsKey);
   const go = create("button", { class: "main-button", onclick: () => (busy() ? stop() : start()) });
@@ -59,6 +67,7 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
       announce(`${each.title}: ${newText(draft)}. ${ending(draft.reason)}`);
     },
     onEdit: (text) => prompt.set(text),
+    showInside,
   };
 
   function busy() {
@@ -74,7 +83,7 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
   }
 
   function request() {
-    const { name, most_tokens: most } = model.value();
+    const { name, most_tokens: most } = model;
     const room = Math.max(1, most - (prompt.count() ?? 0));
     const values = desk.settings();
     return requestOf(name, prompt.text(), { ...values, max_tokens: Math.min(values.max_tokens, room) });
@@ -91,8 +100,13 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
   }
 
   function chosen() {
-    const other = beside.value();
-    return other && other !== model.value() ? [model.value(), other] : [model.value()];
+    const other = models.find(({ name }) => name === beside.value());
+    return other && other !== model ? [model, other] : [model];
+  }
+
+  function setModel(name) {
+    model = models.find((each) => each.name === name);
+    prompt.recount();
   }
 
   /** Continue the text: with each model, as many samples as asked for. */
@@ -118,10 +132,9 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
       vocabularyOf(each.name),
     ]);
     const { n } = desk.settings();
-    const isOne = n === 1;
-    const prefix = chosen().length > 1 ? each.name : "";
+    const of = chosen().length > 1 ? ` of ${each.name}` : "";
     const group = Array.from({ length: n }, (_, i) => {
-      const title = [prefix, isOne && prefix ? "" : `Text ${i + 1}`].filter(Boolean).join(", ");
+      const title = `Text${n > 1 ? ` ${i + 1}` : ""}${of}`;
       return sheet({ title, model: each, vocabulary, prompt: text, promptIds, desk });
     });
     return { model: each, promptIds, sheets: group };
@@ -158,31 +171,21 @@ export function showPlayground(section, { models, colors, vocabularyOf, needsKey
     "div",
     { class: "playground-bar" },
     go,
-    ...(models.length > 1 ? [model.element, beside.element] : []),
+    ...(models.length > 1 ? [beside.element] : []),
     samples.element,
     create("label", { class: "tint-choice" }, tinted, " Tint by surprise"),
   );
-  const desktop = create(
-    "div",
-    { class: "playground-main" },
-    prompt.element,
-    bar,
-    trouble,
-    sheets,
-    kept.element,
-    programs.element,
-  );
-  const body = create("div", { class: "playground", onkeydown: pressed }, desktop, aside);
+  const top = create("div", { class: "playground-part" }, prompt.element, bar, trouble);
+  const below = [sheets, create("p", { class: "muted" }, HINT), kept.element, programs.element];
+  const texts = create("div", { class: "playground-part" }, ...below);
+  const isWide = matchMedia(WIDE).matches; // else a reader would scroll past the texts to them
+  const parts = isWide ? [top, texts, aside] : [top, aside, texts];
+  const body = create("div", { class: "playground", onkeydown: pressed }, ...parts);
   section.append(body);
   setStyle(section, { "looks-color": colors.series[0], "surprise-color": colors.series[1] });
   state();
   prompt.recount();
-}
-
-function modelChoice(name, models, onChange, none) {
-  const names = models.map((model) => model.name);
-  const choice = choiceOf(name, none ? [none, ...names] : names, onChange);
-  return { ...choice, value: () => models.find((model) => model.name === choice.value()) };
+  return { setModel };
 }
 
 function choiceOf(name, options, onChange) {

@@ -4,17 +4,8 @@ import { AskError, ask } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { alternatives } from "gpt2/playground/alternatives.js";
 import { copyButton } from "gpt2/playground/copy.js";
-import {
-  allIds,
-  branched,
-  newDraft,
-  newText,
-  receive,
-  reopened,
-  settle,
-  upTo,
-  withTail,
-} from "gpt2/playground/draft.js";
+import { allIds, branched, newDraft, newText } from "gpt2/playground/draft.js";
+import { receive, reopened, settle, upTo, withTail } from "gpt2/playground/draft.js";
 import { flow } from "gpt2/playground/flow.js";
 import { run } from "gpt2/playground/runs.js";
 import { streamedRequest } from "gpt2/playground/request.js";
@@ -31,6 +22,7 @@ let sheets = 0; // on the page, so that the ids of their titles differ
  * @property {(sheet: any, isWriting: boolean) => void} onWriting
  * @property {(sheet: any) => void} onEnd
  * @property {(text: string) => void} onEdit
+ * @property {(text: string) => void} [showInside] where the page has a look inside a text
  */
 
 /**
@@ -68,6 +60,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     back: create("button", { onclick: back, hidden: true }, "Back"),
     edit: create("button", { onclick: () => desk.onEdit(whole()) }, "Edit"),
     copy: copyButton(whole),
+    ...(desk.showInside && { inside: create("button", { onclick: look }, "Look inside") }),
   };
   const explained = {
     goOn: `Go on with ${title}`,
@@ -75,8 +68,11 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     back: `${title} as it was before`,
     edit: `Edit ${title}`,
     copy: `Copy ${title}`,
+    inside: `Look inside ${title}`,
   };
-  for (const [key, label] of Object.entries(explained)) actions[key].setAttribute("aria-label", label);
+  for (const [key, button] of Object.entries(actions)) {
+    button.setAttribute("aria-label", explained[key]);
+  }
   frame.append(
     create("div", { class: "sheet-text", dir: "auto" }, shortened(prompt), text.element, tail),
     other.element,
@@ -94,6 +90,10 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
 
   function whole() {
     return prompt + newText(draft);
+  }
+
+  function look() {
+    desk.showInside(whole());
   }
 
   function onPoint(i) {

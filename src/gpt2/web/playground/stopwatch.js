@@ -2,6 +2,8 @@
 
 import { counted } from "gpt2/playground/words.js";
 
+const LEAST = 20; // milliseconds from which on a speed means something
+
 /** Return a stopwatch of one text. */
 export function stopwatch() {
   let [started, first, last, tokens, atFirst] = [0, 0, 0, 0, 0];
@@ -21,7 +23,7 @@ export function stopwatch() {
     if (!tokens) return "";
     const speed = (tokens - atFirst) / ((last - first) / 1000);
     const after = `${counted(tokens, "new token")}, the first after ${seconds(first - started)}`;
-    return Number.isFinite(speed) && speed > 0 ? `${after}, ${rate(speed)} tokens a second` : after;
+    return last - first < LEAST ? after : `${after}, ${rate(speed)} tokens a second`;
   }
 
   return { start, count, facts };

@@ -7,6 +7,7 @@ import { createRunChoice } from "gpt2/watch/chosen.js";
 import { lookOf } from "gpt2/watch/look.js";
 import { showMoments } from "gpt2/watch/moments.js";
 import { showSamples } from "gpt2/watch/samples.js";
+import { saveButton } from "gpt2/watch/save.js";
 import { runCard } from "gpt2/watch/summary.js";
 import { showCheckpoints, showEvaluations } from "gpt2/watch/tables.js";
 
@@ -46,7 +47,7 @@ export function layOut({ colors, live }, runs, historyOf) {
     introduction: create("div", { class: "introduction" }, ...title, notice, grid),
     sections: parts.map(({ element }) => element),
     ending: create("p", {}, "This page is made by ", create("code", {}, commandOf(runs))),
-    tools: live ? [create("a", { class: "save", href: "/run/file", download: "" }, "Save")] : [],
+    tools: live ? [saveButton("/run/file", `${runs.map(fileName).join("-")}.html`)] : [],
   });
 
   function update(changed) {
@@ -97,6 +98,10 @@ const hasCheckpoints = ({ checkpoints }) => checkpoints.length > 0;
 function showPart(element, id, isShown) {
   element.hidden = !isShown;
   document.querySelector(`.bar a[href="#${id}"]`).parentElement.hidden = !isShown;
+}
+
+function fileName({ name }) {
+  return name.replaceAll(/[^\w.-]+/g, "-");
 }
 
 function commandOf(runs) {

@@ -1,11 +1,12 @@
 // How does the page follow its runs? By events from its server, which it asks again when they end.
 
-import { events } from "gpt2/ask.js";
+import { AskError, events } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 
 const FIRST_WAIT = 1000; // milliseconds before it asks again, twice as many each time
 const LONGEST_WAIT = 15_000;
-const ENDED = "The server has ended its answer.";
+const LOST = "The connection to the server is lost.";
+const AGAIN = "What is shown stays; the page tries again by itself.";
 
 /**
  * Follow the runs for as long as the page is open.
@@ -16,17 +17,24 @@ const ENDED = "The server has ended its answer.";
 export async function follow(path, notice, onEvent) {
   const text = create("p", { class: "muted" }, "Asking the server …");
   notice.append(text);
+  const take = (event) => {
+    try {
+      onEvent(event);
+    } catch (error) {
+      reportError(error); // of this page, not of the connection
+    }
+  };
   for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
     try {
       for await (const event of events(path)) {
         wait = FIRST_WAIT;
         text.textContent = "";
-        onEvent(event);
+        take(event);
       }
-      text.textContent = `${ENDED} The page asks again by itself.`;
+      text.textContent = `${LOST} ${AGAIN}`;
     } catch (error) {
-      text.textContent = `${error.message} The page tries again by itself.`;
       if (error.status === 401) await askedFor(text); // the reader has given no key
+      else text.textContent = `${error instanceof AskError ? error.message : LOST} ${AGAIN}`;
     }
     await pause(wait);
   }

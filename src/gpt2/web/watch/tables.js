@@ -61,7 +61,7 @@ function tableOf(section, title, columns, runs, rowsOf) {
   const body = create("tbody", {});
   const caption = create("caption", { class: "unseen" }, title);
   const table = create("table", { class: "data" }, caption, create("thead", {}, head), body);
-  section.append(scrollBox(title, table));
+  section.append(scrollBox(`Table: ${title}`, table));
   let last = "";
 
   function update() {

@@ -154,11 +154,15 @@ def test_prompts_are_texts_or_token_ids_one_or_several(prompt: Any, prompts: Any
         ({"logit_bias": {"-1": 1}}, "logit_bias.-1.*: .*, got '-1'"),
         ({"logit_bias": {"1" * 10: 1}}, "logit_bias.1*.*: .*, got '1*'"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1: it should be less than .* 100, got 101"),
+        (
+            {"logit_bias": {str(i): 1 for i in range(1025)}},
+            "logit_bias: it must have up to 1024 entries, got .*",
+        ),
         ({"logit_bias": [1]}, "logit_bias: it should be a valid dictionary, got [1]"),
         ({"seed": 2**63}, "seed: it should be less than .*, got 9223372036854775808"),
         ({"stream": "yes"}, "stream: it should be a valid boolean, got 'yes'"),
         ({"stream_options": {"include_usage": True}}, 'stream_options needs "stream": true; .*'),
-        ({"stream": True, "stream_options": {"x": 1}}, "there is no field 'stream_options.x'; .*"),
+        ({"temperatur": 1}, "there is no field 'temperatur'; near it: temperature"),
         ({"suffix": "z"}, "there is no field 'suffix'; leave it out"),
         ({"model": 5}, "model: it should be a valid string, got 5"),
         ({"user": {}}, "user: it should be a valid string, got {}"),
@@ -173,6 +177,16 @@ def test_a_wrong_field_is_refused_in_one_line_that_names_it(
     pattern = re.sub(r"([\[\]{}()])", r"\\\1", message)
     assert re.fullmatch(pattern, error.message), error.message
     assert (error.status, error.param) == (400, list(fields)[-1])
+
+
+def test_a_wrong_option_of_a_stream_is_refused() -> None:
+    error = refused({"prompt": "a", "stream": True, "stream_options": {"usage": True}})
+
+    assert error.message == "there is no field 'usage'; leave it out"
+
+
+def test_many_wrong_fields_are_one_error() -> None:
+    assert refused({"prompt": "a"} | {f"x{i}": 1 for i in range(10**4)}).param == "x0"
 
 
 @pytest.mark.parametrize(

@@ -69,25 +69,25 @@ class WrittenRun:
         path.write_bytes(b"")
         return path
 
+    @staticmethod
+    def step_row(step: int, **more: Any) -> dict[str, Any]:
+        """A step of 64 tokens that took half a second."""
+        return {
+            "step": step,
+            "loss": 6.0 - step,
+            "learning_rate": 0.01,
+            "grad_norm": 1.5,
+            "tokens": 64 * step,
+            "tokens_per_second": 128.0,
+            "mfu": 0.25,
+            "training_seconds": 0.5 * step,
+            **more,
+        }
 
-def step_row(step: int, **more: Any) -> dict[str, Any]:
-    """A step of 64 tokens that took half a second."""
-    return {
-        "step": step,
-        "loss": 6.0 - step,
-        "learning_rate": 0.01,
-        "grad_norm": 1.5,
-        "tokens": 64 * step,
-        "tokens_per_second": 128.0,
-        "mfu": 0.25,
-        "training_seconds": 0.5 * step,
-        **more,
-    }
-
-
-def held_out_row(step: int, loss: float | None) -> dict[str, Any]:
-    """An evaluation."""
-    return {"step": step, "val_loss": loss, "val_tokens": 64, "evaluation_seconds": 1.0 * step}
+    @staticmethod
+    def held_out_row(step: int, loss: float | None) -> dict[str, Any]:
+        """An evaluation."""
+        return {"step": step, "val_loss": loss, "val_tokens": 64, "evaluation_seconds": 1.0 * step}
 
 
 @pytest.fixture

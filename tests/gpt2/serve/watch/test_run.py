@@ -14,13 +14,11 @@ from gpt2.train.metrics import read_metrics
 from gpt2.train.normality.verdict import judge
 from gpt2.visual.losses import losses_of
 
-from .conftest import WrittenRun, held_out_row, step_row
-
 NOW = 4e9  # seconds since 1970: later than any file is written
 
 
 @pytest.fixture
-def watch(written: WrittenRun) -> RunWatch:
+def watch(written: Any) -> RunWatch:
     return RunWatch(written.directory, "run")
 
 
@@ -38,7 +36,7 @@ def whole(events: list[dict[str, Any]]) -> dict[str, Any]:
     return event["state"]
 
 
-def test_a_run_that_is_not_there_yet_is_waited_for(watch: RunWatch, written: WrittenRun) -> None:
+def test_a_run_that_is_not_there_yet_is_waited_for(watch: RunWatch, written: Any) -> None:
     state = whole(watch.look(NOW))
     assert state == {
         "name": "run",
@@ -70,14 +68,14 @@ def test_a_run_that_is_not_there_yet_is_waited_for(watch: RunWatch, written: Wri
     assert changed["status"]["steps"] == changed["settings"]["steps"] == 6
 
 
-def test_new_steps_come_as_rows_and_half_a_row_waits(watch: RunWatch, written: WrittenRun) -> None:
+def test_new_steps_come_as_rows_and_half_a_row_waits(watch: RunWatch, written: Any) -> None:
     written.begin()
     watch.look(NOW)
-    line = json.dumps(step_row(2))
-    written.append(step_row(1))
+    line = json.dumps(written.step_row(2))
+    written.append(written.step_row(1))
     written.append_text(line[:30])
     rows, status = watch.look(NOW + 1)
-    assert rows == {"kind": "rows", "rows": [step_row(1)]}
+    assert rows == {"kind": "rows", "rows": [written.step_row(1)]}
     assert status["part"] == "status"
     assert status["value"] == {
         "phase": "training",
@@ -90,54 +88,55 @@ def test_new_steps_come_as_rows_and_half_a_row_waits(watch: RunWatch, written: W
     }
     assert watch.look(NOW + 2) == []
     written.append_text(line[30:] + "\n")
-    assert watch.look(NOW + 3)[0] == {"kind": "rows", "rows": [step_row(2)]}
-    assert watch.state()["rows"] == [step_row(1), step_row(2)]
+    assert watch.look(NOW + 3)[0] == {"kind": "rows", "rows": [written.step_row(2)]}
+    assert watch.state()["rows"] == [written.step_row(1), written.step_row(2)]
 
 
-def test_an_evaluation_comes_with_its_samples(watch: RunWatch, written: WrittenRun) -> None:
+def test_an_evaluation_comes_with_its_samples(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(step_row(1), step_row(2))
+    written.append(written.step_row(1), written.step_row(2))
     watch.look(NOW)
     sample = {"prompt": "A", "text": "</script> \ud800"}
-    row = held_out_row(2, 5.5) | {"samples": [sample], "hellaswag_acc_norm": 0.25}
+    row = written.held_out_row(2, 5.5) | {"samples": [sample], "hellaswag_acc_norm": 0.25}
     written.append(row)
     assert parts(watch.look(NOW + 1))["held_out"] == [row]
 
 
-def test_a_run_that_is_resumed_drops_rows_and_all_is_sent(
-    watch: RunWatch, written: WrittenRun
-) -> None:
+def test_a_run_that_is_resumed_drops_rows_and_all_is_sent(watch: RunWatch, written: Any) -> None:
     written.begin()
     written.append(
-        *(step_row(1), step_row(2), held_out_row(2, 5.5), step_row(3, skipped=True, loss=None))
+        *(
+            written.step_row(1),
+            written.step_row(2),
+            written.held_out_row(2, 5.5),
+            written.step_row(3, skipped=True, loss=None),
+        )
     )
     state = whole(watch.look(NOW))
     assert (len(state["rows"]), state["skipped"], state["notes"]) == (3, [3], [])
-    written.replace(step_row(1), step_row(2), held_out_row(2, 5.5))
+    written.replace(written.step_row(1), written.step_row(2), written.held_out_row(2, 5.5))
     state = whole(watch.look(NOW + 1))
     assert [row["step"] for row in state["rows"]] == [1, 2]
     assert (len(state["held_out"]), state["skipped"]) == (1, [])
     changed = {"step": 2, "changed": {"optimizer.learning_rate": ["0.01", "0.02"]}}
-    written.append(changed, step_row(3))
+    written.append(changed, written.step_row(3))
     events = watch.look(NOW + 2)
-    assert events[0] == {"kind": "rows", "rows": [step_row(3)]}
+    assert events[0] == {"kind": "rows", "rows": [written.step_row(3)]}
     assert parts(events[1:])["changes"] == [changed]
 
 
-def test_metrics_that_are_removed_leave_nothing(watch: RunWatch, written: WrittenRun) -> None:
+def test_metrics_that_are_removed_leave_nothing(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(step_row(1), held_out_row(1, 5.5))
+    written.append(written.step_row(1), written.held_out_row(1, 5.5))
     watch.look(NOW)
     (written.directory / "metrics.jsonl").unlink()
     state = whole(watch.look(NOW + 1))
     assert (state["rows"], state["held_out"], state["status"]["phase"]) == ([], [], "waiting")
 
 
-def test_a_run_directory_that_is_removed_is_waited_for_again(
-    watch: RunWatch, written: WrittenRun
-) -> None:
+def test_a_run_directory_that_is_removed_is_waited_for_again(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     written.checkpoint(1)
     watch.look(NOW)
     shutil.rmtree(written.directory)
@@ -147,20 +146,20 @@ def test_a_run_directory_that_is_removed_is_waited_for_again(
 
 
 def test_many_new_steps_are_sent_as_all(
-    watch: RunWatch, written: WrittenRun, monkeypatch: pytest.MonkeyPatch
+    watch: RunWatch, written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watched, "MOST_ROWS", 2)
     written.begin()
     watch.look(NOW)
-    written.append(step_row(1), step_row(2), step_row(3))
+    written.append(written.step_row(1), written.step_row(2), written.step_row(3))
     assert len(whole(watch.look(NOW + 1))["rows"]) == 3
 
 
-def test_damaged_lines_are_left_out_with_a_note(watch: RunWatch, written: WrittenRun) -> None:
+def test_damaged_lines_are_left_out_with_a_note(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     written.append_text("{oh\n")
-    written.append(step_row(2))
+    written.append(written.step_row(2))
     state = whole(watch.look(NOW))
     assert [row["step"] for row in state["rows"]] == [1, 2]
     assert state["notes"] == ["metrics.jsonl: a line is damaged and left out"]
@@ -170,9 +169,9 @@ def test_damaged_lines_are_left_out_with_a_note(watch: RunWatch, written: Writte
     }
 
 
-def test_damaged_settings_are_noted_and_read_again(watch: RunWatch, written: WrittenRun) -> None:
+def test_damaged_settings_are_noted_and_read_again(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     settings = written.directory / "config.toml"
     whole_settings = settings.read_text()
     settings.write_text("[training]\nstep")  # half of it, as another program may write it
@@ -184,24 +183,22 @@ def test_damaged_settings_are_noted_and_read_again(watch: RunWatch, written: Wri
     assert (changed["notes"], changed["settings"]["steps"]) == ([], 6)
 
 
-def test_settings_of_another_version_leave_the_rows_readable(
-    watch: RunWatch, written: WrittenRun
-) -> None:
+def test_settings_of_another_version_leave_the_rows_readable(watch: RunWatch, written: Any) -> None:
     written.begin()
     written.append_text("\n[novel]\nkey = 1\n", name="config.toml")
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     state = whole(watch.look(NOW))
     assert len(state["rows"]) == 1
     assert "novel" in state["notes"][0]
 
 
 def test_a_file_that_cannot_be_read_is_noted_and_its_rows_stay(
-    watch: RunWatch, written: WrittenRun, monkeypatch: pytest.MonkeyPatch
+    watch: RunWatch, written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written.begin()
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     watch.look(NOW)
-    written.append(step_row(2))
+    written.append(written.step_row(2))
     with monkeypatch.context() as context:
 
         def fail(path: Path, *args: Any) -> None:
@@ -212,11 +209,11 @@ def test_a_file_that_cannot_be_read_is_noted_and_its_rows_stay(
             "notes": ["metrics.jsonl cannot be read: Stale file handle"]
         }
     events = watch.look(NOW + 2)
-    assert events[0] == {"kind": "rows", "rows": [step_row(2)]}
+    assert events[0] == {"kind": "rows", "rows": [written.step_row(2)]}
     assert parts(events[1:])["notes"] == []
 
 
-def test_rows_of_an_old_version_may_lack_figures(watch: RunWatch, written: WrittenRun) -> None:
+def test_rows_of_an_old_version_may_lack_figures(watch: RunWatch, written: Any) -> None:
     written.begin()
     written.append({"step": 1, "loss": 2.0})
     watch.look(NOW)
@@ -226,9 +223,14 @@ def test_rows_of_an_old_version_may_lack_figures(watch: RunWatch, written: Writt
     assert parts(events[1:])["held_out"] == [{"step": 2, "val_loss": 1.75}]
 
 
-def test_checkpoints_come_and_go(watch: RunWatch, written: WrittenRun) -> None:
+def test_checkpoints_come_and_go(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(step_row(2), held_out_row(2, 4.5), step_row(4), held_out_row(4, 5.5))
+    written.append(
+        written.step_row(2),
+        written.held_out_row(2, 4.5),
+        written.step_row(4),
+        written.held_out_row(4, 5.5),
+    )
     first = written.checkpoint(2)
     watch.look(NOW)
     size = 5 + len('{"model": {"bytes": 5}}')
@@ -248,7 +250,7 @@ def test_checkpoints_come_and_go(watch: RunWatch, written: WrittenRun) -> None:
 
 
 def test_a_checkpoint_that_lacks_bytes_is_not_complete_until_they_are_there(
-    watch: RunWatch, written: WrittenRun
+    watch: RunWatch, written: Any
 ) -> None:
     written.begin()
     path = written.checkpoint(2, whole=False)
@@ -258,7 +260,7 @@ def test_a_checkpoint_that_lacks_bytes_is_not_complete_until_they_are_there(
 
 
 def test_a_complete_checkpoint_is_looked_into_once(
-    watch: RunWatch, written: WrittenRun, monkeypatch: pytest.MonkeyPatch
+    watch: RunWatch, written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written.begin()
     written.checkpoint(2)
@@ -267,13 +269,18 @@ def test_a_complete_checkpoint_is_looked_into_once(
     assert watch.look(NOW + 1) == []
 
 
-def test_the_best_checkpoint_is_the_first_of_the_lowest_held_out_loss() -> None:
-    rows = [held_out_row(1, None), held_out_row(2, 4.0), held_out_row(3, 3.5), held_out_row(4, 3.5)]
+def test_the_best_checkpoint_is_the_first_of_the_lowest_held_out_loss(written: Any) -> None:
+    rows = [
+        written.held_out_row(1, None),
+        written.held_out_row(2, 4.0),
+        written.held_out_row(3, 3.5),
+        written.held_out_row(4, 3.5),
+    ]
     assert best_step(rows) == 3
     assert best_step(rows[:1]) is None
 
 
-def test_moments_are_listed_and_may_vanish(watch: RunWatch, written: WrittenRun) -> None:
+def test_moments_are_listed_and_may_vanish(watch: RunWatch, written: Any) -> None:
     written.begin()
     written.moment(0)
     later = written.moment(12)
@@ -283,7 +290,7 @@ def test_moments_are_listed_and_may_vanish(watch: RunWatch, written: WrittenRun)
 
 
 def test_evaluations_grow_and_of_a_repeated_one_the_last_counts(
-    watch: RunWatch, written: WrittenRun
+    watch: RunWatch, written: Any
 ) -> None:
     written.begin()
     row = {"evaluation": "lambada", "model": "run", "step": 6, "accuracy": 0.25}
@@ -297,10 +304,10 @@ def test_evaluations_grow_and_of_a_repeated_one_the_last_counts(
     assert note.startswith("evaluations.jsonl: a line: step must be a number of steps")
 
 
-def test_a_run_that_stops_becomes_silent_and_goes_on(watch: RunWatch, written: WrittenRun) -> None:
+def test_a_run_that_stops_becomes_silent_and_goes_on(watch: RunWatch, written: Any) -> None:
     written.begin(steps=600)
     watch.look(NOW)
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     watch.look(NOW + 1)
     # 15 seconds and 10 steps of half a second
     assert parts(watch.look(NOW + 21))["status"]["phase"] == "training"
@@ -313,15 +320,15 @@ def test_a_run_that_stops_becomes_silent_and_goes_on(watch: RunWatch, written: W
         "tokens_per_second": 128,
         "mfu": 0.25,
     }
-    written.append(step_row(2))
+    written.append(written.step_row(2))
     _, status = watch.look(NOW + 23)
     assert status["value"]["phase"] == "training"
 
 
-def test_a_checkpoint_that_grows_is_a_sign_of_life(watch: RunWatch, written: WrittenRun) -> None:
+def test_a_checkpoint_that_grows_is_a_sign_of_life(watch: RunWatch, written: Any) -> None:
     written.begin(steps=600)
     watch.look(NOW)
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     watch.look(NOW + 1)
     path = written.checkpoint(1, suffix=".partial")
     watch.look(NOW + 3)
@@ -332,26 +339,26 @@ def test_a_checkpoint_that_grows_is_a_sign_of_life(watch: RunWatch, written: Wri
 
 
 def test_the_first_look_takes_the_silence_from_the_times_of_the_files(
-    watch: RunWatch, written: WrittenRun
+    watch: RunWatch, written: Any
 ) -> None:
     written.begin(steps=600)
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     written_at = (written.directory / "metrics.jsonl").stat().st_mtime
     state = whole(watch.look(written_at + 3600))
     assert (state["status"]["phase"], state["status"]["silent_seconds"]) == ("silent", 3600)
 
 
 def test_a_disk_whose_clock_is_ahead_makes_no_negative_silence(
-    watch: RunWatch, written: WrittenRun
+    watch: RunWatch, written: Any
 ) -> None:
     written.begin(steps=600)
-    written.append(step_row(1))
+    written.append(written.step_row(1))
     assert whole(watch.look(1e9))["status"]["silent_seconds"] == 0
 
 
-def test_a_run_ends_with_its_report(watch: RunWatch, written: WrittenRun) -> None:
+def test_a_run_ends_with_its_report(watch: RunWatch, written: Any) -> None:
     written.begin()
-    written.append(*map(step_row, range(1, 7)), held_out_row(6, 3.0))
+    written.append(*map(written.step_row, range(1, 7)), written.held_out_row(6, 3.0))
     assert whole(watch.look(NOW))["status"]["phase"] == "ended"  # long ago
     watch = RunWatch(written.directory, "run")
     state = whole(watch.look((written.directory / "metrics.jsonl").stat().st_mtime))
@@ -360,19 +367,22 @@ def test_a_run_ends_with_its_report(watch: RunWatch, written: WrittenRun) -> Non
     assert parts(watch.look(NOW + 1))["status"]["phase"] == "ended"
 
 
-def test_the_band_is_that_of_the_verdict(written: WrittenRun) -> None:
+def test_the_band_is_that_of_the_verdict(written: Any) -> None:
     config = RunConfig.from_toml(RECIPES / "demo.toml")
     written.begin(config, steps=900)
-    written.append(*(held_out_row(step, 5.0) for step in (100, 200, 900)), held_out_row(900, None))
+    written.append(
+        *(written.held_out_row(step, 5.0) for step in (100, 200, 900)),
+        written.held_out_row(900, None),
+    )
     watch = RunWatch(written.directory, "run")
     band = whole(watch.look(NOW))["band"]
     assert len(band) == 3
     assert band == [list(each) for each in judge(written.directory).band]
 
 
-def test_nothing_is_written_or_locked(written: WrittenRun) -> None:
+def test_nothing_is_written_or_locked(written: Any) -> None:
     written.begin()
-    written.append(step_row(1), held_out_row(1, 4.0))
+    written.append(written.step_row(1), written.held_out_row(1, 4.0))
     written.checkpoint(1)
     written.moment(1)
     before = {path: path.stat().st_mtime_ns for path in written.directory.rglob("*")}
@@ -383,9 +393,9 @@ def test_nothing_is_written_or_locked(written: WrittenRun) -> None:
     assert after == before
 
 
-def test_the_rows_are_those_that_the_pictures_draw(written: WrittenRun) -> None:
+def test_the_rows_are_those_that_the_pictures_draw(written: Any) -> None:
     written.begin(steps=600)
-    written.append(*(step_row(step, loss=5 / step) for step in range(1, 601)))
+    written.append(*(written.step_row(step, loss=5 / step) for step in range(1, 601)))
     watch = RunWatch(written.directory, "run")
     rows = whole(watch.look(NOW))["rows"]
     losses = losses_of(read_metrics(written.directory))

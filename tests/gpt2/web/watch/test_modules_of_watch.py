@@ -1,0 +1,144 @@
+"""What the watch page computes: bounded rows, means, places, and how amounts are written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from gpt2.visual.gallery.one_file import one_file
+from gpt2.visual.losses import smoothed
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+GROW = """async ([width, count]) => {
+    const { takeEvent } = await import("gpt2/watch/runs.js");
+    const run = { state: null };
+    const row = (step, loss) => ({ step, loss, tokens: 10 * step, mfu: null });
+    const rows = Array.from({ length: 2000 }, (_, i) => row((i + 1) * width, i % 2 ? 3 : 1));
+    takeEvent(run, { kind: "all", state: { rows } });
+    let most = 0;
+    for (let step = 2000 * width + 1; step <= 2000 * width + count; step++) {
+        takeEvent(run, { kind: "rows", rows: [row(step, 5)] });
+        most = Math.max(most, run.state.rows.length);
+    }
+    return [most, run.state.rows];
+}"""
+
+
+@pytest.fixture
+def page(browser_page: "Page", tmp_path: Path) -> "Page":
+    """A page that has the modules, and nothing else."""
+    (tmp_path / "page.html").write_text(one_file("watch/page.js", "a", {}))
+    browser_page.goto((tmp_path / "page.html").as_uri())
+    return browser_page
+
+
+def called(page: "Page", module: str, name: str, *arguments: Any) -> Any:
+    """Call a function of a module."""
+    call = "async ([module, name, all]) => (await import(`gpt2/${module}`))[name](...all)"
+    return page.evaluate(call, [module, name, arguments])
+
+
+@pytest.mark.parametrize("width", [1, 300])
+def test_rows_of_a_long_run_are_joined_and_keep_their_mean(page: "Page", width: int) -> None:
+    count = 20_000
+    most, rows = page.evaluate(GROW, [width, count])
+    last = 2000 * width + count
+    assert most <= 4000
+    assert rows[-1] == {"step": last, "loss": 5, "tokens": 10 * last, "mfu": None}
+    steps = np.array([row["step"] for row in rows])
+    losses = np.array([row["loss"] for row in rows])
+    assert (np.diff(steps) > 0).all()
+    expected = (2 * 2000 * width + 5 * count) / last  # a mean of 2, and then 5s
+    weights = np.diff(steps, prepend=0)
+    # The first row stands for one step alone, as far as the page can know.
+    assert np.average(losses, weights=weights) == pytest.approx(expected, rel=1e-3)
+
+
+def test_rows_that_are_few_stay_as_they_are(page: "Page") -> None:
+    most, rows = page.evaluate(GROW, [1, 100])
+    assert most == len(rows) == 2100
+    assert [row["loss"] for row in rows[:3]] == [1, 3, 1]
+
+
+def test_the_mean_is_that_of_the_pictures(page: "Page") -> None:
+    losses = np.random.default_rng(1).normal(4, 1, 300)
+    line = {"x": list(range(300)), "y": losses.tolist()}
+    found = called(page, "watch/columns.js", "smooth", line)
+    assert found["x"] == line["x"]
+    np.testing.assert_allclose(found["y"], smoothed(losses), rtol=1e-12)
+
+
+def test_the_mean_passes_over_what_is_missing_and_long_lines_get_few_points(page: "Page") -> None:
+    line = {"x": list(range(4000)), "y": [None if i == 7 else 2.0 for i in range(4000)]}
+    found = called(page, "watch/columns.js", "smooth", line)
+    assert set(found["y"]) == {2.0}
+    assert found["x"][5:8] == [5, 6, 8]
+    assert found["x"][-1] == 3999
+    assert len(found["x"]) < 400
+
+
+def test_a_step_between_two_rows_is_placed_between_them(page: "Page") -> None:
+    rows = [
+        {"step": 10, "tokens": 100, "training_seconds": 3600},
+        {"step": 20, "tokens": 200, "training_seconds": 10_800},
+    ]
+    places = [called(page, "watch/columns.js", "placesOf", rows, [10, 15, 20, 25], over)
+              for over in ("steps", "tokens", "hours")]  # fmt: skip
+    assert places == [[10, 15, 20, 25], [100, 150, 200, 200], [1, 2, 3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (59, "59 s"),
+        (90, "2 min"),
+        (3600, "1 h"),
+        (12_000, "3 h 20 min"),
+        (86_400, "1 d"),
+        (100_000, "1 d 4 h"),
+    ],
+)
+def test_times_are_written_in_two_units_at_most(page: "Page", seconds: float, text: str) -> None:
+    assert called(page, "watch/amounts.js", "duration", seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "text"), [(12, "12 bytes"), (2040, "2.04 kB"), (497_759_232, "498 MB")]
+)
+def test_sizes_are_written_in_decimal_units(page: "Page", bytes_: int, text: str) -> None:
+    assert called(page, "watch/amounts.js", "size", bytes_) == text
+
+
+@pytest.mark.parametrize(
+    ("loss", "place", "begin"),
+    [
+        (3.0, "within", "Normal."),
+        (3.21, "above", "Higher than known."),
+        (2.9, "below", "Lower than known."),
+    ],
+)
+def test_a_held_out_loss_is_set_beside_its_known_range(
+    page: "Page", loss: float, place: str, begin: str
+) -> None:
+    state = {
+        "held_out": [{"step": 50, "val_loss": 9.0}, {"step": 1000, "val_loss": loss}],
+        "band": [[50, 8.0, 8.5], [1000, 2.95, 3.2]],
+    }
+    verdict = called(page, "watch/verdict.js", "verdictOf", state)
+    assert verdict["place"] == place
+    assert verdict["text"] == (
+        f"{begin} At step 1,000 the held-out loss is {loss:.3f}; like runs have 2.95 to 3.20 there."
+    )
+
+
+def test_where_no_range_is_known_the_page_says_so(page: "Page") -> None:
+    state = {"held_out": [{"step": 50, "val_loss": 9.0}], "band": []}
+    verdict = called(page, "watch/verdict.js", "verdictOf", state)
+    assert verdict["place"] == "unknown"
+    assert verdict["text"] == (
+        "The held-out loss is 9.000 at step 50. No range is known for such a run."
+    )
