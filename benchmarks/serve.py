@@ -11,6 +11,7 @@ server: their own share of a core is in the table.
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import shlex
@@ -277,7 +278,7 @@ def print_all(seen: dict[str, Seen], engine: dict[int, list[float]], tokens: int
     """Print the tables; each figure is the median of the rounds."""
     versions = ", ".join(f"{name} ({version_of(SERVERS[name])})" for name in seen)
     print(f"`{shlex.join(['python', *sys.argv])}`: {devices.describe(torch.device('cpu'))}, ")
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads; {versions}\n")
+    print(f"{os.cpu_count()} cores; {versions}; torch {torch.__version__}\n")
     print("| server | clients | tokens/s | ours / it | of the engine's own batch ", end="")
     print("| first token, ms: median, 95 % | between tokens, ms: median, 95 % | the clients' CPU |")
     print("|---|---|---|---|---|---|---|---|")
@@ -330,7 +331,8 @@ def milliseconds(rounds: list[list[float]]) -> str:
 
 
 def late(values: list[float]) -> float:
-    return sorted(values)[int(0.95 * (len(values) - 1))]
+    """Return what 95 % of some values are within."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 
 
 if __name__ == "__main__":
