@@ -80,7 +80,7 @@ async def soak(options: argparse.Namespace) -> Report:
     """Let the clients ask until the time is over; then see that no text is left."""
     report = Report()
     # Connections are closed by this side before the server does so just as one is used again.
-    limits = httpx.Limits(None, options.clients, keepalive_expiry=1)
+    limits = httpx.Limits(max_keepalive_connections=options.clients, keepalive_expiry=1)
     async with httpx.AsyncClient(base_url=options.url, timeout=600, limits=limits) as client:
         [model, *_] = (await client.get("/v1/models")).json()["data"]
         chance = random.Random(options.seed)

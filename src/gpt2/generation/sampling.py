@@ -7,6 +7,7 @@ all those of an equal logit, too, so that no order among equals matters.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -89,15 +90,19 @@ def token_bias(biases: Mapping[int, float], banned: Sequence[int], vocab_size: i
     Raises:
         InputError: The vocabulary does not have an id of `biases`.
     """
+    _check_bias(biases, vocab_size)
     bias = torch.zeros(vocab_size)
-    for token, nats in biases.items():
+    bias[list(biases)] = torch.tensor(list(biases.values()), dtype=torch.float32)
+    bias[list(banned)] = -INF
+    return bias
+
+
+def _check_bias(biases: Mapping[int, float], vocab_size: int) -> None:
+    for token in biases:
         if token not in range(vocab_size):
             raise InputError(
                 f"logit_bias must name token ids from 0 to {vocab_size - 1}, got {token}"
             )
-        bias[token] = nats
-    bias[list(banned)] = -INF
-    return bias
 
 
 def penalize_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:  # (B, V) -> (B, V)
@@ -163,18 +168,36 @@ class Sampler:
         vocab_size: int,
         banned: Sequence[int] = (),
     ) -> None:
+        _check_bias(config.logit_bias, vocab_size)
         self._config = config
-        has_bias = bool(config.logit_bias or banned)
-        self._bias = token_bias(config.logit_bias, banned, vocab_size) if has_bias else None
-        self._seen = self._counts = None  # tokens of prompt and text, and of the text alone, (1, V)
-        if config.repetition_penalty != 1:
-            self._seen = torch.zeros(1, vocab_size, dtype=torch.bool)
-            self._seen[0, list(prompt_ids)] = True
-        if config.presence_penalty or config.frequency_penalty:
-            self._counts = torch.zeros(1, vocab_size)
+        self._prompt_ids = prompt_ids
+        self._banned = banned
+        self._vocab_size = vocab_size
         # With no seed, fresh entropy of the operating system: samples of a prompt differ, too.
         sequence = np.random.SeedSequence(config.seed, spawn_key=(sample,))
         self._random = np.random.Generator(np.random.PCG64(sequence))
+
+    # Texts that wait for their turn have none of these, which are as large as the vocabulary.
+
+    @cached_property
+    def _bias(self) -> Tensor | None:  # (V,)
+        bias = self._config.logit_bias
+        return token_bias(bias, self._banned, self._vocab_size) if bias or self._banned else None
+
+    @cached_property
+    def _seen(self) -> Tensor | None:
+        """Which tokens prompt and text have, (1, V)."""
+        if self._config.repetition_penalty == 1:
+            return None
+        seen = torch.zeros(1, self._vocab_size, dtype=torch.bool)
+        seen[0, list(self._prompt_ids)] = True
+        return seen
+
+    @cached_property
+    def _counts(self) -> Tensor | None:
+        """How often the text has each token, (1, V)."""
+        is_used = self._config.presence_penalty or self._config.frequency_penalty
+        return torch.zeros(1, self._vocab_size) if is_used else None
 
     @property
     def takes_argmax(self) -> bool:

@@ -302,9 +302,14 @@ def test_the_networks_slots_fit_the_memory(lively: GPT2) -> None:
         Engine(lively, memory=slot - 1)
 
 
-def test_a_text_that_has_ended_or_waits_takes_little_memory(model: GPT2) -> None:
-    text = Engine(model).submit([1], GREEDY)
-    assert text._sampler._seen is text._sampler._counts is None
+def test_a_text_that_waits_takes_little_memory(model: GPT2) -> None:
+    config = replace(GREEDY, repetition_penalty=1.2, frequency_penalty=0.5, logit_bias={1: 2.0})
+    engine = Engine(model, most_texts=1)
+    texts = [engine.submit([number], config) for number in range(2)]
+    engine.step()
+    assert not any(isinstance(value, torch.Tensor) for value in vars(texts[1]._sampler).values())
+    finish(engine)
+    assert sum(isinstance(value, torch.Tensor) for value in vars(texts[1]._sampler).values()) == 3
 
 
 def test_text_that_was_held_back_comes_when_a_stop_id_ends_it(model: GPT2) -> None:
