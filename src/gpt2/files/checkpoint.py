@@ -32,7 +32,7 @@ from gpt2.files.run_directory import (
     checkpoint_name,
     list_checkpoints,
 )
-from gpt2.files.tensors import WEIGHTS_FILE, write_tensors
+from gpt2.files.tensors import WEIGHTS_FILE, write_index, write_tensors
 from gpt2.files.training_state import SavedState, TrainingState, read_saved_state
 from gpt2.model.sharding import full_tensor, shard_like
 from llm_tokenizer.atomic import PARTIAL, sync
@@ -126,6 +126,7 @@ def _write_files(directory: Path, snapshot: Snapshot) -> None:
     """Write all files of a checkpoint, and wait until they are on the disk."""
     snapshot.model.write_files(directory)
     write_tensors(directory / STATE_TENSORS, snapshot.optimizer_tensors)
+    write_index(directory / WEIGHTS_FILE)  # of the weights alone: other programs read no state
     versions = {name: _version(name) for name in ("numpy", "gpt2-from-scratch")}
     versions |= {"python": platform.python_version(), "torch": str(torch.__version__)}
     saved = SavedState(

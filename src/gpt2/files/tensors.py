@@ -73,6 +73,19 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         raise CheckpointError(f"could not write {path}: {error}") from None
 
 
+def write_index(path: Path) -> None:
+    """Write an index beside a safetensors file that lists its tensors.
+
+    It is for directories that hold other safetensors, too: vLLM and SGLang read all of them, or,
+    where there is an index, those that it lists.
+    """
+    with safetensors.safe_open(path, "pt") as file:
+        names = list(file.keys())
+    entries = {"total_size": path.stat().st_size}
+    index = {"metadata": entries, "weight_map": dict.fromkeys(names, path.name)}
+    write_json(path.with_name(path.name + INDEX), index)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object that a JSON file holds.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -119,7 +120,17 @@ def test_the_newest_checkpoints_are_kept(model: GPT2, tmp_path: Path, kept: int)
 FILES = (
     *("config.json", "generation_config.json", "merges.txt", "model.safetensors", "vocab.json"),
     *("training_state.json", "training_state.safetensors", "manifest.json"),
+    "model.safetensors.index.json",
 )
+
+
+def test_an_index_lists_the_weights_alone_for_programs_that_read_every_safetensors_file(
+    saved: Path,
+) -> None:
+    index = json.loads((saved / "model.safetensors.index.json").read_text(encoding="utf-8"))
+    weights = safetensors.torch.load_file(saved / "model.safetensors")
+    assert index["weight_map"] == dict.fromkeys(weights, "model.safetensors")
+    assert (saved / "training_state.safetensors").exists()
 
 
 @pytest.mark.parametrize("file", FILES)
