@@ -18,7 +18,7 @@ export function showLens(text, vocabulary, colors, choice) {
   const { layers } = text;
   const { ids, probabilities } = text.lens;
   const top = create("ol", { class: "lens-top" });
-  const heading = create("p", { class: "lens-heading" });
+  const heading = create("p");
   const cells = layers.map((_, layer) => text.tokens.map((_, token) => lensCell(layer, token)));
   let focused = [layers.length - 1, text.tokens.length - 1];
 

@@ -1,5 +1,6 @@
 // How is one picture shown large, with what it means and how it is made?
 
+import { copyButton } from "gpt2/copy.js";
 import { create, scrollBox, tableBehind } from "gpt2/dom.js";
 
 /**
@@ -111,18 +112,6 @@ function quotation({ where, source }) {
 
 function commandLine(command) {
   const code = create("code", {}, command);
-  const copy = create("button", { onclick: () => copyText(copy, code) }, "Copy");
-  copy.setAttribute("aria-live", "polite");
+  const copy = copyButton(() => command, code);
   return create("div", { class: "command" }, create("pre", {}, code), copy);
-}
-
-async function copyText(button, code) {
-  getSelection().selectAllChildren(code); // where the browser forbids copying, Ctrl+C does it
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Press Ctrl+C";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 2000);
 }

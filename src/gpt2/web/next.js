@@ -3,12 +3,12 @@
 import { announce } from "gpt2/announce.js";
 import { create, refill, setStyle, tableBehind } from "gpt2/dom.js";
 import { part } from "gpt2/packed.js";
+import { numberAt, STEPS } from "gpt2/ratios.js";
 import { distribution, drawn, ranked } from "gpt2/sampling.js";
 import { tokenRow } from "gpt2/tokens.js";
 import { percent, predicted, quoted, written } from "gpt2/wording.js";
 
 const BARS = 15;
-const STEPS = 1000; // of the slider of top-k, which is logarithmic
 
 /**
  * Show the probabilities of the next token.
@@ -53,7 +53,7 @@ export function showNext(text, vocabulary, choice, onAppend) {
 
   function kept() {
     const size = tokens.logits.length;
-    const k = fromSlider(Number(topK.input.value), size);
+    const k = numberAt(Number(topK.input.value), size);
     return { t: Number(temperature.input.value), size, k };
   }
 
@@ -155,9 +155,4 @@ function keptText(count, size, mass) {
 
 function noun(count) {
   return count === 1 ? "token" : "tokens";
-}
-
-/** Return k from 1 to the size of the vocabulary, in even ratios; the end of the slider is all. */
-function fromSlider(step, size) {
-  return Math.round(size ** (step / STEPS));
 }

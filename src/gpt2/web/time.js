@@ -1,5 +1,6 @@
 // How did the model become what it is? A slider over the moments that its training has kept.
 
+import { counted, roughly } from "gpt2/amounts.js";
 import { lineChart } from "gpt2/chart.js";
 import { create, tableBehind } from "gpt2/dom.js";
 import { attentionView, positionsView, sampleView, weightsView } from "gpt2/moments.js";
@@ -66,7 +67,7 @@ function momentControl(moments, show, place) {
     const { step, tokens } = moments[index];
     slider.value = index;
     slider.setAttribute("aria-valuetext", `step ${step}`);
-    written.textContent = `step ${step.toLocaleString("en")}, ${counted(tokens)} tokens`;
+    written.textContent = `step ${counted(step)}, ${roughly(tokens)} tokens`;
     if (!isWaiting) requestAnimationFrame(draw);
     isWaiting = true;
   }
@@ -103,12 +104,6 @@ function momentControl(moments, show, place) {
   if (place?.isPlaying) play();
   const element = create("div", { class: "moment-control" }, button, slider, written);
   return { element, leave };
-}
-
-function counted(tokens) {
-  if (tokens >= 1e9) return `${(tokens / 1e9).toFixed(2)} billion`;
-  if (tokens >= 1e6) return `${(tokens / 1e6).toFixed(2)} million`;
-  return tokens.toLocaleString("en");
 }
 
 function lossView({ loss, moments }, { series }) {

@@ -5,7 +5,7 @@ import { ask } from "gpt2/ask.js";
 import { createChoice } from "gpt2/choice.js";
 import { create } from "gpt2/dom.js";
 import { textField } from "gpt2/explorer/field.js";
-import { replaceContent } from "gpt2/explorer/keep.js";
+import { replaceContent } from "gpt2/keep.js";
 import { opened, openedLens, PARTS, setColors, startOf } from "gpt2/inside.js";
 import { whenSeen } from "gpt2/seen.js";
 import { quoted } from "gpt2/wording.js";

@@ -1,6 +1,7 @@
 // What else could have come in a token's place? A list beside it, from which the text can go on.
 
 import { create, setStyle } from "gpt2/dom.js";
+import { shareOf } from "gpt2/playground/words.js";
 import { percent, predicted, quoted, written } from "gpt2/wording.js";
 
 const GAP = 4; // pixels between token and list
@@ -55,10 +56,9 @@ export function alternatives({ frame, vocabulary, onChoose, onClose }) {
     pinned = pin;
     const name = (id) => predicted(vocabulary[id], id);
     const { id: chosen, logProbability } = token;
-    const share = logProbability === null ? "written by you" : percent(Math.exp(logProbability));
     heading.replaceChildren(
       create("bdi", {}, quoted(name(chosen))),
-      create("strong", {}, share),
+      create("strong", {}, shareOf(logProbability)),
       create("small", { class: "muted" }, `id ${chosen}${nats(logProbability)}`),
     );
     const entries = token.likeliest.map(([id, log]) => entry(name(id), log, id === chosen));

@@ -1,7 +1,7 @@
 // How is the same text asked for elsewhere? By curl, or in Python.
 
 import { create, scrollBox } from "gpt2/dom.js";
-import { copyButton } from "gpt2/playground/copy.js";
+import { copyButton } from "gpt2/copy.js";
 import { asCurl, asPython } from "gpt2/playground/request.js";
 
 /**
@@ -13,7 +13,7 @@ export function elsewhere(request, needsKey) {
   const writers = { curl: asCurl, Python: asPython };
   const views = Object.entries(writers).map(([name, writer]) => {
     const code = create("code");
-    const copy = copyButton(() => code.textContent);
+    const copy = copyButton(() => code.textContent, code);
     const heading = create("p", { class: "code-title" }, name, " ", copy);
     const box = scrollBox(`The request as ${name}`, create("pre", {}, code));
     const show = () => (code.textContent = writer(location.origin, request(), needsKey));

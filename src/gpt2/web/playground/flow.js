@@ -2,7 +2,8 @@
 
 import { create, setStyle } from "gpt2/dom.js";
 import { textOf } from "gpt2/playground/draft.js";
-import { percent, predicted, quoted } from "gpt2/wording.js";
+import { shareOf } from "gpt2/playground/words.js";
+import { predicted, quoted } from "gpt2/wording.js";
 
 let flows = 0; // on the page, so that the ids of their tokens differ
 
@@ -81,13 +82,12 @@ export function flow({ name, vocabulary, onPoint, onOpen }) {
 
   function tokenSpan(token, i) {
     const { id, logProbability } = token;
-    const share = logProbability === null ? "written by you" : percent(Math.exp(logProbability));
     const span = create("span", {
       class: "token-text",
       role: "option",
       id: `flow-${number}-${i}`,
       "aria-selected": "false",
-      "aria-label": `${quoted(predicted(vocabulary[id], id))}, ${share}`,
+      "aria-label": `${quoted(predicted(vocabulary[id], id))}, ${shareOf(logProbability)}`,
     });
     const surprise = Math.min(1, -(logProbability ?? 0) / Math.LN2 / bits);
     setStyle(span, { surprise: surprise.toFixed(3) });

@@ -6,7 +6,7 @@ import { create, setStyle } from "gpt2/dom.js";
 import { newText } from "gpt2/playground/draft.js";
 import { elsewhere } from "gpt2/playground/elsewhere.js";
 import { promptField } from "gpt2/playground/prompt.js";
-import { requestOf, streamedRequest } from "gpt2/playground/request.js";
+import { requestOf, streamedRequest, within } from "gpt2/playground/request.js";
 import { run } from "gpt2/playground/runs.js";
 import { settings } from "gpt2/playground/settings.js";
 import { sheet } from "gpt2/playground/sheet.js";
@@ -91,9 +91,7 @@ export function showPlayground(section, page) {
   function request() {
     const { name, most_tokens: most } = model;
     const room = Math.max(1, most - (prompt.count() ?? 0));
-    const values = desk.settings();
-    const limited = { ...values, max_tokens: Math.min(values.max_tokens, room) };
-    return requestOf(name, prompt.text(), limited);
+    return requestOf(name, prompt.text(), within(desk.settings(), room));
   }
 
   function tell(message) {
@@ -151,9 +149,7 @@ export function showPlayground(section, page) {
   function begin({ model: each, promptIds, sheets: group }) {
     const room = each.most_tokens - Math.max(1, promptIds.length); // none is <|endoftext|>
     if (room < 1) return group.forEach((one) => one.tell(fullContext(each.most_tokens)));
-    const values = desk.settings();
-    const settings = { ...values, max_tokens: Math.min(values.max_tokens, room) };
-    run(group, streamedRequest(each.name, promptIds, settings));
+    run(group, streamedRequest(each.name, promptIds, within(desk.settings(), room)));
   }
 
   function stop() {

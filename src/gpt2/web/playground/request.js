@@ -40,6 +40,16 @@ const STREAMED = {
 };
 
 /**
+ * Return settings that ask for no more tokens than fit.
+ * @param {Settings} settings
+ * @param {number} room tokens that fit into the context after the text
+ * @returns {Settings}
+ */
+export function within(settings, room) {
+  return { ...settings, max_tokens: Math.min(settings.max_tokens, room) };
+}
+
+/**
  * Return a request that a reader may make elsewhere.
  * @param {string} model
  * @param {string} prompt

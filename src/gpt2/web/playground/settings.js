@@ -2,8 +2,7 @@
 
 import { create } from "gpt2/dom.js";
 import { NEUTRAL } from "gpt2/playground/request.js";
-
-const STEPS = 1000; // of a slider that is logarithmic
+import { numberAt, STEPS, stepOf } from "gpt2/ratios.js";
 
 /**
  * @typedef {object} Knob
@@ -13,7 +12,6 @@ const STEPS = 1000; // of a slider that is logarithmic
  * @property {number} min
  * @property {number} max
  * @property {number} step
- * @property {string} [off] what the neutral number means
  * @property {boolean} [isLog] its slider is logarithmic, and its end is neutral
  */
 
@@ -214,11 +212,11 @@ function field(name, id, input, hint) {
   );
 }
 
-/** Return k from 1 on, in even ratios; the end of the slider is 0, all. */
+/** Return k from 1 on; the end of the slider is 0, all. */
 function fromSlider(step, max) {
-  return step >= STEPS ? 0 : Math.round(max ** (step / STEPS));
+  return step >= STEPS ? 0 : numberAt(step, max);
 }
 
 function toSlider(k, max) {
-  return k === 0 ? STEPS : Math.min(STEPS - 1, Math.round((STEPS * Math.log(k)) / Math.log(max)));
+  return k === 0 ? STEPS : Math.min(STEPS - 1, stepOf(k, max));
 }

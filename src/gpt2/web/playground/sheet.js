@@ -3,12 +3,12 @@
 import { AskError, ask } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { alternatives } from "gpt2/playground/alternatives.js";
-import { copyButton } from "gpt2/playground/copy.js";
+import { copyButton } from "gpt2/copy.js";
 import { allIds, branched, newDraft, newText } from "gpt2/playground/draft.js";
 import { receive, reopened, settle, upTo, withTail } from "gpt2/playground/draft.js";
 import { flow } from "gpt2/playground/flow.js";
 import { run } from "gpt2/playground/runs.js";
-import { streamedRequest } from "gpt2/playground/request.js";
+import { streamedRequest, within } from "gpt2/playground/request.js";
 import { stopwatch } from "gpt2/playground/stopwatch.js";
 import { counted, ending, fullContext } from "gpt2/playground/words.js";
 
@@ -189,8 +189,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     const room = model.most_tokens - ids.length;
     if (room < 1) return tell(fullContext(model.most_tokens));
     const settings = { ...desk.settings(), n: 1 };
-    settings.max_tokens = Math.min(settings.max_tokens, room);
-    await run([self], streamedRequest(model.name, ids, settings));
+    await run([self], streamedRequest(model.name, ids, within(settings, room)));
   }
 
   function show(next) {

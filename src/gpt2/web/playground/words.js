@@ -1,4 +1,6 @@
-// How are counts and endings of texts said?
+// How are counts, probabilities and endings of texts written?
+
+import { percent } from "gpt2/wording.js";
 
 const ENDINGS = {
   stop: "ended by itself, or at a stop string",
@@ -15,6 +17,14 @@ const ENDINGS = {
  */
 export function counted(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/**
+ * Return how likely a token was.
+ * @param {number | null} logProbability in nats; null if the reader wrote it
+ */
+export function shareOf(logProbability) {
+  return logProbability === null ? "written by you" : percent(Math.exp(logProbability));
 }
 
 /**

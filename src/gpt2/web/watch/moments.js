@@ -1,6 +1,7 @@
 // How does the model become what it is? The recorded moments of the chosen run, as they come.
 
 import { create } from "gpt2/dom.js";
+import { replaceContent } from "gpt2/keep.js";
 import { whenSeen } from "gpt2/seen.js";
 import { showTime } from "gpt2/time.js";
 
@@ -13,7 +14,7 @@ import { showTime } from "gpt2/time.js";
  * @returns {{update: () => void}}
  */
 export function showMoments(section, choice, colors, historyOf) {
-  const box = create("div", { class: "time" });
+  const box = create("div");
   section.append(...choice.chooser(), box);
   let shown = null; // {run, steps, time} that the box shows, or is about to
   const load = whenSeen(box, async () => {
@@ -29,14 +30,9 @@ export function showMoments(section, choice, colors, historyOf) {
   });
 
   function show(history, before) {
-    const place = before?.leave();
-    const open = [...box.querySelectorAll("details")].map((details) => details.open);
-    const focused = focusPlace(box);
-    const content = create("div", {});
-    box.replaceChildren(content);
-    const time = showTime(content, history, colors, place);
-    box.querySelectorAll("details").forEach((details, i) => (details.open = open[i] ?? false));
-    focused(box);
+    const content = create("div");
+    const time = showTime(content, history, colors, before?.leave());
+    replaceContent(box, () => [content]);
     return time;
   }
 
@@ -47,14 +43,4 @@ export function showMoments(section, choice, colors, historyOf) {
 
   choice.follow(update);
   return { update };
-}
-
-const FOCUSED = "a, button, input, select, summary, [tabindex]";
-
-/** Return a function that puts the focus back to where it is now, in the same parts made anew. */
-function focusPlace(box) {
-  const index = [...box.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
-  return (box) => {
-    if (index >= 0) box.querySelectorAll(FOCUSED)[index]?.focus({ preventScroll: true });
-  };
 }

@@ -1,6 +1,6 @@
 // What does a screen reader learn of a run without being asked? An evaluation, and its end.
 
-import { counted } from "gpt2/watch/amounts.js";
+import { counted } from "gpt2/amounts.js";
 import { verdictOf } from "gpt2/watch/verdict.js";
 
 /**

@@ -1,7 +1,7 @@
 // What did the model write, and how has that changed? Its samples of each prompt, newest first.
 
 import { create } from "gpt2/dom.js";
-import { counted } from "gpt2/watch/amounts.js";
+import { counted } from "gpt2/amounts.js";
 
 const AT_FIRST = 4; // samples of a prompt
 const MORE = 20;

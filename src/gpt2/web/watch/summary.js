@@ -2,7 +2,7 @@
 
 import { create } from "gpt2/dom.js";
 import { percent } from "gpt2/wording.js";
-import { counted, duration, roughly } from "gpt2/watch/amounts.js";
+import { counted, duration, roughly } from "gpt2/amounts.js";
 import { lineSample } from "gpt2/watch/look.js";
 import { verdictOf } from "gpt2/watch/verdict.js";
 

@@ -2,7 +2,7 @@
 
 import { create, scrollBox } from "gpt2/dom.js";
 import { written } from "gpt2/wording.js";
-import { counted, size } from "gpt2/watch/amounts.js";
+import { counted, size } from "gpt2/amounts.js";
 
 /**
  * Fill a section with the checkpoints of all runs.

@@ -1,6 +1,6 @@
 // Is the loss of a run normal? Whether its held-out loss is in the range of like runs.
 
-import { counted } from "gpt2/watch/amounts.js";
+import { counted } from "gpt2/amounts.js";
 
 /**
  * @typedef {{place: "within" | "above" | "below" | "unknown", text: string}} Verdict

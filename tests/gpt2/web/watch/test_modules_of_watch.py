@@ -103,14 +103,14 @@ def test_a_step_between_two_rows_is_placed_between_them(page: "Page") -> None:
     ],
 )
 def test_times_are_written_in_two_units_at_most(page: "Page", seconds: float, text: str) -> None:
-    assert called(page, "watch/amounts.js", "duration", seconds) == text
+    assert called(page, "amounts.js", "duration", seconds) == text
 
 
 @pytest.mark.parametrize(
     ("bytes_", "text"), [(12, "12 bytes"), (2040, "2.04 kB"), (497_759_232, "498 MB")]
 )
 def test_sizes_are_written_in_decimal_units(page: "Page", bytes_: int, text: str) -> None:
-    assert called(page, "watch/amounts.js", "size", bytes_) == text
+    assert called(page, "amounts.js", "size", bytes_) == text
 
 
 @pytest.mark.parametrize(
