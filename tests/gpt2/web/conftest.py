@@ -26,9 +26,12 @@ PATIENCE = 30_000  # milliseconds: a machine may be busy
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """The browser that is installed; where there is none, what needs it is skipped."""
+    """The browser that is installed; where there is none, what needs it is skipped.
+
+    It is closed after each file: while it is open, asyncio.run fails in the same thread.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
