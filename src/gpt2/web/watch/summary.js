@@ -6,7 +6,7 @@ import { counted, duration, roughly } from "gpt2/watch/amounts.js";
 import { lineSample } from "gpt2/watch/look.js";
 import { verdictOf } from "gpt2/watch/verdict.js";
 
-const SIGNS = { within: "✓", above: "↑", below: "↓", unknown: "" };
+const SIGNS = { within: "✓", above: "↑", below: "↓", unknown: "", faulty: "!" };
 
 /**
  * Return a card that says how a run is doing.
