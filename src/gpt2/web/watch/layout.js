@@ -104,7 +104,12 @@ function fileName({ name }) {
 }
 
 function commandOf(runs) {
-  return `gpt2 watch ${runs.map(({ directory }) => directory).join(" ")}`;
+  return `gpt2 watch ${runs.map(({ directory }) => shellWord(directory)).join(" ")}`;
+}
+
+/** Return a text as one word of a shell. */
+function shellWord(text) {
+  return /^[\w./~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Return how far the runs are, for the tab of the browser. */

@@ -57,26 +57,30 @@ function phaseText({ phase, silent_seconds: silent }) {
 }
 
 function placeText({ phase, step, steps, seconds_left: left }) {
-  if (!steps) return "";
+  if (!steps) return phase === "waiting" ? "No config.toml is there yet." : "";
   const place = `Step ${counted(step)} of ${counted(steps)}`;
   if (phase === "ended" || left == null || step >= steps) return place;
   return phase === "training" ? `${place}, about ${duration(left)} left` : place;
 }
 
 function factsOf({ rows, held_out: evaluations, settings, status }) {
-  const loss = rows.findLast((row) => row.loss != null)?.loss;
-  const held = evaluations.findLast((row) => row.val_loss != null)?.val_loss;
   const tokens = rows.findLast((row) => row.tokens != null)?.tokens;
   const facts = [
-    ["training loss", loss, (value) => value.toFixed(3)],
-    ["held-out loss", held, (value) => value.toFixed(3)],
+    ["training loss", lossText(rows.at(-1)?.loss)],
+    ["held-out loss", lossText(evaluations.at(-1)?.val_loss)],
     ["tokens a second", status.tokens_per_second, roughly],
     ["of peak FLOP/s", status.mfu, percent],
     ["tokens read", tokens, roughly],
     ["tokens a step", settings.batch_tokens, counted],
     ["parameters", settings.parameters, roughly],
   ];
-  return facts.filter(([, value]) => value != null).map(([name, value, as]) => [name, as(value)]);
+  const known = facts.filter(([, value]) => value != null);
+  return known.map(([name, value, as = String]) => [name, as(value)]);
+}
+
+/** Write a loss; null is one that was not finite. */
+function lossText(loss) {
+  return loss === null ? "not finite" : loss?.toFixed(3);
 }
 
 function showFacts(list, facts) {
