@@ -133,7 +133,8 @@ def test_a_held_out_loss_is_set_beside_its_known_range(
     verdict = called(page, "watch/verdict.js", "verdictOf", STEADY | state)
     assert verdict["place"] == place
     assert verdict["text"] == (
-        f"{begin} At step 1,000 the held-out loss is {loss:.3f}; like runs have 2.950 to 3.200 there."
+        f"{begin} At step 1,000 the held-out loss is {loss:.3f}; "
+        "like runs have 2.950 to 3.200 there."
     )
 
 
