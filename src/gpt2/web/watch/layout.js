@@ -38,7 +38,7 @@ const CHECKPOINTS = "What is kept of the run, to go on from or to use.";
 export function layOut({ colors, live }, runs, historyOf) {
   const parts = partsOf(runs, colors, historyOf);
   const isOne = runs.length === 1;
-  const cards = runs.map((run, i) => runCard(run, lookOf(colors, i), isOne ? "h1" : "h2"));
+  const cards = runs.map((run, i) => runCard(run, lookOf(colors, i), isOne ? "h1" : "h2", live));
   const notice = create("div", { class: "notice" });
   const title = isOne ? [] : [create("h1", {}, `${runs.length} runs`)];
   const grid = create("div", { class: "runs" }, ...cards.map(({ element }) => element));

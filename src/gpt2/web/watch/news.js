@@ -1,4 +1,4 @@
-// What does a screen reader learn of a run without being asked? An evaluation, a fault, and its end.
+// What does a screen reader learn of a run without being asked? Evaluations, a fault, and its end.
 
 import { counted } from "gpt2/watch/amounts.js";
 import { verdictOf } from "gpt2/watch/verdict.js";

@@ -13,9 +13,10 @@ const SIGNS = { within: "✓", above: "↑", below: "↓", unknown: "", faulty: 
  * @param {import("gpt2/watch/runs.js").Run} run
  * @param {import("gpt2/watch/look.js").Look} look
  * @param {"h1" | "h2"} heading
+ * @param {boolean} live whether it is not a file of what was known once
  * @returns {{element: HTMLElement, update: () => void}}
  */
-export function runCard(run, look, heading) {
+export function runCard(run, look, heading, live) {
   const phase = create("span", { class: "phase" }, "not known yet");
   const place = create("p", { class: "place" }, " ");
   const bar = create("progress", { max: 1, value: 0, "aria-label": `Progress of ${run.name}` });
@@ -32,9 +33,9 @@ export function runCard(run, look, heading) {
     if (!run.state) return;
     const { status } = run.state;
     phase.dataset.phase = status.phase;
-    write(phase, phaseText(status));
+    write(phase, phaseText(status, live));
     bar.value = status.steps ? status.step / status.steps : 0;
-    write(place, placeText(status));
+    write(place, placeText(status, live));
     const { place: side, text } = verdictOf(run.state);
     verdict.dataset.place = side;
     write(verdict, text);
@@ -51,16 +52,17 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function phaseText({ phase, silent_seconds: silent }) {
+function phaseText({ phase, silent_seconds: silent }, live) {
+  if (!live && phase !== "ended") return "not ended when this was saved";
   if (phase === "silent") return `silent for ${duration(silent ?? 0)}`;
   return phase === "waiting" ? "waiting for its first step" : phase;
 }
 
-function placeText({ phase, step, steps, seconds_left: left }) {
+function placeText({ phase, step, steps, seconds_left: left }, live) {
   if (!steps) return phase === "waiting" ? "No config.toml is there yet." : "";
   const place = `Step ${counted(step)} of ${counted(steps)}`;
   if (phase === "ended" || left == null || step >= steps) return place;
-  return phase === "training" ? `${place}, about ${duration(left)} left` : place;
+  return live && phase === "training" ? `${place}, about ${duration(left)} left` : place;
 }
 
 function factsOf({ rows, held_out: evaluations, settings, status }) {

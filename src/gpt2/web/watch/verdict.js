@@ -13,7 +13,7 @@ const CAUSE = "Most often the learning rate is too high.";
  */
 
 /**
- * Say what is wrong with a run, or else set the last held-out loss that has a known range beside it.
+ * Say what is wrong with a run, or set its last held-out loss that has a known range beside that.
  * @param {object} state
  * @returns {Verdict}
  */

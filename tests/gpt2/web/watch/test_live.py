@@ -299,6 +299,21 @@ def test_samples_are_of_the_run_that_is_chosen(
     assert page.locator(".prompts li").count() == 1
 
 
+def test_the_moments_of_a_chosen_run_without_any_are_said_to_be_missing(
+    run: Any,
+    new_run: Callable[..., Any],
+    watch: Watch,
+    served_page: Served,
+    write_moment_of: WriteMoment,
+) -> None:
+    other = new_run("other")
+    write_moment_of(other, 0)
+    page = served_page(watch(run, other))
+    shows(page, "#moments", "This run has no moments yet.")
+    page.locator("#moments").get_by_role("button", name="other").click()
+    shows(page, "#moments blockquote", "at 0")
+
+
 def test_the_axis_counts_what_the_reader_wants(page: "Page", run: Any) -> None:
     chart = page.locator(".line-chart").first
     chart.locator("summary").click()
