@@ -188,3 +188,15 @@ def test_a_run_that_skips_few_steps_or_has_just_begun_is_not_called_faulty(
 ) -> None:
     state = STEADY | {"held_out": []} | state
     assert called(page, "watch/verdict.js", "verdictOf", state)["place"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("last", "pixels", "ticks"),
+    [(900, 250, [200, 400, 600, 800]), (900, 1200, [100 * n for n in range(1, 10)])],
+)
+def test_an_axis_has_two_places_at_least(
+    page: "Page", last: int, pixels: int, ticks: list[int]
+) -> None:
+    data = {"lines": [{"x": [10, last], "y": [5, 4]}]}
+    call = "async (all) => (await import('gpt2/scales.js')).scalesOf(...all).xTicks"
+    assert page.evaluate(call, [data, [0, pixels], [200, 0]]) == ticks
