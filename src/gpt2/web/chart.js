@@ -245,10 +245,12 @@ function pathOf({ x: xs, y: ys, dots }, { x, y, xs: [from, to] }) {
   const parts = [];
   let isOpen = false;
   const end = Math.min(xs.length, firstAtLeast(xs, to) + 2); // a line goes on behind the edge
+  const isKnown = (i) => i < xs.length && ys[i] !== null && Number.isFinite(ys[i]);
   for (let i = Math.max(0, firstAtLeast(xs, from) - 1); i < end; i++) {
-    const isThere = ys[i] !== null && Number.isFinite(ys[i]);
+    const isThere = isKnown(i);
+    const isAlone = !isOpen && !isKnown(i + 1); // a line of one point shows nothing
     if (isThere) parts.push(`${isOpen ? "L" : "M"}${x(xs[i]).toFixed(1)} ${y(ys[i]).toFixed(1)}`);
-    if (isThere && dots) parts.push(DOT);
+    if (isThere && (dots || isAlone)) parts.push(DOT);
     isOpen = isThere;
   }
   return parts.join("");
@@ -281,6 +283,7 @@ function valueNear({ x: xs, y: ys }, x) {
 /** Write a number for an axis: 12000 as 12k. */
 function shortly(value) {
   const size = Math.abs(value);
+  if (size >= 1e12) return Number(value.toPrecision(4)).toExponential().replace("-", "−");
   if (size >= 1e9) return `${Number((value / 1e9).toPrecision(3))}G`;
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;

@@ -130,9 +130,13 @@ function ticks([low, high], count) {
   if (!(high > low)) return [low];
   const rough = (high - low) / Math.max(1, count);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough * (1 - 1e-9));
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
+  const steps = [0.5, 1, 2, 5, 10].map((n) => n * power);
+  const firstOf = (step) => Math.ceil(low / step - 1e-9);
+  const lastOf = (step) => Math.floor(high / step + 1e-9);
+  const coarse = steps.findIndex((step, i) => i > 0 && step >= rough * (1 - 1e-9));
+  const hasTwo = lastOf(steps[coarse]) > firstOf(steps[coarse]); // one alone shows no scale
+  const step = steps[hasTwo ? coarse : coarse - 1];
+  const [first, last] = [firstOf(step), lastOf(step)];
   const exact = (n) => Number((n * step).toPrecision(12)); // 0.3, not 0.30000000000000004
   return Array.from({ length: last - first + 1 }, (_, i) => exact(first + i));
 }

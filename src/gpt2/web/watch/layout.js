@@ -38,7 +38,7 @@ const CHECKPOINTS = "What is kept of the run, to go on from or to use.";
 export function layOut({ colors, live }, runs, historyOf) {
   const parts = partsOf(runs, colors, historyOf);
   const isOne = runs.length === 1;
-  const cards = runs.map((run, i) => runCard(run, lookOf(colors, i), isOne ? "h1" : "h2"));
+  const cards = runs.map((run, i) => runCard(run, lookOf(colors, i), isOne ? "h1" : "h2", live));
   const notice = create("div", { class: "notice" });
   const title = isOne ? [] : [create("h1", {}, `${runs.length} runs`)];
   const grid = create("div", { class: "runs" }, ...cards.map(({ element }) => element));
@@ -104,7 +104,12 @@ function fileName({ name }) {
 }
 
 function commandOf(runs) {
-  return `gpt2 watch ${runs.map(({ directory }) => directory).join(" ")}`;
+  return `gpt2 watch ${runs.map(({ directory }) => shellWord(directory)).join(" ")}`;
+}
+
+/** Return a text as one word of a shell. */
+function shellWord(text) {
+  return /^[\w./~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Return how far the runs are, for the tab of the browser. */

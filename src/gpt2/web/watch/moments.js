@@ -38,7 +38,7 @@ export function showMoments(section, choice, colors, historyOf) {
 
   function update() {
     if (choice.run().state?.moments.length) load();
-    else box.replaceChildren();
+    else box.replaceChildren(create("p", { class: "muted" }, "This run has no moments yet."));
   }
 
   choice.follow(update);

@@ -6,16 +6,17 @@ import { counted, duration, roughly } from "gpt2/amounts.js";
 import { lineSample } from "gpt2/watch/look.js";
 import { verdictOf } from "gpt2/watch/verdict.js";
 
-const SIGNS = { within: "✓", above: "↑", below: "↓", unknown: "" };
+const SIGNS = { within: "✓", above: "↑", below: "↓", unknown: "", faulty: "!" };
 
 /**
  * Return a card that says how a run is doing.
  * @param {import("gpt2/watch/runs.js").Run} run
  * @param {import("gpt2/watch/look.js").Look} look
  * @param {"h1" | "h2"} heading
+ * @param {boolean} live whether it is not a file of what was known once
  * @returns {{element: HTMLElement, update: () => void}}
  */
-export function runCard(run, look, heading) {
+export function runCard(run, look, heading, live) {
   const phase = create("span", { class: "phase" }, "not known yet");
   const place = create("p", { class: "place" }, " ");
   const bar = create("progress", { max: 1, value: 0, "aria-label": `Progress of ${run.name}` });
@@ -32,9 +33,9 @@ export function runCard(run, look, heading) {
     if (!run.state) return;
     const { status } = run.state;
     phase.dataset.phase = status.phase;
-    write(phase, phaseText(status));
+    write(phase, phaseText(status, live));
     bar.value = status.steps ? status.step / status.steps : 0;
-    write(place, placeText(status));
+    write(place, placeText(status, live));
     const { place: side, text } = verdictOf(run.state);
     verdict.dataset.place = side;
     write(verdict, text);
@@ -51,32 +52,37 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function phaseText({ phase, silent_seconds: silent }) {
+function phaseText({ phase, silent_seconds: silent }, live) {
+  if (!live && phase !== "ended") return "not ended when this was saved";
   if (phase === "silent") return `silent for ${duration(silent ?? 0)}`;
   return phase === "waiting" ? "waiting for its first step" : phase;
 }
 
-function placeText({ phase, step, steps, seconds_left: left }) {
-  if (!steps) return "";
+function placeText({ phase, step, steps, seconds_left: left }, live) {
+  if (!steps) return phase === "waiting" ? "No config.toml is there yet." : "";
   const place = `Step ${counted(step)} of ${counted(steps)}`;
   if (phase === "ended" || left == null || step >= steps) return place;
-  return phase === "training" ? `${place}, about ${duration(left)} left` : place;
+  return live && phase === "training" ? `${place}, about ${duration(left)} left` : place;
 }
 
 function factsOf({ rows, held_out: evaluations, settings, status }) {
-  const loss = rows.findLast((row) => row.loss != null)?.loss;
-  const held = evaluations.findLast((row) => row.val_loss != null)?.val_loss;
   const tokens = rows.findLast((row) => row.tokens != null)?.tokens;
   const facts = [
-    ["training loss", loss, (value) => value.toFixed(3)],
-    ["held-out loss", held, (value) => value.toFixed(3)],
+    ["training loss", lossText(rows.at(-1)?.loss)],
+    ["held-out loss", lossText(evaluations.at(-1)?.val_loss)],
     ["tokens a second", status.tokens_per_second, roughly],
     ["of peak FLOP/s", status.mfu, percent],
     ["tokens read", tokens, roughly],
     ["tokens a step", settings.batch_tokens, counted],
     ["parameters", settings.parameters, roughly],
   ];
-  return facts.filter(([, value]) => value != null).map(([name, value, as]) => [name, as(value)]);
+  const known = facts.filter(([, value]) => value != null);
+  return known.map(([name, value, as = String]) => [name, as(value)]);
+}
+
+/** Write a loss; null is one that was not finite. */
+function lossText(loss) {
+  return loss === null ? "not finite" : loss?.toFixed(3);
 }
 
 function showFacts(list, facts) {

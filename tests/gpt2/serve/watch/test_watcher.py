@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ NEVER = 3600.0  # seconds between two looks: the test alone looks
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test in an event loop, for a time at the most."""
-    asyncio.run(asyncio.wait_for(test(), MOST_SECONDS))  # type: ignore[arg-type]
+    """Run a test in an event loop, for a time at the most.
+
+    It has a thread of its own: after a test with a browser, this one has a loop already.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waited = asyncio.wait_for(test(), MOST_SECONDS)  # type: ignore[arg-type]
+        thread.submit(asyncio.run, waited).result()
 
 
 async def next_event(events: AsyncGenerator[str, None]) -> dict[str, Any]:

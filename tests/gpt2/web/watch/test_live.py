@@ -133,6 +133,14 @@ def test_a_skipped_step_is_marked_and_noted(page: "Page", run: Any) -> None:
     shows(page, ".notes li", "1 step was skipped, the last at step 11")
     page.locator(".legend", has_text="skipped step").first.wait_for()
     assert page.locator(".chart path.tooth").get_attribute("d")
+    fact(page, "training loss", "not finite")
+
+
+def test_a_run_that_diverges_is_called_so_and_announced(page: "Page", run: Any) -> None:
+    run.append({"step": 10, "val_loss": None})
+    shows(page, ".verdict[data-place=faulty]", "At step 10 the held-out loss is not finite.")
+    shows(page, "[role=status]", "small: Not normal. At step 10 the held-out loss is not finite.")
+    fact(page, "held-out loss", "not finite")
 
 
 def test_a_metrics_file_that_is_replaced_takes_the_page_back(page: "Page", run: Any) -> None:
@@ -194,8 +202,21 @@ def test_a_run_that_is_not_there_yet_begins(
     page.locator("text=No step is recorded yet").wait_for()
     run.train(1, 1)
     shows(page, ".place", "Step 1 of 40")
-    page.locator(".chart path.line[d]").first.wait_for(state="attached")
+    page.locator(".chart path.line[d*='a2 2']").first.wait_for(state="attached")  # a dot
     assert page.locator("text=No step is recorded yet").is_hidden()
+
+
+def test_a_directory_without_settings_is_named_as_such(
+    new_run: Callable[..., Any], watch: Watch, served_page: Served
+) -> None:
+    run = new_run("a run's")
+    (run.path / "config.toml").rename(run.path / "later.toml")
+    page = served_page(watch(run))
+    shows(page, ".place", "No config.toml is there yet.")
+    command = page.locator("footer code, main code").last.inner_text()
+    assert command.startswith("gpt2 watch '") and command.endswith("/a run'\\''s'")
+    (run.path / "later.toml").rename(run.path / "config.toml")
+    shows(page, ".place", "Step 0 of 40")
 
 
 def test_the_end_of_a_run_is_shown_and_announced(page: "Page", run: Any) -> None:
@@ -278,6 +299,21 @@ def test_samples_are_of_the_run_that_is_chosen(
     assert page.locator(".prompts li").count() == 1
 
 
+def test_the_moments_of_a_chosen_run_without_any_are_said_to_be_missing(
+    run: Any,
+    new_run: Callable[..., Any],
+    watch: Watch,
+    served_page: Served,
+    write_moment_of: WriteMoment,
+) -> None:
+    other = new_run("other")
+    write_moment_of(other, 0)
+    page = served_page(watch(run, other))
+    shows(page, "#moments", "This run has no moments yet.")
+    page.locator("#moments").get_by_role("button", name="other").click()
+    shows(page, "#moments blockquote", "at 0")
+
+
 def test_the_axis_counts_what_the_reader_wants(page: "Page", run: Any) -> None:
     chart = page.locator(".line-chart").first
     chart.locator("summary").click()
@@ -294,7 +330,9 @@ def test_the_axis_counts_what_the_reader_wants(page: "Page", run: Any) -> None:
 def test_a_part_of_the_run_can_be_looked_at(page: "Page", run: Any) -> None:
     run.train(11, 20)
     shows(page, ".place", "Step 20 of 40")
-    tick = page.locator(".line-chart:first-child .chart text:text-is('13')")
+    ticks = page.locator(".line-chart:first-child .chart text")
+    ticks.get_by_text("20", exact=True).wait_for()
+    tick = ticks.get_by_text("13", exact=True)
     assert tick.count() == 0
     page.get_by_label("Show").select_option("the last half")
     tick.wait_for()

@@ -26,6 +26,8 @@ GROW = """async ([width, count]) => {
     return [most, run.state.rows];
 }"""
 
+STEADY = {"skipped": [], "status": {"step": 60}, "settings": {"vocab_size": 100}, "band": []}
+
 
 @pytest.fixture
 def page(browser_page: "Page", tmp_path: Path) -> "Page":
@@ -128,17 +130,73 @@ def test_a_held_out_loss_is_set_beside_its_known_range(
         "held_out": [{"step": 50, "val_loss": 9.0}, {"step": 1000, "val_loss": loss}],
         "band": [[50, 8.0, 8.5], [1000, 2.95, 3.2]],
     }
-    verdict = called(page, "watch/verdict.js", "verdictOf", state)
+    verdict = called(page, "watch/verdict.js", "verdictOf", STEADY | state)
     assert verdict["place"] == place
     assert verdict["text"] == (
-        f"{begin} At step 1,000 the held-out loss is {loss:.3f}; like runs have 2.95 to 3.20 there."
+        f"{begin} At step 1,000 the held-out loss is {loss:.3f}; "
+        "like runs have 2.950 to 3.200 there."
     )
 
 
 def test_where_no_range_is_known_the_page_says_so(page: "Page") -> None:
-    state = {"held_out": [{"step": 50, "val_loss": 9.0}], "band": []}
+    state = STEADY | {"held_out": [{"step": 50, "val_loss": 4.0}]}
     verdict = called(page, "watch/verdict.js", "verdictOf", state)
     assert verdict["place"] == "unknown"
     assert verdict["text"] == (
-        "The held-out loss is 9.000 at step 50. No range is known for such a run."
+        "The held-out loss is 4.000 at step 50. No range is known for such a run."
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (
+            {"held_out": [{"step": 50, "val_loss": 3.0}, {"step": 60, "val_loss": None}]},
+            "At step 60 the held-out loss is not finite.",
+        ),
+        (
+            {"held_out": [], "skipped": [7, 58, 59, 60]},
+            "The last 3 steps were skipped: their loss or gradient norm was not finite.",
+        ),
+        (
+            {"held_out": [{"step": 60, "val_loss": 5.2}], "band": [[60, 3.0, 3.5]]},
+            "At step 60 the held-out loss is 5.200; tokens drawn by chance have 4.605.",
+        ),
+    ],
+)
+def test_a_run_that_has_diverged_is_called_so_whether_a_range_is_known_or_not(
+    page: "Page", state: dict[str, Any], text: str
+) -> None:
+    verdict = called(page, "watch/verdict.js", "verdictOf", STEADY | state)
+    assert verdict == {
+        "place": "faulty",
+        "text": f"Not normal. {text} Most often the learning rate is too high.",
+    }
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"skipped": [7, 59, 60]},  # float16 skips some while its scale finds its range
+        {"skipped": [57, 58, 59]},  # it goes on
+        {"held_out": [{"step": 1, "val_loss": 4.7}]},  # a new model, a little above chance
+        {"held_out": [{"step": 60, "val_loss": 5.2}], "settings": {}},
+    ],
+)
+def test_a_run_that_skips_few_steps_or_has_just_begun_is_not_called_faulty(
+    page: "Page", state: dict[str, Any]
+) -> None:
+    state = STEADY | {"held_out": []} | state
+    assert called(page, "watch/verdict.js", "verdictOf", state)["place"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("last", "pixels", "ticks"),
+    [(900, 250, [200, 400, 600, 800]), (900, 1200, [100 * n for n in range(1, 10)])],
+)
+def test_an_axis_has_two_places_at_least(
+    page: "Page", last: int, pixels: int, ticks: list[int]
+) -> None:
+    data = {"lines": [{"x": [10, last], "y": [5, 4]}]}
+    call = "async (all) => (await import('gpt2/scales.js')).scalesOf(...all).xTicks"
+    assert page.evaluate(call, [data, [0, pixels], [200, 0]]) == ticks

@@ -33,6 +33,8 @@ def page(
 
 def test_the_file_shows_the_run_and_has_no_button_that_needs_a_server(page: "Page") -> None:
     page.locator(".place", has_text="Step 10 of 40").wait_for()
+    assert page.locator(".place").inner_text() == "Step 10 of 40"  # no time left is known later
+    assert page.locator(".phase").inner_text() == "not ended when this was saved"
     assert page.locator(".notice").inner_text() == ""
     assert page.locator("button", has_text="Save").count() == 0
     page.locator(".chart path.line[d]").first.wait_for(state="attached")
