@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 from gpt2.config import ServeConfig
 from gpt2.errors import Gpt2Error
 from gpt2.progress import log
-from gpt2.serve.access import Access
-from gpt2.serve.bodies import Bodies
-from gpt2.serve.gate import Gate
 from gpt2.serve.metrics import Metrics
-from gpt2.serve.request_log import RequestLog
+from gpt2.serve.middleware.access import Access
+from gpt2.serve.middleware.bodies import Bodies
+from gpt2.serve.middleware.gate import Gate
+from gpt2.serve.middleware.request_log import RequestLog
 
 if TYPE_CHECKING:
     from gpt2.serve.loading import Opener

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gpt2.generation.generate import prompt_ids
-from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings, usage
 from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.request import CompletionRequest
@@ -15,8 +14,9 @@ from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
 from gpt2.serve.errors import ApiError, compact
+from gpt2.serve.long_work import in_thread_if_long
+from gpt2.serve.middleware.request_log import note_usage
 from gpt2.serve.models import ServedModel, ServedModels
-from gpt2.serve.request_log import note_usage
 from gpt2.serve.worker import Order, QueueFullError
 
 RETRY_AFTER = 1  # seconds: places become free at each step
@@ -78,7 +78,7 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
             f"{body.samples} samples; send several requests",
             param="prompt" if body.samples <= most else "n",
         )
-    prompts = await beside_if_long(
+    prompts = await in_thread_if_long(
         sum(map(len, body.prompt)),
         lambda: [prompt_ids(model.model, prompt) for prompt in body.prompt],
     )
