@@ -3,7 +3,7 @@
 import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -64,7 +64,8 @@ class Access:
         """
         if self._key is not None or host is None:
             return
-        name = _hostname(host)
+        parts = _split(f"//{host}")
+        name = parts and parts.hostname
         if name is None or not (LOOPBACK_NAME.fullmatch(name) or name in self._names):
             raise ApiError(
                 403,
@@ -78,7 +79,8 @@ class Access:
         origin = headers.get("Origin")
         if origin is None or origin in self._origins:
             return
-        if urlsplit(origin).netloc != headers.get("Host"):
+        parts = _split(origin)
+        if parts is None or parts.netloc != headers.get("Host"):
             raise ApiError(
                 403,
                 f"pages of {origin!r:.80} may not use this server; start it with --allow-origin "
@@ -132,9 +134,9 @@ def _challenge(error: ApiError) -> Mapping[str, str]:
     return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
 
 
-def _hostname(host: str) -> str | None:
-    """Return the name in a header Host, None if it is none."""
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None if it is malformed, as http://[::1 is."""
     try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:  # such as [::1
+        return urlsplit(url)
+    except ValueError:
         return None
