@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gpt2.config import ServeConfig
 from gpt2.serve.errors import ApiError
 
-FREE = ("/", "/health", "/run")  # pages without data, which a browser asks for without the key
+# A browser asks for pages without the key: they have the names of models and runs, and no texts.
+FREE = ("/", "/health", "/run")
 FREE_FOLDER = "/web/"
 LOOPBACK_NAME = re.compile(r"localhost|.+\.localhost|127\.\d+\.\d+\.\d+|::1")
 SECURITY = {

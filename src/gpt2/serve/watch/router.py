@@ -15,24 +15,29 @@ from gpt2.serve.watch.file import PAGE, history_of, page_data, page_file, title_
 from gpt2.serve.watch.watcher import Watcher
 
 
-def watch_router(runs: Sequence[Path]) -> APIRouter:
+def watch_router(runs: Sequence[Path], *, needs_key: bool) -> APIRouter:
     """Return the routes of the page of some runs.
 
     Args:
         runs: Their directories, which need not be there yet.
+        needs_key: Whether the server has a key. The page itself is sent without it, so its HTML
+            then has the names of the runs alone.
     """
-    return router_of(Watcher(runs))
+    return router_of(Watcher(runs), needs_key=needs_key)
 
 
-def router_of(watcher: Watcher) -> APIRouter:
-    """Return the routes of the page of the runs that a watcher follows."""
+def router_of(watcher: Watcher, *, needs_key: bool) -> APIRouter:
+    """Return the routes of the page of the runs that a watcher follows; see `watch_router`."""
     router = APIRouter(include_in_schema=False)
+    shown = {
+        number: (name, name if needs_key else run) for number, (name, run) in watcher.names.items()
+    }
 
     @router.get("/run")
     async def show_page() -> Response:
         """Return the page."""
-        data = await asyncio.to_thread(page_data, watcher.names, live=True)
-        return page_response(PAGE, title_of(watcher.names), {"page": data})
+        data = await asyncio.to_thread(page_data, shown, live=True)
+        return page_response(PAGE, title_of(shown), {"page": data})
 
     @router.get("/run/events")
     async def send_events() -> Response:
