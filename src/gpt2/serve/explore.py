@@ -1,7 +1,6 @@
 """How does the page look inside the models that run? What each computes, and its pictures."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from gpt2.errors import Gpt2Error
 from gpt2.files.pretrained import GPT2
 from gpt2.serve.errors import ApiError
 from gpt2.serve.models import ServedModel, ServedModels
+from gpt2.serve.wire_format import compact
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.gallery.colors import page_colors
 from gpt2.visual.gallery.facts import model_facts, vocabulary
@@ -128,7 +128,7 @@ class _Turns:
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    return compact(value).encode()
 
 
 def _facts(served: ServedModel) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
-from gpt2.serve.errors import ApiError, compact
+from gpt2.serve.errors import ApiError
 from gpt2.serve.long_work import in_thread_if_long
 from gpt2.serve.middleware.request_log import note_usage
 from gpt2.serve.models import ServedModel, ServedModels
+from gpt2.serve.wire_format import compact
 from gpt2.serve.worker import Order, QueueFullError
 
 RETRY_AFTER = 1  # seconds: places become free at each step

@@ -13,6 +13,7 @@ from gpt2.serve.errors import ApiError
 from gpt2.serve.pages import page_response
 from gpt2.serve.watch.file import PAGE, history_of, page_data, page_file, title_of
 from gpt2.serve.watch.watcher import Watcher
+from gpt2.serve.wire_format import EVENT_HEADERS, EVENT_STREAM
 
 
 def watch_router(runs: Sequence[Path], *, needs_key: bool) -> APIRouter:
@@ -42,9 +43,8 @@ def router_of(watcher: Watcher, *, needs_key: bool) -> APIRouter:
     @router.get("/run/events")
     async def send_events() -> Response:
         """Send everything, and then what is new, until the reader leaves or the server stops."""
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # for nginx
         stream = _server_sent(watcher.events())
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return StreamingResponse(stream, media_type=EVENT_STREAM, headers=EVENT_HEADERS)
 
     @router.get("/run/history")
     async def send_history(run: str) -> Any:
