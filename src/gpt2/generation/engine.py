@@ -3,7 +3,7 @@
 A step is one pass of the network, in which each text that is being written gets one token or more,
 and those that have just joined are read, some tokens at a time. What a text becomes depends on its
 prompt and its settings alone, not on what else runs: to the bit where `Runner.is_invariant` is
-true, and but for near ties elsewhere.
+true, and except for near ties elsewhere.
 """
 
 import math
@@ -73,7 +73,7 @@ class Engine:
         self._memory = most_texts * whole if memory is None else min(memory, most_texts * whole)
         self._waiting: deque[Continuation] = deque()
         self._running: list[Continuation] = []
-        # The caches of finished texts serve others that begin alike, until they give way in order.
+        # Caches of finished texts, of which others copy prefixes; the first is dropped first.
         self._finished: OrderedDict[_Finished, None] = OrderedDict()
         self._prefixes: PrefixIndex[Continuation | _Finished] = PrefixIndex()
         self._running_bytes = self._finished_bytes = 0
@@ -188,7 +188,7 @@ class Engine:
                 text.cache.copy_from(donor.cache, common)
 
     def _best_donor(self, text: Continuation) -> "tuple[Continuation | _Finished | None, int]":
-        """Return the text whose cache has most of this one's beginning, and how many tokens."""
+        """Return the text whose cache has the longest prefix of this one, and its tokens."""
         best: Continuation | _Finished | None = None
         common = BLOCK - 1  # fewer are read again as fast as they are copied
         if text.score_prompt:

@@ -188,7 +188,7 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "other methods")
         return ApiError(405, f"{path} takes {allowed}, got {request.method}")
-    if error.status_code == 400:  # by FastAPI, which does not say why
+    if error.status_code == 400:  # by FastAPI, which gives no reason
         return ApiError(
             400,
             "the body must be JSON in UTF-8, nested some hundred times at the most, with numbers "

@@ -25,7 +25,7 @@ PREFLIGHT_SECONDS = "600"  # that a browser may remember what it is allowed
 
 
 class Access:
-    """Passes on requests that are allowed, and adds the headers that browsers heed.
+    """Passes on requests that are allowed, and adds the headers by which browsers protect them.
 
     Source: the Fetch standard, "HTTP extensions", for the headers Access-Control-*.
     """
