@@ -11,6 +11,7 @@ from gpt2.serve.listing import listing_router
 from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
+from gpt2.serve.paths import METRICS
 from gpt2.serve.tokenization import tokenization_router
 from gpt2.serve.watch.router import watch_router
 
@@ -34,7 +35,7 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
         page = explorer_data(models, needs_key=needs_key, has_run=bool(models.runs))
         return page_response("explorer.js", "GPT-2", {"page": page})
 
-    @app.get("/metrics", response_class=Response)
+    @app.get(METRICS, response_class=Response)
     def show_metrics() -> Response:
         """Return the server's metrics, as Prometheus reads them."""
         return metrics.answer()

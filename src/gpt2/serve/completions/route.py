@@ -33,7 +33,7 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         time_limit: Seconds that a request may take.
     """
     router = APIRouter()
-    strings: dict[str, TokenStrings] = {}  # by model
+    strings_by_model: dict[str, TokenStrings] = {}
 
     @router.post("/v1/completions", response_model=None, responses=RESPONSES)
     async def complete(body: CompletionRequest, request: Request) -> Response:
@@ -41,8 +41,8 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         model = models.find(body.model)
         prompts = await _read_prompts(model, body)
         texts = _submit(model, body, prompts, time_limit)
-        written = strings.setdefault(model.name, TokenStrings(model.model.tokenizer))
-        choices = [Choice(i, body, texts, written) for i in range(len(texts.writings))]
+        strings = strings_by_model.setdefault(model.name, TokenStrings(model.model.tokenizer))
+        choices = [Choice(i, body, texts, strings) for i in range(len(texts.writings))]
         head = {
             "id": f"cmpl-{uuid4().hex}",
             "object": "text_completion",

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.config import ServeConfig
 from gpt2.serve.errors import ApiError
+from gpt2.serve.paths import HEALTH, RUN, WEB
 
 # A browser asks for pages without the key: they have the names of models and runs, and no texts.
-FREE = ("/", "/health", "/run")
-FREE_FOLDER = "/web/"
+FREE = ("/", HEALTH, RUN)
 LOOPBACK_NAME = re.compile(r"localhost|.+\.localhost|127\.\d+\.\d+\.\d+|::1")
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -90,7 +90,7 @@ class Access:
             )
 
     def _check_key(self, path: str, headers: Headers) -> None:
-        if self._key is None or path in FREE or path.startswith(FREE_FOLDER):
+        if self._key is None or path in FREE or path.startswith(f"{WEB}/"):
             return
         kind, _, given = headers.get("Authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._key)

@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.progress import log
 from gpt2.serve.errors import as_failure, type_and_place
+from gpt2.serve.paths import HEALTH, METRICS, WEB
 
-WEB = "/web"
-QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
+QUIET = (HEALTH, METRICS, WEB)  # routes whose good answers are not logged
 GOOD = (200, 304, 503)  # of those; 503 only means that the server is loading or stopping
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from gpt2.config import ServeConfig
 from gpt2.serve.errors import add_error_handlers
 from gpt2.serve.pages import web_router
+from gpt2.serve.paths import RUN
 from gpt2.serve.server import Loaded, Server
 from gpt2.serve.watch.file import page_file
 from gpt2.serve.watch.router import router_of
@@ -66,7 +67,7 @@ def watch_app(watcher: Watcher, *, needs_key: bool) -> FastAPI:
     @app.get("/")
     def lead_to_page() -> Response:
         """Lead to the page."""
-        return RedirectResponse("/run")
+        return RedirectResponse(RUN)
 
     return app
 
