@@ -12,7 +12,7 @@ def line_of(name: str, file: Path) -> int:
     lines = file.read_text(encoding="utf-8").splitlines()
     first = 0
     for part in name.split(".") if name.replace(".", "").isidentifier() else [name]:
-        definition = re.compile(rf"\s*(def|class) {re.escape(part)}\b")
+        definition = re.compile(rf"\s*(async def|def|class) {re.escape(part)}\b")
         found = [i for i in range(first, len(lines)) if definition.match(lines[i])]
         found += [i for i in range(first, len(lines)) if part in lines[i]]
         assert found, f"docs/tour.md names {name}, which {file} does not have"

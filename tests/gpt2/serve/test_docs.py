@@ -73,7 +73,7 @@ def test_the_commands(model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     stop_when_ready(monkeypatch)
     commands = [line for block in blocks("") for line in block.splitlines()]
-    assert len(commands) == 3
+    assert len(commands) == 2
 
     for command in commands:
         assert main(shlex.split(command)[1:]) == 0
