@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPMethod
 from pathlib import PurePath
 
 from fastapi import Request
@@ -16,6 +17,7 @@ from gpt2.serve.errors import as_failure
 WEB = "/web"
 QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
 GOOD = (200, 304, 503)  # of those; 503 is said once, by the phase
+METHODS = frozenset(HTTPMethod)  # a request may have any other, which could be a part of a text
 
 
 @dataclass(frozen=True)
@@ -111,4 +113,5 @@ def _line(method: str, route: str, status: int, usage: Usage | None, seconds: fl
         tokens = usage.count()
         read, written = tokens["prompt_tokens"], tokens["completion_tokens"]
         counts = f"  prompts {usage.prompts}, tokens {read} in, {written} out"
-    return f"{method:.10} {route} {status}{counts}  {seconds:.3f} s"
+    known = method if method in METHODS else "other"
+    return f"{known} {route} {status}{counts}  {seconds:.3f} s"
