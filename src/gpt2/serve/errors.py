@@ -175,10 +175,15 @@ _repr.maxstring = _repr.maxother = MOST_SHOWN
 
 
 def _path(place: Sequence[str | int]) -> str:
-    """Return where a value is, such as stop[2]."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-    path = "".join(steps).removeprefix(".")
+    """Return where a value is, such as stop[2]; a name of the client's may have any characters."""
+    path = "".join(map(_step, place)).removeprefix(".")
     return path if len(path) <= MOST_SHOWN else path[:MOST_SHOWN] + "..."
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return "." + (step if step.isprintable() else repr(step)[1:-1])
 
 
 def _of_http(request: Request, error: HTTPException) -> ApiError:
@@ -187,7 +192,7 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
         return ApiError(404, f"there is nothing at {path}", code="not_found")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "other methods")
-        return ApiError(405, f"{path} takes {allowed}, got {request.method}")
+        return ApiError(405, f"{path} takes {allowed}, got {request.method[:MOST_SHOWN]}")
     if error.status_code == 400:  # by FastAPI, which gives no reason
         return ApiError(
             400,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPMethod
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +15,7 @@ from gpt2.serve.paths import HEALTH, METRICS, WEB
 
 QUIET = (HEALTH, METRICS, WEB)  # routes whose good answers are not logged
 GOOD = (200, 304, 503)  # of those; 503 only means that the server is loading or stopping
+METHODS = frozenset(HTTPMethod)  # a request may have any other, which could be a part of a text
 
 
 @dataclass(frozen=True)
@@ -94,4 +96,5 @@ def _line(method: str, route: str, status: int, usage: Usage | None, seconds: fl
         tokens = usage.count()
         read, written = tokens["prompt_tokens"], tokens["completion_tokens"]
         counts = f"  prompts {usage.prompts}, tokens {read} in, {written} out"
-    return f"{method:.10} {route} {status}{counts}  {seconds:.3f} s"
+    known = method if method in METHODS else "other"
+    return f"{known} {route} {status}{counts}  {seconds:.3f} s"
