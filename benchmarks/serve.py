@@ -285,9 +285,11 @@ def print_all(seen: dict[str, Seen], engine: dict[int, list[float]], tokens: int
     for clients in TEXTS:
         for name, each in seen.items():
             rates = rates_of(each, clients, tokens)
-            ratio = beside(rates_of(seen[OURS], clients, tokens), rates) if OURS in seen else "-"
-            share = beside(rates, engine[clients]) if name == OURS else "-"
-            ratio = "-" if name == OURS else ratio
+            ratio = share = "-"
+            if name == OURS:
+                share = median_ratio(rates, engine[clients])
+            elif OURS in seen:
+                ratio = median_ratio(rates_of(seen[OURS], clients, tokens), rates)
             loads = each.loads[clients]
             first = [[s.first - s.started for s in one.streams] for one in loads]
             gaps = [[gap for s in one.streams for gap in s.gaps()] for one in loads]
@@ -303,7 +305,7 @@ def print_all(seen: dict[str, Seen], engine: dict[int, list[float]], tokens: int
         passes = [count for one in each.joins for count in one.passes]
         step = statistics.median(one.step_seconds for one in each.joins)
         print(
-            f"| {name} | {statistics.median(steps):.1f}, {late(steps):.1f} "
+            f"| {name} | {statistics.median(steps):.1f}, {percentile_95(steps):.1f} "
             f"| {statistics.median(passes):.0f}, {max(passes)} | {1e3 * step:.1f} |"
         )
 
@@ -317,7 +319,7 @@ def rates_of(seen: Seen, clients: int, tokens: int) -> list[float]:
     return [len(one.streams) * tokens / one.seconds for one in seen.loads[clients]]
 
 
-def beside(values: list[float], others: list[float]) -> str:
+def median_ratio(values: list[float], others: list[float]) -> str:
     """Return the median of the rounds' ratios."""
     ratios = [a / b for a, b in zip(values, others, strict=True)]
     return f"{statistics.median(ratios):.2f}"
@@ -326,11 +328,11 @@ def beside(values: list[float], others: list[float]) -> str:
 def milliseconds(rounds: list[list[float]]) -> str:
     """Return the median of the rounds' medians, and of what 95 % are within."""
     middle = statistics.median(statistics.median(values) for values in rounds)
-    end = statistics.median(late(values) for values in rounds)
+    end = statistics.median(percentile_95(values) for values in rounds)
     return f"{1e3 * middle:.0f}, {1e3 * end:.0f}"
 
 
-def late(values: list[float]) -> float:
+def percentile_95(values: list[float]) -> float:
     """Return what 95 % of some values are within."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 

@@ -26,6 +26,7 @@ from gpt2.config import (
     recipe_path,
 )
 from gpt2.errors import ConfigError
+from gpt2.files.run_directory import REPORT_FILE
 from gpt2.progress import log
 
 PROMPT = "The return value is"
@@ -99,7 +100,7 @@ class Demo:
         path = [sys.argv[0]] if started_as_gpt2 else [sys.executable, "-m", "gpt2"]
         gpt2 = shlex.join(["gpt2"] if shutil.which("gpt2") else path)
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Next, try:\n")
-        out, report = (shlex.quote(str(path)) for path in (self.out, self.out / "report.md"))
+        out, report = (shlex.quote(str(path)) for path in (self.out, self.out / REPORT_FILE))
         print(f'  {gpt2} generate "{PROMPT}" --model {out}')
         print(f"  {gpt2} eval perplexity --model {out} --data {report}")
         print(f'  {gpt2} plot attention --text "{PROMPT}" --model {out} --force')
@@ -256,7 +257,7 @@ def _report(config: RunConfig, run: Path, plan: Plan) -> None:
     from gpt2.files.pretrained import GPT2
     from gpt2.generation.generate import generate
     from gpt2.train.page import PAGE_FILE
-    from gpt2.train.report import NORMAL, REPORT_FILE, write_report
+    from gpt2.train.report import NORMAL, write_report
 
     log("Measuring the held-out text")
     data = open_shards(config.data.directory)

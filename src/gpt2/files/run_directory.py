@@ -12,6 +12,7 @@ from llm_tokenizer.atomic import PARTIAL
 CHECKPOINTS = "checkpoints"  # folder inside a run directory
 CHECKPOINT_NAMES = "step_" + 8 * "[0-9]"  # as a glob
 CHECKPOINT_MANIFEST, STATE_FILE = "manifest.json", "training_state.json"  # of a checkpoint
+REPORT_FILE = "report.md"  # of a run directory; written when the run has ended
 MOMENTS, MOMENT_SUFFIX = "moments", ".safetensors"  # folder inside a run directory, its files
 DAMAGED = ".damaged"  # after the name of a checkpoint
 

@@ -3,7 +3,7 @@
 A step is one pass of the network, in which each text that is being written gets one token or more,
 and those that have just joined are read, some tokens at a time. What a text becomes depends on its
 prompt and its settings alone, not on what else runs: to the bit where `Runner.is_invariant` is
-true, and but for near ties elsewhere.
+true, and except for near ties elsewhere.
 """
 
 import math
@@ -19,8 +19,8 @@ import torch
 from gpt2.config import GenerationConfig
 from gpt2.errors import ConfigError, InputError, NotFiniteError
 from gpt2.files.pretrained import GPT2
-from gpt2.generation.beginnings import BLOCK, Beginnings
 from gpt2.generation.continuation import Continuation, checked_ids
+from gpt2.generation.prefix_index import BLOCK, PrefixIndex
 from gpt2.generation.runner import Logits, Piece, Runner, TextCache
 from gpt2.generation.runners import Precision, make_runner
 
@@ -73,9 +73,9 @@ class Engine:
         self._memory = most_texts * whole if memory is None else min(memory, most_texts * whole)
         self._waiting: deque[Continuation] = deque()
         self._running: list[Continuation] = []
-        # The caches of finished texts serve others that begin alike, until they give way in order.
+        # Caches of finished texts, of which others copy prefixes; the first is dropped first.
         self._finished: OrderedDict[_Finished, None] = OrderedDict()
-        self._beginnings: Beginnings[Continuation | _Finished] = Beginnings()
+        self._prefixes: PrefixIndex[Continuation | _Finished] = PrefixIndex()
         self._running_bytes = self._finished_bytes = 0
         self._pace = _Pace()
 
@@ -188,12 +188,12 @@ class Engine:
                 text.cache.copy_from(donor.cache, common)
 
     def _best_donor(self, text: Continuation) -> "tuple[Continuation | _Finished | None, int]":
-        """Return the text whose cache has most of this one's beginning, and how many tokens."""
+        """Return the text whose cache has the longest prefix of this one, and its tokens."""
         best: Continuation | _Finished | None = None
         common = BLOCK - 1  # fewer are read again as fast as they are copied
         if text.score_prompt:
             return None, 0  # caches have no logits: it reads all of its prompt
-        for other in self._beginnings.find(text.context):
+        for other in self._prefixes.find(text.context):
             length = _common_length(other.context, text.context)
             length = min(length, len(text.context) - 1)  # the last is read, for its logits
             if isinstance(other, _Finished):
@@ -208,7 +208,7 @@ class Engine:
             return False
         while self._running_bytes + self._finished_bytes + needed > self._memory:
             finished, _ = self._finished.popitem(last=False)
-            self._beginnings.remove(finished)
+            self._prefixes.remove(finished)
             self._finished_bytes -= self.runner.bytes_of(finished.capacity)
             finished.cache = None
         return True
@@ -251,20 +251,20 @@ class Engine:
         self._waiting.remove(text)
         self._running.append(text)
         self._running_bytes += self.runner.bytes_of(text.capacity)
-        self._beginnings.add(text, text.context)
+        self._prefixes.add(text, text.context)
         text.cache = self.runner.new_cache(text.capacity)
 
     def _remove(self, text: Continuation) -> None:
         self._running.remove(text)
         self._running_bytes -= self.runner.bytes_of(text.capacity)
-        self._beginnings.remove(text)
+        self._prefixes.remove(text)
 
     def _leave(self, text: Continuation) -> None:
         self._remove(text)
         finished = _Finished(text.context, text.capacity, text.cache)
         self._finished[finished] = None
         self._finished_bytes += self.runner.bytes_of(text.capacity)
-        self._beginnings.add(finished, text.context[: finished.cached])
+        self._prefixes.add(finished, text.context[: finished.cached])
         text.cache = None
 
 

@@ -11,12 +11,14 @@ from gpt2.serve.listing import listing_router
 from gpt2.serve.metrics import Metrics
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
+from gpt2.serve.paths import METRICS
 from gpt2.serve.tokenization import tokenization_router
 from gpt2.serve.watch.router import watch_router
 
 
 def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
     """Return the application that serves some models."""
+    needs_key = config.api_key is not None
     app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
     add_error_handlers(app)
     metrics.watch(models)
@@ -25,17 +27,15 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
     app.include_router(tokenization_router(models))
     app.include_router(explore_router(models))
     app.include_router(web_router())
-    app.include_router(watch_router(models.runs))
+    app.include_router(watch_router(models.runs, needs_key=needs_key))
 
     @app.get("/", include_in_schema=False)
     def show_page() -> Response:
         """Return the page to play with the models."""
-        page = explorer_data(
-            models, needs_key=config.api_key is not None, has_run=bool(models.runs)
-        )
+        page = explorer_data(models, needs_key=needs_key, has_run=bool(models.runs))
         return page_response("explorer.js", "GPT-2", {"page": page})
 
-    @app.get("/metrics", response_class=Response)
+    @app.get(METRICS, response_class=Response)
     def show_metrics() -> Response:
         """Return the server's metrics, as Prometheus reads them."""
         return metrics.answer()

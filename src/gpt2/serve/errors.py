@@ -1,9 +1,10 @@
 """How does the server answer a request that failed? In OpenAI's form, in one clear line."""
 
-import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from pathlib import PurePath
 from reprlib import Repr
+from traceback import extract_tb
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from gpt2.errors import ConfigError, Gpt2Error, InputError
+from gpt2.serve.wire_format import compact
 from llm_tokenizer.errors import TokenizerError
 
 MOST_SHOWN = 60  # characters of a wrong value in a message
@@ -92,18 +94,6 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": text} for status, text in listed.items()}
 
 
-def compact(value: Any) -> str:
-    r"""Return a value as JSON, all of it ASCII: it may hold half of a surrogate pair.
-
-    >>> compact({"text": "né\ud800"})
-    '{"text":"n\\u00e9\\ud800"}'
-    """
-    return _encode(value)
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
 def add_error_handlers(app: FastAPI) -> None:
     """Let an app answer every failure in OpenAI's form."""
 
@@ -135,6 +125,21 @@ def as_failure(error: Exception) -> ApiError:
     if isinstance(error, Gpt2Error):
         return ApiError(500, str(error))
     return ApiError(500, "the server failed; the request may be tried again")
+
+
+def type_and_place(error: BaseException) -> str:
+    """Return what the log may have of an exception: its message may hold parts of a request.
+
+    >>> try:
+    ...     int("a secret")
+    ... except ValueError as error:
+    ...     type_and_place(error).split(" ")[0]
+    'ValueError'
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    [*_, frame] = extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}"
 
 
 def as_api_error(errors: Sequence[Any]) -> ApiError:
@@ -170,10 +175,15 @@ _repr.maxstring = _repr.maxother = MOST_SHOWN
 
 
 def _path(place: Sequence[str | int]) -> str:
-    """Return where a value is, such as stop[2]."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-    path = "".join(steps).removeprefix(".")
+    """Return where a value is, such as stop[2]; a name of the client's may have any characters."""
+    path = "".join(map(_step, place)).removeprefix(".")
     return path if len(path) <= MOST_SHOWN else path[:MOST_SHOWN] + "..."
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return "." + (step if step.isprintable() else repr(step)[1:-1])
 
 
 def _of_http(request: Request, error: HTTPException) -> ApiError:
@@ -182,8 +192,8 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
         return ApiError(404, f"there is nothing at {path}", code="not_found")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "other methods")
-        return ApiError(405, f"{path} takes {allowed}, got {request.method}")
-    if error.status_code == 400:  # by FastAPI, which does not say why
+        return ApiError(405, f"{path} takes {allowed}, got {request.method[:MOST_SHOWN]}")
+    if error.status_code == 400:  # by FastAPI, which gives no reason
         return ApiError(
             400,
             "the body must be JSON in UTF-8, nested some hundred times at the most, with numbers "

@@ -1,17 +1,18 @@
 """How does the page look inside the models that run? What each computes, and its pictures."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gpt2.errors import Gpt2Error
 from gpt2.files.pretrained import GPT2
 from gpt2.serve.errors import ApiError
+from gpt2.serve.fields import Fields
 from gpt2.serve.models import ServedModel, ServedModels
+from gpt2.serve.wire_format import compact
 from gpt2.visual.capture import Recording, record
 from gpt2.visual.gallery.colors import page_colors
 from gpt2.visual.gallery.facts import model_facts, vocabulary
@@ -23,10 +24,8 @@ MOST_WAITING = 16  # requests that wait for their turn; each may hold a body
 MOST_CHARACTERS = 100_000  # of a text
 
 
-class InsideRequest(BaseModel):
+class InsideRequest(Fields):
     """Which text to look into."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = None
     text: (
@@ -128,7 +127,7 @@ class _Turns:
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    return compact(value).encode()
 
 
 def _facts(served: ServedModel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which fields may a request have? Those that its class names, of their own types."""
+"""Which fields may a request have? Those that its class declares, of exactly their types."""
 
 from difflib import get_close_matches
 from typing import Any

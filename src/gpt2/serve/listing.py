@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from gpt2.serve.errors import ApiError, declared
@@ -27,7 +27,7 @@ class ModelList(BaseModel):
 
 
 def listing_router(models: ServedModels) -> APIRouter:
-    """Return the routes that list models, and the one that says what a base model lacks."""
+    """Return the routes that list models, and one that refuses chats."""
     router = APIRouter()
 
     @router.get("/v1/models", responses=declared(401, 403))
@@ -41,7 +41,7 @@ def listing_router(models: ServedModels) -> APIRouter:
         return _entry(models.find(name))
 
     @router.post("/v1/chat/completions", include_in_schema=False)
-    async def refuse_chat(request: Request) -> Any:
+    async def refuse_chat() -> Any:
         raise ApiError(
             404,
             "a base model continues texts and has no form for chats; use /v1/completions",

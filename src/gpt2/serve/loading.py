@@ -13,6 +13,8 @@ from gpt2.files.names import locate
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.engine import Engine
 from gpt2.progress import log
+from llm_tokenizer import Tokenizer
+from llm_tokenizer.tokenizer import WORTH_LOADING
 
 MEMORY_SHARE = 4  # KV caches take at most one part in so many of the memory
 
@@ -56,6 +58,7 @@ def open_models(
         check_usable(name, model)
         engine = how.engine(model, config.batch, cache_bytes(config, len(paths), model.device))
         warm_up(engine)
+        load_whole(model.require_tokenizer())
         opened[name] = OpenModel(directory, model, engine)
     return opened
 
@@ -89,3 +92,11 @@ def warm_up(engine: Engine) -> None:
     engine.submit([0], GenerationConfig(max_new_tokens=2, temperature=0, ignore_end=True))
     while engine.busy:
         engine.step()
+
+
+def load_whole(tokenizer: Tokenizer) -> None:
+    """Encode and decode a text so long that the tokenizer loads, or compiles, its fast path.
+
+    It does so sooner or later, and nobody else would be served meanwhile: Python's lock is held.
+    """
+    tokenizer.decode(tokenizer.encode_ordinary("a " * WORTH_LOADING))

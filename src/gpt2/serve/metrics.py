@@ -17,7 +17,7 @@ EACH_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0
 
 
 class Metrics:
-    """The metrics of a server, in a registry of their own."""
+    """The metrics of one server; not in the global registry, which several servers would share."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import HTMLResponse, Response
 
 from gpt2.serve.errors import ApiError
+from gpt2.serve.paths import WEB
 from gpt2.visual.page_html import (
     filled,
     import_map,
@@ -20,7 +21,6 @@ from gpt2.visual.page_html import (
     styles_of,
 )
 
-PATH = "/web"  # where the files of web/ are
 TYPES = {"js": "text/javascript", "css": "text/css"}  # the system's own table may have others
 NAME = re.compile(r"(\w+/)*\w+\.(js|css)", re.ASCII)
 
@@ -29,7 +29,7 @@ def web_router() -> APIRouter:
     """Return the route of the files of web/, which a browser keeps but asks about each time."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get(PATH + "/{name:path}")
+    @router.get(WEB + "/{name:path}")
     def show_file(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
         """Return a module or a style."""
         content = _content(name)
@@ -52,8 +52,8 @@ def page_response(page: str, title: str, data: Mapping[str, Any]) -> HTMLRespons
         data: Strict JSON by the id that the page's modules read it by.
     """
     names = modules_of(page)
-    modules = import_map({name: f"{PATH}/{name}" for name in names})
-    styles = [f'<link rel="stylesheet" href="{PATH}/{name}">' for name in styles_of(names)]
+    modules = import_map({name: f"{WEB}/{name}" for name in names})
+    styles = [f'<link rel="stylesheet" href="{WEB}/{name}">' for name in styles_of(names)]
     html = filled(
         page, title=title, data=data, policy="", styles="\n".join(styles), modules=modules
     )

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 from gpt2.config import ServeConfig
 from gpt2.errors import Gpt2Error
 from gpt2.progress import log
-from gpt2.serve.access import Access
-from gpt2.serve.bodies import Bodies
-from gpt2.serve.gate import Gate
 from gpt2.serve.metrics import Metrics
-from gpt2.serve.request_log import RequestLog
+from gpt2.serve.middleware.access import Access
+from gpt2.serve.middleware.bodies import Bodies
+from gpt2.serve.middleware.gate import Gate
+from gpt2.serve.middleware.request_log import RequestLog
 
 if TYPE_CHECKING:
     from gpt2.serve.loading import Opener
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: ServeConfig) -> None:
         self.gate = Gate()
         self.metrics = Metrics()
-        self._how = config
+        self._settings = config
         self._asked_to_stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         outermost = RequestLog(Access(self.gate, config), self.metrics.count_request)
@@ -83,12 +83,12 @@ class Server(uvicorn.Server):
         Raises:
             ListenError: The address cannot be listened on.
         """
-        listener = listen(self._how.host, self._how.port)
+        listener = listen(self._settings.host, self._settings.port)
         serving = asyncio.ensure_future(self.serve(sockets=[listener]))
         try:
             loaded = await load()
-            self.gate.app = Bodies(loaded.app, int(self._how.body_mb * 1e6))
-            announce(url_of(self._how.host, listener))
+            self.gate.app = Bodies(loaded.app, int(self._settings.body_mb * 1e6))
+            announce(url_of(self._settings.host, listener))
             await self._asked_to_stop.wait()
             await self._stop(loaded)
             loaded.close()
@@ -113,12 +113,12 @@ class Server(uvicorn.Server):
         if self.gate.count:
             log(
                 f"stopping; requests under way: {self.gate.count}, for at most "
-                f"{self._how.grace:g} s; a second signal ends them at once"
+                f"{self._settings.grace:g} s; a second signal ends them at once"
             )
-        if not await self.gate.drained(self._how.grace):
+        if not await self.gate.drained(self._settings.grace):
             loaded.end_texts()
             if not await self.gate.drained(LAST_SECONDS):
-                self.gate.end()  # its client reads no further, say
+                self.gate.end()  # as where the client reads no further
 
 
 async def serve(
@@ -132,7 +132,7 @@ async def serve(
     Args:
         paths: Of each model, by the name that requests ask for.
         opener: Returns what opens a directory.
-        config: How.
+        config: Where to listen, who may ask, and how much.
         announce: Called with the address when the server is ready.
     Raises:
         Gpt2Error: A model cannot be opened, or the address cannot be listened on.

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings
 from gpt2.serve.completions.request import TokenId
 from gpt2.serve.errors import declared
 from gpt2.serve.fields import Fields
+from gpt2.serve.long_work import in_thread_if_long
 from gpt2.serve.models import ServedModels
 
 
@@ -67,7 +67,7 @@ def tokenization_router(models: ServedModels) -> APIRouter:
         """Return the tokens of a text."""
         model = models.find(request.model)
         tokenizer = model.model.require_tokenizer()
-        tokens = await beside_if_long(
+        tokens = await in_thread_if_long(
             len(request.prompt), lambda: tokenizer.encode(request.prompt, allowed_special="all")
         )
         strings = TokenStrings(tokenizer)
@@ -82,7 +82,9 @@ def tokenization_router(models: ServedModels) -> APIRouter:
     async def detokenize(request: DetokenizeRequest) -> Text:
         """Return the text of some tokens."""
         tokenizer = models.find(request.model).model.require_tokenizer()
-        text = await beside_if_long(len(request.tokens), lambda: tokenizer.decode(request.tokens))
+        text = await in_thread_if_long(
+            len(request.tokens), lambda: tokenizer.decode(request.tokens)
+        )
         return Text(prompt=text)
 
     @router.get("/tokenizer_info", responses=errors)

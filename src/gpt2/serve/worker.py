@@ -5,9 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Condition, Thread
-from traceback import extract_tb
 from typing import NamedTuple
 
 from gpt2.config import GenerationConfig
@@ -15,6 +13,7 @@ from gpt2.errors import Gpt2Error
 from gpt2.generation.continuation import Continuation, FinishReason
 from gpt2.generation.engine import Engine
 from gpt2.progress import log
+from gpt2.serve.errors import type_and_place
 
 
 class QueueFullError(Gpt2Error):
@@ -164,7 +163,8 @@ class Worker:
             return [_news(text) for text in self.engine.step()]
         except Exception as error:  # the server lives on: this concerns the running texts alone
             failed = self.engine.abandon()
-            _log_failure(error, len(failed))
+            what = type_and_place(error)
+            log(f"a step of the engine failed, and {len(failed)} texts with it: {what}")
             error.__traceback__ = None  # it would keep the memory of the step
             # The step may have ended others before it failed: those that were cancelled.
             others = {text for text in self._writings.copy() if text.finish_reason}
@@ -190,10 +190,3 @@ class Worker:
 def _news(text: Continuation, error: Exception | None = None) -> _News:
     tokens, pieces = len(text.tokens), len(text.pieces)
     return _News(text, text.prompt_is_read, tokens, pieces, text.finish_reason, error)
-
-
-def _log_failure(error: Exception, texts: int) -> None:
-    """Log where a step failed; the message of the error may hold some of a text."""
-    frame = extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    log(f"A step of the engine failed, and {texts} texts with it: {type(error).__name__} ({place})")

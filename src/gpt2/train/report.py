@@ -7,6 +7,7 @@ from statistics import median
 
 from gpt2 import devices
 from gpt2.config import SETTINGS_FILE, RunConfig
+from gpt2.files.run_directory import REPORT_FILE
 from gpt2.train.evaluations import evaluations_table, read_evaluations
 from gpt2.train.metrics import Row, read_metrics
 from gpt2.train.normality.verdict import Verdict, judge
@@ -14,7 +15,7 @@ from gpt2.visual.images import write_image
 from gpt2.visual.pictures.loss import loss_curves
 from llm_tokenizer.atomic import write_whole
 
-REPORT_FILE, LOSS_FILE = "report.md", "loss.png"
+LOSS_FILE = "loss.png"
 SECTION = "\n## "
 # The first sections of a report, unless someone has put others before them.
 OWN = NORMAL, EVALUATIONS = "Is this run normal?", "Evaluations"

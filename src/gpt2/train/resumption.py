@@ -8,13 +8,12 @@ from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.data.shard_folder import TokenData
 from gpt2.errors import CheckpointError, ConfigError, DataError
 from gpt2.files.checkpoint import newest_intact
-from gpt2.files.run_directory import CHECKPOINTS, STATE_FILE, checkpoint_name, step_of
+from gpt2.files.run_directory import CHECKPOINTS, REPORT_FILE, STATE_FILE, checkpoint_name, step_of
 from gpt2.files.training_state import TrainingState, read_state
 from gpt2.progress import log
 from gpt2.train.changes import check_changes
 from gpt2.train.distributed import Processes
 from gpt2.train.metrics import METRICS_FILE, Row, read_metrics
-from gpt2.train.report import REPORT_FILE
 from llm_tokenizer.atomic import PARTIAL
 
 

@@ -16,6 +16,7 @@ from gpt2.files.checkpoint import restore_optimizers, take_snapshot
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import (
     CHECKPOINTS,
+    REPORT_FILE,
     list_checkpoints,
     set_aside_after,
 )
@@ -38,7 +39,7 @@ from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
 from gpt2.train.moments import keeping_moments, text_ids
 from gpt2.train.page import PAGE_FILE, write_page
 from gpt2.train.progress import display
-from gpt2.train.report import REPORT_FILE, write_report
+from gpt2.train.report import write_report
 from gpt2.train.resumption import check_same_data, is_finished, last_saved
 from gpt2.train.settings import resolve, warn, with_shape_of_init_from
 from gpt2.train.tracking import tracking

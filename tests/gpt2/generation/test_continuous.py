@@ -393,5 +393,5 @@ def test_thousands_of_texts_leave_no_more_memory_than_the_bound(
         assert engine.load.cache_bytes <= engine.load.most_cache_bytes
     finish(engine)
     kept = len(engine._finished)
-    assert kept == len(engine._beginnings._keys) <= 16
+    assert kept == len(engine._prefixes._keys) <= 16
     assert engine.load.cache_bytes == kept * engine.runner.bytes_of(19)

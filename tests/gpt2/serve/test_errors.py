@@ -25,6 +25,7 @@ from llm_tokenizer.errors import UnknownTokenError
         (b'{"\\ud800": 1, "prompt": "a"}', "there is no field "),
         (b'{"prompt": "a", "stop": ["\\udc00"]}', "stop[0]: "),
         (b'{"prompt": "a", "logit_bias": {"\\udc00": 1}}', "logit_bias"),
+        (b'{"prompt": "a", "logit_bias": {"1\\n": 1}}', "logit_bias.1\\n"),
         (b'{"prompt": NaN}', "prompt: "),
         (b'{"prompt": "a", "temperature": NaN}', "temperature: it should be a finite number"),
         (b'{"prompt": "a", "temperature": -Infinity}', "temperature: "),
@@ -62,6 +63,12 @@ def test_a_wrong_method_is_not_allowed(served: Any) -> None:
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert answer.json()["error"]["message"] == "'/v1/completions' takes POST, got GET"
+
+
+def test_a_long_method_is_cut(served: Any) -> None:
+    message = httpx.request("X" * 3000, f"{served.url}/v1/models").json()["error"]["message"]
+
+    assert message.endswith(" takes GET, got " + "X" * 60)
 
 
 @pytest.mark.parametrize(

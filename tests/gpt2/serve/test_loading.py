@@ -15,6 +15,7 @@ from gpt2.generation.engine import Engine
 from gpt2.serve.errors import ApiError
 from gpt2.serve.loading import cache_bytes, check_usable, open_models
 from gpt2.serve.models import ServedModel, ServedModels, serve_model
+from llm_tokenizer import compiled
 
 CPU = torch.device("cpu")
 
@@ -52,6 +53,16 @@ def test_a_model_is_opened_where_its_files_are_and_warmed_up(model: GPT2, tmp_pa
     assert not engine.busy
     assert engine.load.cache_bytes > 0  # of the text that warmed it up
     assert engine.load.most_cache_bytes == min(3 * engine.runner.bytes_of(24), 1_000_000)
+
+
+def test_the_tokenizer_is_loaded_whole_before_requests_come(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+
+    [(_, found, _)] = open_models({"small": str(tmp_path)}, opener, ServeConfig()).values()
+
+    # What is compiled at the first long text would hold up all others then, for seconds.
+    assert compiled.encode.signatures and compiled.decode.signatures
+    assert found.require_tokenizer()._codec is not None
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

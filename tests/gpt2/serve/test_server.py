@@ -194,6 +194,8 @@ def test_connections_without_a_request_do_not_delay_the_end(serve_with: ServeWit
         host, port = served.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as silent:
             silent.settimeout(MOST_SECONDS)
+            while len(served.server.server_state.connections) < 2:  # until it is accepted
+                client.get(f"{served.url}/health")
             served.server.stop()
 
             assert silent.recv(1) == b""  # the server has closed it

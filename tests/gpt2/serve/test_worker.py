@@ -205,7 +205,7 @@ def test_a_step_that_fails_ends_its_texts_and_no_others(
 
     run(main)
     err = capsys.readouterr().err
-    assert "A step of the engine failed, and 2 texts with it: ValueError (test_worker.py:" in err
+    assert "a step of the engine failed, and 2 texts with it: ValueError at test_worker.py:" in err
     assert "secret" not in err
 
 

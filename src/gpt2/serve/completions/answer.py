@@ -159,11 +159,13 @@ def joined(*parts: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {name: [each for part in parts for each in part[name]] for name in parts[0]}
 
 
-def named(reason: FinishReason, *, timed_out: bool) -> str:
+def api_finish_reason(reason: FinishReason, *, timed_out: bool) -> str:
     """Return why a text ended, in the API's words.
 
-    >>> named("end_of_text", timed_out=False), named("cancelled", timed_out=True)
-    ('stop', 'timeout')
+    >>> api_finish_reason("end_of_text", timed_out=False)
+    'stop'
+    >>> api_finish_reason("cancelled", timed_out=True)
+    'timeout'
 
     Args:
         reason: As the engine has it.

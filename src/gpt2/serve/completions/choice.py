@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpt2.generation.log_probabilities import Token
-from gpt2.serve.completions.answer import LogProbabilities, TokenStrings, joined, named
+from gpt2.serve.completions.answer import LogProbabilities, TokenStrings, api_finish_reason, joined
 from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.texts import RequestTexts
 from gpt2.serve.worker import Writing
@@ -52,7 +52,7 @@ class Choice:
             "index": self.index,
             "text": echo + "".join([text for text, _ in pieces]),
             "logprobs": self._listed(tokens, echoes),
-            "finish_reason": reason and named(reason, timed_out=self._texts.timed_out),
+            "finish_reason": reason and api_finish_reason(reason, timed_out=self._texts.timed_out),
         }
         if self._request.return_token_ids:
             choice["token_ids"] = [token.id for token in tokens]

@@ -15,7 +15,7 @@ MOST_STOP_CHARACTERS = 256
 MOST_LOG_PROBABILITIES = 20
 MOST_BIASES = 1024
 MOST = 2**31 - 1  # of whole numbers that have no other bound
-MAX_TOKENS = 16  # unless the request says otherwise; as OpenAI
+MAX_TOKENS = 16  # by default; as OpenAI
 
 Prompt = str | list[int]
 
@@ -199,7 +199,7 @@ class CompletionRequest(Fields):
             "stop": None if self.stop is None else tuple(self.stop),
             "stop_ids": None if self.stop_token_ids is None else tuple(self.stop_token_ids),
             "ignore_end": self.ignore_eos,
-            # Ours are at least 0; OpenAI's may be negative, and each of those has one of ours.
+            # OpenAI's seeds may be negative, ours may not.
             "seed": None if self.seed is None else self.seed % 2**63,
             "top_log_probabilities": self.logprobs,
             "presence_penalty": self.presence_penalty,

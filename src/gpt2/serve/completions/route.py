@@ -7,16 +7,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gpt2.generation.generate import prompt_ids
-from gpt2.serve.beside import beside_if_long
 from gpt2.serve.completions.answer import TokenStrings, usage
 from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
-from gpt2.serve.errors import ApiError, compact
+from gpt2.serve.errors import ApiError
+from gpt2.serve.long_work import in_thread_if_long
+from gpt2.serve.middleware.request_log import note_usage
 from gpt2.serve.models import ServedModel, ServedModels
-from gpt2.serve.request_log import note_usage
+from gpt2.serve.wire_format import compact
 from gpt2.serve.worker import Order, QueueFullError
 
 RETRY_AFTER = 1  # seconds: places become free at each step
@@ -32,7 +33,7 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         time_limit: Seconds that a request may take.
     """
     router = APIRouter()
-    strings: dict[str, TokenStrings] = {}  # by model
+    strings_by_model: dict[str, TokenStrings] = {}
 
     @router.post("/v1/completions", response_model=None, responses=RESPONSES)
     async def complete(body: CompletionRequest, request: Request) -> Response:
@@ -40,8 +41,8 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
         model = models.find(body.model)
         prompts = await _read_prompts(model, body)
         texts = _submit(model, body, prompts, time_limit)
-        written = strings.setdefault(model.name, TokenStrings(model.model.tokenizer))
-        choices = [Choice(i, body, texts, written) for i in range(len(texts.writings))]
+        strings = strings_by_model.setdefault(model.name, TokenStrings(model.model.tokenizer))
+        choices = [Choice(i, body, texts, strings) for i in range(len(texts.writings))]
         head = {
             "id": f"cmpl-{uuid4().hex}",
             "object": "text_completion",
@@ -78,7 +79,7 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
             f"{body.samples} samples; send several requests",
             param="prompt" if body.samples <= most else "n",
         )
-    prompts = await beside_if_long(
+    prompts = await in_thread_if_long(
         sum(map(len, body.prompt)),
         lambda: [prompt_ids(model.model, prompt) for prompt in body.prompt],
     )

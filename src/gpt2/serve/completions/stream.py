@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.texts import RequestTexts
-from gpt2.serve.errors import ApiError, compact
+from gpt2.serve.errors import ApiError
+from gpt2.serve.wire_format import EVENT_HEADERS, EVENT_STREAM, compact
 
 DONE = "data: [DONE]\n\n"
 
@@ -26,7 +27,7 @@ class EventStream(Response):
         usage: Counts the tokens at the end, for a last chunk; None: no such chunk.
     """
 
-    media_type = "text/event-stream"
+    media_type = EVENT_STREAM
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class EventStream(Response):
     ) -> None:
         self.status_code = 200
         self.background = None
-        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self.init_headers(EVENT_HEADERS)
         self._texts = texts
         self._choices = choices
         self._usage = usage

@@ -22,7 +22,7 @@ class Points:
     """The steps of a run, in at most MOST_POINTS points, in memory that does not grow."""
 
     def __init__(self) -> None:
-        self.width = 1  # steps that a point stands for
+        self.width = 1  # steps that a point is the mean over
         self._steps = np.zeros(0, dtype=np.int64)  # (N,), the last one of each point
         self._sums = np.zeros((0, len(MEANS)))  # (N, F)
         self._counts = np.zeros((0, len(MEANS)))  # (N, F), of finite figures

@@ -9,7 +9,7 @@ from typing import Any
 from gpt2.config import SETTINGS_FILE, RunConfig
 from gpt2.errors import CheckpointError, ConfigError
 from gpt2.evaluate.results import EVALUATIONS_FILE
-from gpt2.files.run_directory import CHECKPOINTS, MOMENTS
+from gpt2.files.run_directory import CHECKPOINTS, MOMENTS, REPORT_FILE
 from gpt2.serve.watch.folders import Checkpoints, moments_of
 from gpt2.serve.watch.points import Points, shown
 from gpt2.serve.watch.rows import parse_lines, strict
@@ -22,7 +22,6 @@ from gpt2.train.normality.data_facts import source_of
 from gpt2.train.normality.nearest_recipe import Match, match_recipe
 from gpt2.train.normality.verdict import known_band
 
-REPORT_FILE = "report.md"
 MOST_ROWS = 500  # new steps of an event; of more, all is sent
 LATELY = 5.0  # seconds after a look in which what is new has just come
 

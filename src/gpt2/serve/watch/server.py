@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from gpt2.config import ServeConfig
 from gpt2.serve.errors import add_error_handlers
 from gpt2.serve.pages import web_router
+from gpt2.serve.paths import RUN
 from gpt2.serve.server import Loaded, Server
 from gpt2.serve.watch.file import page_file
 from gpt2.serve.watch.router import router_of
@@ -40,7 +41,7 @@ async def watch(
 
     async def load() -> Loaded:
         await asyncio.sleep(0)  # the server begins, and takes the signals
-        return Loaded(watch_app(watcher))
+        return Loaded(watch_app(watcher, needs_key=config.api_key is not None))
 
     ending = asyncio.ensure_future(_stop_at_end(server, watcher)) if out else None
     try:
@@ -56,17 +57,17 @@ async def watch(
         write_whole(out, html.encode())
 
 
-def watch_app(watcher: Watcher) -> FastAPI:
-    """Return the application that shows the runs that a watcher follows."""
+def watch_app(watcher: Watcher, *, needs_key: bool) -> FastAPI:
+    """Return the application that shows the runs that a watcher follows; see `watch_router`."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_error_handlers(app)
     app.include_router(web_router())
-    app.include_router(router_of(watcher))
+    app.include_router(router_of(watcher, needs_key=needs_key))
 
     @app.get("/")
     def lead_to_page() -> Response:
         """Lead to the page."""
-        return RedirectResponse("/run")
+        return RedirectResponse(RUN)
 
     return app
 

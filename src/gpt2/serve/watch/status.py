@@ -76,8 +76,8 @@ def phase_of(course: Course) -> Phase:
 def has_ended(course: Course) -> bool:
     """Return whether the last step is taken and evaluated, and the report is written.
 
-    A report from before counts while a finished run gets more steps, but for its last ones. A run
-    without a report, as after a kill, has ended when nothing more comes.
+    A run that gets more steps after its end still has its old report, so its last step must be
+    evaluated, too. A run without a report, as after a kill, has ended when nothing more comes.
     """
     if course.config is None:
         return course.has_report

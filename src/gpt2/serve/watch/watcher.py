@@ -1,7 +1,6 @@
 """How do many pages follow runs? One reader looks about once a second, while there is any page."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from gpt2.files.run_directory import run_names
 from gpt2.serve.watch.run import Event, RunWatch, State
+from gpt2.serve.wire_format import compact
 from llm_tokenizer import well_formed
 
 SECONDS = 1.0  # between two looks
@@ -124,4 +124,4 @@ class _Reader:
 
 
 def _line(number: str, event: Event) -> str:
-    return json.dumps({"run": number, **event}, allow_nan=False, separators=(",", ":"))
+    return compact({"run": number, **event})

@@ -9,8 +9,8 @@ from gpt2.serve.completions.answer import (
     LogProbabilities,
     Places,
     TokenStrings,
+    api_finish_reason,
     joined,
-    named,
     usage,
     written,
 )
@@ -181,11 +181,11 @@ def test_a_token_that_cannot_come_has_a_number_that_json_can_hold(strings: Token
 
 
 def test_reasons_are_named_as_the_api_has_them() -> None:
-    assert named("length", timed_out=True) == "length"
-    assert named("stop", timed_out=True) == "stop"
-    assert named("end_of_text", timed_out=False) == "stop"
-    assert named("cancelled", timed_out=True) == "timeout"
-    assert named("cancelled", timed_out=False) == "abort"
+    assert api_finish_reason("length", timed_out=True) == "length"
+    assert api_finish_reason("stop", timed_out=True) == "stop"
+    assert api_finish_reason("end_of_text", timed_out=False) == "stop"
+    assert api_finish_reason("cancelled", timed_out=True) == "timeout"
+    assert api_finish_reason("cancelled", timed_out=False) == "abort"
 
 
 def test_prompts_count_once_however_many_texts_are_written() -> None:

@@ -44,7 +44,7 @@ def watching(runs: list[Path], **settings: Any) -> Iterator[Watched]:
         watcher = Watcher(runs, seconds=0.01)
 
         async def load() -> Loaded:
-            return Loaded(watch_app(watcher))
+            return Loaded(watch_app(watcher, needs_key="api_key" in settings))
 
         await server.run_until_stopped(load, lambda url: started.set_result((url, server, watcher)))
 
@@ -87,6 +87,16 @@ def test_the_page_has_the_runs_under_a_strict_policy(written: Any, serve_runs: A
     assert page["live"] is True
     assert page["runs"] == [{"id": "0", "name": "run", "directory": str(written.directory)}]
     assert {"series", "dashes", "weights"} <= page["colors"].keys()
+
+
+def test_without_the_key_the_page_does_not_show_where_the_runs_are(
+    written: Any, serve_runs: Any
+) -> None:
+    watched = serve_runs(written.directory, api_key="a-key")
+    answer = httpx.get(f"{watched.url}/run")
+    assert data_of(answer.text)["page"]["runs"] == [{"id": "0", "name": "run", "directory": "run"}]
+    assert str(written.directory) not in answer.text
+    assert httpx.get(f"{watched.url}/run/events").status_code == 401
 
 
 def test_events_come_while_the_run_trains(written: Any, serve_runs: Any) -> None:

@@ -127,7 +127,7 @@ def serving_runs(runs: Sequence[RunFiles], config: ServeConfig) -> Iterator[Watc
         watcher = Watcher([run.path for run in runs], seconds=0.05)
 
         async def load() -> Loaded:
-            return Loaded(watch_app(watcher))
+            return Loaded(watch_app(watcher, needs_key=config.api_key is not None))
 
         def announce(url: str) -> None:
             found.append(Watched(url, server))

@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2.serve.errors import ApiError
+from gpt2.serve.paths import HEALTH
 
-HEALTH = "/health"
 RETRY_SECONDS = 5
 REASONS = {
     "loading": "the models are being loaded; try again soon",

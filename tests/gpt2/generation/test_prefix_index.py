@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from gpt2.generation import beginnings
-from gpt2.generation.beginnings import BLOCK, Beginnings
+from gpt2.generation import prefix_index
+from gpt2.generation.prefix_index import BLOCK, PrefixIndex
 
 
 def test_the_texts_with_most_common_blocks_are_found_the_last_first() -> None:
-    known: Beginnings[str] = Beginnings()
+    known: PrefixIndex[str] = PrefixIndex()
     ids = list(range(3 * BLOCK))
     known.add("one block", ids[:BLOCK])
     known.add("two", [*ids[: 2 * BLOCK], 7, 7])
@@ -22,7 +22,7 @@ def test_the_texts_with_most_common_blocks_are_found_the_last_first() -> None:
 
 
 def test_a_text_that_was_removed_is_not_found_and_takes_no_memory() -> None:
-    known: Beginnings[int] = Beginnings()
+    known: PrefixIndex[int] = PrefixIndex()
     ids = list(range(5 * BLOCK))
     for owner in range(4):
         known.add(owner, ids[: (owner + 2) * BLOCK])
@@ -36,16 +36,16 @@ def test_a_text_that_was_removed_is_not_found_and_takes_no_memory() -> None:
 
 
 def test_of_very_many_alike_some_are_found() -> None:
-    known: Beginnings[int] = Beginnings()
+    known: PrefixIndex[int] = PrefixIndex()
     for owner in range(1000):
         known.add(owner, [1] * 40)
-    assert known.find([1] * 40) == list(range(999, 999 - beginnings.MOST_FOUND, -1))
+    assert known.find([1] * 40) == list(range(999, 999 - prefix_index.MOST_FOUND, -1))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_found_has_as_many_common_blocks_as_the_best_by_search(seed: int) -> None:
     chance = random.Random(seed)
-    known: Beginnings[int] = Beginnings()
+    known: PrefixIndex[int] = PrefixIndex()
     texts = {}
     for owner in range(60):
         texts[owner] = [chance.choice((1, 2)) for _ in range(8)] * 8
@@ -56,4 +56,4 @@ def test_what_is_found_has_as_many_common_blocks_as_the_best_by_search(seed: int
             del texts[gone]
         wanted = [chance.choice((1, 2)) for _ in range(8)] * 8
         best = [other for other, ids in texts.items() if ids[:BLOCK] == wanted[:BLOCK]]
-        assert set(known.find(wanted)) == set(best[-beginnings.MOST_FOUND :])
+        assert set(known.find(wanted)) == set(best[-prefix_index.MOST_FOUND :])

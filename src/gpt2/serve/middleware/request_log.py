@@ -1,21 +1,21 @@
-"""What does the log say of a request? Counts alone, since its text is nobody else's business."""
+"""What does the log have of a request? Counts alone, never its text."""
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from http import HTTPMethod
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.progress import log
-from gpt2.serve.errors import as_failure
+from gpt2.serve.errors import as_failure, type_and_place
+from gpt2.serve.paths import HEALTH, METRICS, WEB
 
-WEB = "/web"
-QUIET = ("/health", "/metrics", WEB)  # routes whose good answers are not logged
-GOOD = (200, 304, 503)  # of those; 503 is said once, by the phase
+QUIET = (HEALTH, METRICS, WEB)  # routes whose good answers are not logged
+GOOD = (200, 304, 503)  # of those; 503 only means that the server is loading or stopping
+METHODS = frozenset(HTTPMethod)  # a request may have any other, which could be a part of a text
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RequestLog:
         except asyncio.CancelledError:  # by the server, which stops
             failure = "  ended in the middle"
         except Exception as error:
-            failure = f"  failed: {described(error)}"
+            failure = f"  failed: {type_and_place(error)}"
             if not status:
                 await as_failure(error).response()(scope, receive, note)
         else:
@@ -90,25 +90,11 @@ def route_of(scope: Scope) -> str:
     return WEB if str(path).startswith(f"{WEB}/") else path or "other"
 
 
-def described(error: BaseException) -> str:
-    """Return the type of an exception and its place, without its message.
-
-    >>> try:
-    ...     int("a secret")
-    ... except ValueError as error:
-    ...     described(error).split(" ")[0]
-    'ValueError'
-    """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    [*_, frame] = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}"
-
-
 def _line(method: str, route: str, status: int, usage: Usage | None, seconds: float) -> str:
     counts = ""
     if usage:
         tokens = usage.count()
         read, written = tokens["prompt_tokens"], tokens["completion_tokens"]
         counts = f"  prompts {usage.prompts}, tokens {read} in, {written} out"
-    return f"{method:.10} {route} {status}{counts}  {seconds:.3f} s"
+    known = method if method in METHODS else "other"
+    return f"{known} {route} {status}{counts}  {seconds:.3f} s"

@@ -52,7 +52,7 @@ def test_the_name_of_an_origin_that_is_allowed_is_the_servers_own(serve_with: Se
     assert get(served, Host="example.com").status_code == 403
 
 
-@pytest.mark.parametrize("origin", [SITE, "null", "http://localhost:1", "file://"])
+@pytest.mark.parametrize("origin", [SITE, "null", "http://localhost:1", "file://", "http://[::1"])
 def test_pages_of_other_sites_are_refused(served: Served, origin: str) -> None:
     answer = get(served, Origin=origin)
 

@@ -48,6 +48,15 @@ def test_nothing_of_a_wrong_request_is_logged(served: Served, capsys: Any) -> No
     assert "secret" not in wrong + unknown
 
 
+def test_a_method_that_http_does_not_have_is_not_logged(served: Served, capsys: Any) -> None:
+    assert httpx.request("SECRET", f"{served.url}/").status_code == 405
+    assert httpx.request("PUT", f"{served.url}/").status_code == 405
+
+    made_up, known = lines(served, capsys)
+    assert made_up.startswith("other / 405  ")
+    assert known.startswith("PUT / 405  ")
+
+
 def test_a_defect_is_logged_by_its_type_and_place_and_the_server_lives_on(
     served: Served, monkeypatch: Any, capsys: Any
 ) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gpt2.serve.bodies import Bodies
+from gpt2.serve.middleware.bodies import Bodies
 
 Served = ServeWith = Any  # of conftest.py
 

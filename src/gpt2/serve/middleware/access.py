@@ -3,7 +3,7 @@
 import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -11,9 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.config import ServeConfig
 from gpt2.serve.errors import ApiError
+from gpt2.serve.paths import HEALTH, RUN, WEB
 
-FREE = ("/", "/health", "/run")  # pages without data, which a browser asks for without the key
-FREE_FOLDER = "/web/"
+# A browser asks for pages without the key: they have the names of models and runs, and no texts.
+FREE = ("/", HEALTH, RUN)
 LOOPBACK_NAME = re.compile(r"localhost|.+\.localhost|127\.\d+\.\d+\.\d+|::1")
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -24,7 +25,7 @@ PREFLIGHT_SECONDS = "600"  # that a browser may remember what it is allowed
 
 
 class Access:
-    """Passes on requests that are allowed, and adds the headers that browsers heed.
+    """Passes on requests that are allowed, and adds the headers by which browsers protect them.
 
     Source: the Fetch standard, "HTTP extensions", for the headers Access-Control-*.
     """
@@ -64,7 +65,8 @@ class Access:
         """
         if self._key is not None or host is None:
             return
-        name = _hostname(host)
+        parts = _split(f"//{host}")
+        name = parts and parts.hostname
         if name is None or not (LOOPBACK_NAME.fullmatch(name) or name in self._names):
             raise ApiError(
                 403,
@@ -78,7 +80,8 @@ class Access:
         origin = headers.get("Origin")
         if origin is None or origin in self._origins:
             return
-        if urlsplit(origin).netloc != headers.get("Host"):
+        parts = _split(origin)
+        if parts is None or parts.netloc != headers.get("Host"):
             raise ApiError(
                 403,
                 f"pages of {origin!r:.80} may not use this server; start it with --allow-origin "
@@ -87,7 +90,7 @@ class Access:
             )
 
     def _check_key(self, path: str, headers: Headers) -> None:
-        if self._key is None or path in FREE or path.startswith(FREE_FOLDER):
+        if self._key is None or path in FREE or path.startswith(f"{WEB}/"):
             return
         kind, _, given = headers.get("Authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._key)
@@ -132,9 +135,9 @@ def _challenge(error: ApiError) -> Mapping[str, str]:
     return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
 
 
-def _hostname(host: str) -> str | None:
-    """Return the name in a header Host, None if it is none."""
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None if it is malformed, as http://[::1 is."""
     try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:  # such as [::1
+        return urlsplit(url)
+    except ValueError:
         return None

@@ -1,23 +1,25 @@
-"""Which of many texts begin as another one does? An index by their first blocks of tokens."""
+"""Which texts share the longest prefix with another one? An index by hashes of token blocks."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
-BLOCK = 16  # tokens: common beginnings are found from one block on
+BLOCK = 16  # tokens; shared prefixes are found in whole blocks
 MOST_FOUND = 8
 
 Owner = TypeVar("Owner", bound=Hashable)
 
 
-class Beginnings(Generic[Owner]):
-    """Texts, each with an owner, by their beginnings.
+class PrefixIndex(Generic[Owner]):
+    """Finds texts, each with an owner, by their prefixes.
 
-    A text takes memory and time by its length alone, however many there are.
+    The memory and time that a text takes depend on its length alone, however many there are.
     """
 
     def __init__(self) -> None:
-        self._owners: dict[int, dict[Owner, None]] = {}  # by a hash of 1, 2, 3, ... blocks
+        self._owners: dict[
+            int, dict[Owner, None]
+        ] = {}  # by the hash of the first 1, 2, 3, ... blocks
         self._keys: dict[Owner, list[int]] = {}
 
     def add(self, owner: Owner, ids: Sequence[int]) -> None:
@@ -35,9 +37,9 @@ class Beginnings(Generic[Owner]):
                 del self._owners[key]
 
     def find(self, ids: Sequence[int]) -> list[Owner]:
-        """Return owners of texts that have most of the whole blocks at the beginning of this one.
+        """Return the owners of the texts that share the most whole blocks with the start of `ids`.
 
-        Of many the last ones that were added. Hashes may be equal by chance: compare the tokens.
+        At most MOST_FOUND, the last ones added. Hashes may collide: the caller compares the tokens.
         """
         found: dict[Owner, None] = {}
         for key in _keys(ids):
