@@ -67,7 +67,7 @@ def test_the_request_that_is_shown_writes_the_text_that_is_shown(
     served: Any, served_page: ServedPage, name: str
 ) -> None:
     page = served_page(served.url)
-    page.select_option("label:has-text('Texts') select", "2")
+    page.select_option("label:has-text('Samples') select", "2")
     write(page, "it's", max_tokens="6", seed="5", top_k="50", presence_penalty="0.5")
     page.locator(ENDED).nth(1).wait_for()
     page.click("summary:has-text('The same as a request')")
