@@ -26,6 +26,11 @@ PATIENCE = 30_000  # milliseconds: a machine may be busy
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs the browser last: while it is open, asyncio.run fails in the same thread."""
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def browser() -> "Iterator[Browser]":
     """The browser that is installed; where there is none, what needs it is skipped."""
