@@ -327,7 +327,9 @@ def test_the_request_that_is_shown_works_elsewhere(
     page.fill("#knob-seed", "3")
     page.fill("#knob-stop", "it's\\n")
     page.click("summary:has-text('The same as a request')")
-    shown = page.get_by_role("region", name=f"The request as {name}").text_content() or ""
+    region = page.get_by_role("region", name=f"The request as {name}")
+    expect(region).to_contain_text("completions")  # which is written once it has opened
+    shown = region.text_content() or ""
     if name == "curl":
         command = ["bash", "-c", shown]
     else:
