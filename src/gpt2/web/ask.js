@@ -3,6 +3,7 @@
 import { askKey } from "gpt2/key.js";
 
 const KEY = "gpt2-api-key"; // in the tab's storage, which ends with the tab
+const keys = new EventTarget();
 
 /** An answer that is an error; `status` is that of HTTP, 0 where the server cannot be reached. */
 export class AskError extends Error {
@@ -65,6 +66,14 @@ async function* readAll(stream) {
   }
 }
 
+/**
+ * Call a listener whenever the reader gives a key: what failed without one may be asked for again.
+ * @param {() => void} listener
+ */
+export function whenKeyGiven(listener) {
+  keys.addEventListener("given", listener);
+}
+
 async function answer(path, body, signal) {
   const key = sessionStorage.getItem(KEY);
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
@@ -87,6 +96,8 @@ async function answer(path, body, signal) {
 async function hasOtherKey(refused) {
   if (sessionStorage.getItem(KEY) !== refused) return true; // another request has asked meanwhile
   const given = await askKey(refused !== null);
-  if (given) sessionStorage.setItem(KEY, given);
-  return given !== "";
+  if (!given) return false;
+  sessionStorage.setItem(KEY, given);
+  keys.dispatchEvent(new Event("given"));
+  return true;
 }

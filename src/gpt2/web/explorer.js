@@ -8,7 +8,9 @@ import { introduction, readData, section, showFrame } from "gpt2/frame.js";
 import { showPlayground } from "gpt2/playground/playground.js";
 
 const LEAD = "Play with this model, and look inside it. All of it runs on the server of this page.";
-const PLAYGROUND = "The model goes on with a text, as the completions API has it.";
+const PLAYGROUND =
+  "Write the beginning of a text: the model continues it, token by token. Each time it gives every " +
+  "token of its vocabulary a probability, and one of them is drawn.";
 const INSIDE =
   "Type any text. What the model computes for it is shown as you type, with its true values: " +
   "where each head looks, how, and which token comes next.";
@@ -28,7 +30,7 @@ export function showPage() {
   let [play, live, pictures] = [null, null, null];
   const sections = [
     section("playground", "Playground", PLAYGROUND, (element) => {
-      play = showPlayground(element, { models, colors, vocabularyOf, needsKey, showInside });
+      play = showPlayground(element, { models, colors, examples, vocabularyOf, needsKey, showInside });
     }),
     section("inside", "Inside a text", INSIDE, (element) => {
       live = showLive(element, { model, colors, examples, vocabularyOf });
@@ -87,7 +89,7 @@ function modelChooser(models, choose) {
 function links({ hasRun, needsKey }) {
   const run = hasRun ? [["/run", "The run of this model, live"]] : [];
   const data = [
-    ["/openapi.json", "The API, as OpenAPI has it"],
+    ["/openapi.json", "The API (OpenAPI)"],
     ["/metrics", "Metrics"],
     ["/v1/models", "Models"],
   ]; // which no link can send a key to

@@ -59,7 +59,10 @@ export function textField(examples, { onText, onFirst, onUndo }) {
     text: () => area.value,
     set: (text) => (area.value = text),
     wait: () => (work.hidden = false),
-    fail: settle,
+    fail(message) {
+      settle(message);
+      count.textContent = ""; // that of the text before
+    },
     /**
      * Say how much of a text is shown.
      * @param {import("gpt2/inside.js").OpenedText} text

@@ -1,7 +1,7 @@
 // What does a model that runs compute for any text? It is asked anew whenever the text changes.
 
 import { announce } from "gpt2/announce.js";
-import { ask } from "gpt2/ask.js";
+import { ask, whenKeyGiven } from "gpt2/ask.js";
 import { createChoice } from "gpt2/choice.js";
 import { create } from "gpt2/dom.js";
 import { textField } from "gpt2/explorer/field.js";
@@ -34,6 +34,7 @@ const SLOW = 250; // milliseconds after which the reader is shown that the model
 export function showLive(section, { model, colors, examples, vocabularyOf }) {
   let shown = null; // {model, vocabulary, signal, text, choice}: the newest answer
   let [request, timer] = [new AbortController(), 0];
+  let refused = null; // what the server has not answered for want of a key
   const earlier = []; // ids of the text before each token that was appended
   const field = textField(examples, { onText, onFirst, onUndo });
   const parts = PARTS.map((part) => livePart(part, (body) => fill(part, body)));
@@ -65,6 +66,7 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
 
   async function askFor(asked) {
     request.abort();
+    refused = null;
     if (!asked.text.length) return field.fail(EMPTY);
     request = new AbortController();
     const { signal } = request;
@@ -75,7 +77,9 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
       const [raw, vocabulary] = await Promise.all([answer, vocabularyOf(model)]);
       if (!signal.aborted) show(opened(raw), { model: body.model, vocabulary, signal }, asked);
     } catch (error) {
-      if (!signal.aborted) field.fail(error.message);
+      if (signal.aborted) return;
+      field.fail(error.message);
+      if (error.status === 401) refused = asked;
     } finally {
       clearTimeout(slow);
     }
@@ -114,6 +118,7 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
     return !signal.aborted && text.lens !== null;
   }
 
+  whenKeyGiven(() => refused && look(refused));
   setColors(section, colors);
   section.append(field.element, content);
   field.set(examples[0]);

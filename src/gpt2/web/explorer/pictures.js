@@ -1,6 +1,6 @@
 // How are the pictures of a model that runs shown? Each is drawn by the server, when one is to be seen.
 
-import { ask } from "gpt2/ask.js";
+import { ask, whenKeyGiven } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { showPictures } from "gpt2/pictures.js";
 import { whenSeen } from "gpt2/seen.js";
@@ -16,12 +16,14 @@ export function showLivePictures(section, model) {
   const cards = showPictures(section, []);
   section.append(note);
   let request = new AbortController();
+  let isRefused = false; // for want of a key
   const start = whenSeen(section, draw);
 
   async function draw() {
     request.abort();
     request = new AbortController();
     const { signal } = request;
+    isRefused = false;
     const query = `model=${encodeURIComponent(model)}`;
     try {
       cards.clear();
@@ -33,10 +35,13 @@ export function showLivePictures(section, model) {
       }
       note.textContent = "";
     } catch (error) {
-      if (!signal.aborted) note.textContent = error.message;
+      if (signal.aborted) return;
+      note.textContent = error.message;
+      isRefused = error.status === 401;
     }
   }
 
+  whenKeyGiven(() => isRefused && start());
   start();
   return {
     setModel(name) {

@@ -109,7 +109,7 @@ function nats(logProbability) {
 
 function hintOf(count, isPinned) {
   if (!count) return "Its probability is known only where the model wrote it.";
-  return isPinned ? "Choose one: the text goes on from it." : "Click to choose another.";
+  return isPinned ? "Choose one: the text goes on from it." : "Click it, or press Enter, to choose another.";
 }
 
 /** Put the list under the token's last line, or above its first where it fits there alone. */

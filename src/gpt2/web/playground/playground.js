@@ -16,9 +16,9 @@ import { ending, fullContext } from "gpt2/playground/words.js";
 const ALONE = "no other model";
 const MOST_SAMPLES = 4;
 const HINT =
-  "Point at a token to see how likely it was, and what else could have come; click it, and then " +
-  "another, and the text goes on from there. The probabilities are the model's own, before " +
-  "temperature and the other settings.";
+  "Point at a token of the new text to see how likely it was, and what else could have come. Click " +
+  "it and choose another: the text goes on from there. The probabilities are the model's own, " +
+  "before temperature and the other settings.";
 const WIDE = "(min-width: 60rem)"; // where the settings have a column of their own
 
 /**
@@ -26,6 +26,7 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
  * @typedef {object} Page
  * @property {Model[]} models that the server has
  * @property {import("gpt2/inside.js").Colors} colors
+ * @property {string[]} [examples] beginnings of texts
  * @property {(model: string) => Promise<(string | null)[]>} vocabularyOf
  * @property {boolean} [needsKey] whether the server wants a key
  * @property {(text: string) => void} [showInside] shows what the model computes for a text
@@ -38,19 +39,19 @@ const WIDE = "(min-width: 60rem)"; // where the settings have a column of their 
  * @returns {{setModel: (name: string) => void}} which has another of the models write
  */
 export function showPlayground(section, page) {
-  const { models, colors, vocabularyOf, needsKey = false, showInside } = page;
+  const { models, colors, examples = [], vocabularyOf, needsKey = false, showInside } = page;
   const writing = new Set(); // sheets
   const unsaid = []; // texts that have ended while others are written
   let model = models[0];
-  const beside = choiceOf("Beside it", [ALONE, ...models.map(({ name }) => name)], changed);
+  const beside = choiceOf("Compare with", [ALONE, ...models.map(({ name }) => name)], changed);
   const numbers = Array.from({ length: MOST_SAMPLES }, (_, i) => `${i + 1}`);
-  const samples = choiceOf("Texts", numbers, changed);
+  const samples = choiceOf("Samples", numbers, changed);
   const mostTokens = Math.max(...models.map(({ most_tokens: most }) => most));
   const knobs = settings(mostTokens, changed);
-  const prompt = promptField(() => model, changed);
+  const prompt = promptField(() => model, examples, changed);
   const kept = shelf((text) => prompt.set(text));
   const programs = elsewhere(request, needsKey);
-  const go = create("button", { class: "main-button", onclick: () => (busy() ? stop() : start()) });
+  const go = create("button", { class: "primary main-button", onclick: () => (busy() ? stop() : start()) });
   const trouble = create("p", { class: "trouble", hidden: true });
   const sheets = create("div", { class: "sheets" });
   const tinted = create("input", { type: "checkbox", onchange: tint });
@@ -122,9 +123,10 @@ export function showPlayground(section, page) {
     try {
       const groups = await Promise.all(chosen().map(groupOf));
       if (turn !== starting) return;
-      const all = groups.flatMap((group) => group.sheets);
-      sheets.replaceChildren(...all.map(({ element }) => element));
+      const rows = groups[0].sheets.map((_, i) => groups.map((group) => group.sheets[i]));
+      sheets.replaceChildren(...rows.flat().map(({ element }) => element));
       for (const group of groups) begin(group);
+      sheets.scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
       if (turn === starting) tell(error.message);
@@ -138,7 +140,7 @@ export function showPlayground(section, page) {
       vocabularyOf(each.name),
     ]);
     const { n } = desk.settings();
-    const of = chosen().length > 1 ? ` of ${each.name}` : "";
+    const of = models.length > 1 ? ` of ${each.name}` : "";
     const group = Array.from({ length: n }, (_, i) => {
       const title = `Text${n > 1 ? ` ${i + 1}` : ""}${of}`;
       return sheet({ title, model: each, vocabulary, prompt: text, promptIds, desk });

@@ -9,9 +9,10 @@ const PAUSE = 300; // milliseconds without a key, after which tokens are counted
 /**
  * Return the field of the text to continue.
  * @param {() => {name: string, most_tokens: number}} model that counts its tokens
+ * @param {string[]} examples
  * @param {() => void} onChange
  */
-export function promptField(model, onChange) {
+export function promptField(model, examples, onChange) {
   const id = "playground-text";
   const count = create("output", { class: "muted", for: id });
   const input = create("textarea", {
@@ -61,10 +62,13 @@ export function promptField(model, onChange) {
     input.scrollTop = input.scrollHeight;
   }
 
+  const buttons = examples.map((text) => create("button", { onclick: () => set(text) }, text));
+  const chooser = { class: "text-chooser", role: "group", "aria-label": "Beginnings" };
   const element = create(
     "div",
     { class: "prompt" },
     create("label", { for: id }, "Your text"),
+    ...(buttons.length ? [create("div", chooser, ...buttons)] : []),
     input,
     count,
   );
@@ -80,7 +84,8 @@ export function promptField(model, onChange) {
 }
 
 function room(count, most) {
-  if (count >= most) return fullContext(most);
+  if (count >= most) return `${counted(count, "token")}. ${fullContext(most)}`;
+  if (count === 0) return "No text: the model begins a new one.";
   const left = (most - count).toLocaleString("en");
   return `${counted(count, "token")}; ${left} more fit into the context of this model.`;
 }

@@ -130,7 +130,8 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     await settled();
     const said = problem ?? (isFull() ? fullContext(model.most_tokens) : "");
     tell(said);
-    facts.textContent = [watch.facts(), ending(draft.reason)].filter(Boolean).join("; ");
+    const why = isFull() ? "the context is full" : ending(draft.reason);
+    facts.textContent = [watch.facts(), why].filter(Boolean).join("; ");
     state();
     desk.onWriting(self, false);
     desk.onEnd(self, lineage, said);

@@ -207,6 +207,7 @@ def test_an_error_is_said_in_place_and_goes(served: Any, served_page: Opened) ->
     page = served_page(served.url, expected=[400])
     typed(page, "")
     expect(page.locator("#inside .wrong")).to_contain_text("Type a text")
+    expect(page.locator("#live-count")).to_have_text("")
     typed(page, "a")
     expect(page.locator("#inside .wrong")).to_be_hidden()
     expect(ids_of(page)).to_have_text(as_texts(ids(served, "a")))
@@ -217,6 +218,13 @@ def test_an_example_is_taken(page: "Page", served: Any) -> None:
     example.click()
     known = ids(served, "def add(a, b):\n    return a +")
     expect(ids_of(page)).to_have_text(as_texts(known[-24:]))
+
+
+def test_an_example_begins_a_text_of_the_playground(page: "Page") -> None:
+    page.get_by_role("group", name="Beginnings").locator("button").first.click()
+    field = page.get_by_label("Your text")
+    expect(field).to_have_value("When Mary and John went to the store, John gave a drink to")
+    expect(field).to_be_focused()
 
 
 def test_pictures_are_drawn_when_they_come_near(page: "Page") -> None:
@@ -257,6 +265,20 @@ def test_the_key_is_asked_for_and_kept_by_the_tab_alone(
     expect(ids_of(page)).to_have_text(as_texts(ids(served, TEXT)))
     assert page.evaluate("Object.values(localStorage).join()").count("sesame") == 0
     page.reload()
+    expect(ids_of(page).first).to_be_attached()
+
+
+def test_what_was_refused_comes_once_the_key_is_given(serve_with: Any, served_page: Opened) -> None:
+    served = serve_with(api_key="open-sesame")
+    page = served_page(served.url, expected=[401])
+    dialog = page.locator("dialog.key")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#inside .wrong")).to_contain_text("key")
+    page.get_by_label("Your text").fill("a")
+    dialog.locator("input").fill("open-sesame")
+    page.keyboard.press("Enter")
+    expect(page.locator("#inside .wrong")).to_be_hidden()
     expect(ids_of(page).first).to_be_attached()
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+pytest.importorskip("playwright")
+from playwright.sync_api import expect
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -173,7 +176,7 @@ def test_several_samples_come_side_by_side_and_each_goes_its_way(
 ) -> None:
     fake.writes = [[ONE, TWO, THREE], [FOUR], [TWO, TWO]]
     page = playground()
-    page.select_option("label:has-text('Texts') select", "3")
+    page.select_option("label:has-text('Samples') select", "3")
     write(page, "zero", sheets=3)
     assert fake.requests[0]["n"] == 3
     announced(page, "Text 1: one two three")  # all of them at the end
@@ -190,7 +193,7 @@ def test_several_samples_come_side_by_side_and_each_goes_its_way(
 def test_a_text_can_branch_while_the_others_are_written(playground: Playground, fake: Any) -> None:
     fake.writes, fake.waits_after = [[ONE, TWO], [FOUR, FOUR]], 1
     page = playground()
-    page.select_option("label:has-text('Texts') select", "2")
+    page.select_option("label:has-text('Samples') select", "2")
     page.fill("#playground-text", "zero")
     page.click(".main-button")
     token(page, 1).wait_for()
@@ -210,7 +213,7 @@ def test_two_models_write_side_by_side_where_there_are_two(
 ) -> None:
     fake.models = {"mine": 1024, "gpt2": 64}
     page = playground()
-    page.select_option("label:has-text('Beside it') select", "gpt2")
+    page.select_option("label:has-text('Compare with') select", "gpt2")
     write(page, "zero", sheets=2)
     assert sorted(request["model"] for request in fake.requests) == ["gpt2", "mine"]
     assert page.locator(".sheet h3").all_inner_texts() == ["Text of mine", "Text of gpt2"]
@@ -218,8 +221,26 @@ def test_two_models_write_side_by_side_where_there_are_two(
     assert limits == {"mine": 64, "gpt2": 60}  # there is no more room in the context
 
 
+def test_samples_of_two_models_come_in_pairs(playground: Playground, fake: Any) -> None:
+    fake.models = {"mine": 1024, "gpt2": 64}
+    fake.writes = [[ONE], [TWO]]
+    page = playground()
+    page.select_option("label:has-text('Compare with') select", "gpt2")
+    page.select_option("label:has-text('Samples') select", "2")
+    write(page, "zero", sheets=4)
+    titles = ["Text 1 of mine", "Text 1 of gpt2", "Text 2 of mine", "Text 2 of gpt2"]
+    assert page.locator(".sheet h3").all_inner_texts() == titles
+
+
+def test_a_text_that_begins_is_brought_into_view(playground: Playground) -> None:
+    page = playground()
+    page.set_viewport_size({"width": 800, "height": 400})
+    write(page, "zero")
+    expect(page.locator(".sheet")).to_be_in_viewport(ratio=0.5)
+
+
 def test_one_model_has_no_other_beside_it(playground: Playground) -> None:
-    assert playground().locator("label:has-text('Beside it')").count() == 0
+    assert playground().locator("label:has-text('Compare with')").count() == 0
 
 
 def test_settings_reach_the_server(playground: Playground, fake: Any) -> None:
@@ -275,6 +296,8 @@ def test_tokens_are_counted_against_the_context(playground: Playground) -> None:
     page = playground()
     page.fill("#playground-text", "zero")
     page.wait_for_selector("output:has-text('4 tokens; 1,020 more fit')")
+    page.fill("#playground-text", "")
+    page.wait_for_selector("output:has-text('the model begins a new one')")
 
 
 def test_a_full_context_is_said(playground: Playground, fake: Any) -> None:
@@ -282,10 +305,12 @@ def test_a_full_context_is_said(playground: Playground, fake: Any) -> None:
     page = playground()
     page.fill("#playground-text", "7 bytes")
     page.wait_for_selector("output:has-text('reads 7 tokens at most')")
+    assert page.inner_text(".prompt output").startswith("7 tokens. ")
     page.click(".main-button")
     page.wait_for_selector(".trouble:has-text('The context is full')")
     write(page, "zero")  # there is room for three tokens
     assert "The context is full" in page.inner_text(".sheet .trouble")
+    assert page.inner_text(".sheet-facts").endswith("; the context is full")
     page.click("button:has-text('Go on')")
     page.click("button:has-text('Edit')")
     assert len(fake.requests) == 1
@@ -302,7 +327,9 @@ def test_the_request_that_is_shown_works_elsewhere(
     page.fill("#knob-seed", "3")
     page.fill("#knob-stop", "it's\\n")
     page.click("summary:has-text('The same as a request')")
-    shown = page.get_by_role("region", name=f"The request as {name}").text_content() or ""
+    region = page.get_by_role("region", name=f"The request as {name}")
+    expect(region).to_contain_text("completions")  # which is written once it has opened
+    shown = region.text_content() or ""
     if name == "curl":
         command = ["bash", "-c", shown]
     else:

@@ -13,6 +13,9 @@ import httpx
 import pytest
 import torch
 
+pytest.importorskip("playwright")
+from playwright.sync_api import expect
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -67,11 +70,13 @@ def test_the_request_that_is_shown_writes_the_text_that_is_shown(
     served: Any, served_page: ServedPage, name: str
 ) -> None:
     page = served_page(served.url)
-    page.select_option("label:has-text('Texts') select", "2")
+    page.select_option("label:has-text('Samples') select", "2")
     write(page, "it's", max_tokens="6", seed="5", top_k="50", presence_penalty="0.5")
     page.locator(ENDED).nth(1).wait_for()
     page.click("summary:has-text('The same as a request')")
-    shown = page.get_by_role("region", name=f"The request as {name}").text_content() or ""
+    region = page.get_by_role("region", name=f"The request as {name}")
+    expect(region).to_contain_text("completions")  # which is written once it has opened
+    shown = region.text_content() or ""
     texts = [text.removeprefix("it's") for text in page.locator(".sheet-text").all_text_contents()]
     if name == "Python":
         pytest.importorskip("openai")
@@ -154,5 +159,5 @@ def test_a_server_that_wants_a_key_is_given_it(serve_with: Any, served_page: Ser
     write(page, "Permission", max_tokens="4")
     assert tokens(page).count() == 4
     page.click("summary:has-text('The same as a request')")
-    shown = page.get_by_role("region", name="The request as curl").text_content() or ""
-    assert '-H "Authorization: Bearer $GPT2_API_KEY"' in shown
+    shown = page.get_by_role("region", name="The request as curl")
+    expect(shown).to_contain_text('-H "Authorization: Bearer $GPT2_API_KEY"')
