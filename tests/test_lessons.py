@@ -171,7 +171,7 @@ def test_links_lead_to_files(name: str) -> None:
 def test_a_lesson_leads_to_parts_of_the_page_that_are_there(name: str) -> None:
     paragraphs = re.split(r"\n\n+", PAGES[name])
     [about_page] = [p for p in paragraphs if "`gpt2 gallery --model runs/demo" in p]
-    parts = re.findall(r"partOf\(\s*\"(.+?)\"", PAGE_PARTS)
+    parts = re.findall(r"^    title: \"(.+?)\"", PAGE_PARTS, re.M)
     named = [" ".join(words.split()) for words in re.findall(r"\*([A-Z].*?)\*", about_page, re.S)]
     assert named and set(named) <= set(parts)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+import torch
 from hypothesis import given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -23,6 +24,12 @@ OPERATIONS = [
     ("GET", "/v1/models", RIGHT),
     ("GET", "/v1/models/{name}", RIGHT),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_numbers() -> None:
+    """Undo what training sets in a process: Hypothesis makes numbers that it rounds to zero."""
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,8 @@ def test_events_come_while_the_run_trains(written: Any, serve_runs: Any) -> None
 def test_a_reader_that_leaves_is_forgotten(written: Any, serve_runs: Any) -> None:
     watched = serve_runs(written.directory)
     with httpx.stream("GET", f"{watched.url}/run/events", timeout=MOST_SECONDS) as answer:
-        next_event(answer.iter_lines())
+        lines = answer.iter_lines()  # which closes the connection when it is let go
+        next_event(lines)
         assert watched.watcher._readers
     for _ in range(1000):
         httpx.get(f"{watched.url}/health")
@@ -129,7 +130,8 @@ def test_a_reader_that_leaves_is_forgotten(written: Any, serve_runs: Any) -> Non
 def test_a_stream_does_not_keep_the_server_from_stopping(written: Any, serve_runs: Any) -> None:
     watched = serve_runs(written.directory, grace=1000.0)
     with httpx.stream("GET", f"{watched.url}/run/events", timeout=MOST_SECONDS) as answer:
-        next_event(answer.iter_lines())
+        lines = answer.iter_lines()
+        next_event(lines)
         watched.server.stop()
         watched.thread.join(MOST_SECONDS)
         assert not watched.thread.is_alive()
