@@ -1,6 +1,7 @@
 """POST /v1/completions: from the request to its answer, whole or streamed."""
 
 import time
+from collections.abc import Iterable
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
@@ -79,6 +80,7 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
             f"{body.samples} samples; send several requests",
             param="prompt" if body.samples <= most else "n",
         )
+    _check_ids(model, body)
     prompts = await in_thread_if_long(
         sum(map(len, body.prompt)),
         lambda: [prompt_ids(model.model, prompt) for prompt in body.prompt],
@@ -86,6 +88,20 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
     for ids in prompts:
         _check_length(model, len(ids), body.most_new_tokens)
     return prompts
+
+
+def _check_ids(model: ServedModel, body: CompletionRequest) -> None:
+    """Raise ApiError for a token id that the model does not have, and name its field."""
+    last = model.model.config.vocab_size - 1
+    given: dict[str, Iterable[int]] = {
+        "prompt": (i for prompt in body.prompt if not isinstance(prompt, str) for i in prompt),
+        "stop_token_ids": body.stop_token_ids or [],
+        "logit_bias": map(int, body.logit_bias or {}),
+    }
+    for param, ids in given.items():
+        if (largest := max(ids, default=0)) > last:
+            message = f"{param} must have token ids from 0 to {last}, got {largest}"
+            raise ApiError(400, message, param=param)
 
 
 def _check_length(model: ServedModel, prompt: int, new: int) -> None:

@@ -329,6 +329,17 @@ def test_what_a_model_cannot_do_is_refused(
     assert texts(ask(prompt=PROMPT, **GREEDY))  # the server lives on
 
 
+@pytest.mark.parametrize(
+    "fields", [{"prompt": [[5], [300]]}, {"logit_bias": {"300": 1}}, {"stop_token_ids": [5, 300]}]
+)
+def test_a_refusal_names_the_field_with_an_id_that_the_model_does_not_have(
+    refusal: Ask, fields: dict[str, Any]
+) -> None:
+    [name] = fields
+    _, error = refusal(**{"prompt": "The", **fields})
+    assert error["param"] == name and error["message"].startswith(f"{name} must have token ids")
+
+
 def test_a_model_without_a_tokenizer_takes_and_gives_token_ids(
     serve_with: Any, model: GPT2
 ) -> None:
