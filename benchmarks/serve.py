@@ -277,8 +277,8 @@ SERVERS = {
 def print_all(seen: dict[str, Seen], engine: dict[int, list[float]], tokens: int) -> None:
     """Print the tables; each figure is the median of the rounds."""
     versions = ", ".join(f"{name} ({version_of(SERVERS[name])})" for name in seen)
-    print(f"`{shlex.join(['python', *sys.argv])}`: {devices.describe(torch.device('cpu'))}, ")
-    print(f"{os.cpu_count()} cores; {versions}; torch {torch.__version__}\n")
+    print(f"`{shlex.join(['python', *sys.argv])}`: {devices.describe(torch.device('cpu'))}")
+    print(f"on {os.cpu_count()} cores; {versions}; torch {torch.__version__}\n")
     print("| server | clients | tokens/s | ours / it | of the engine's own batch ", end="")
     print("| first token, ms: median, 95 % | between tokens, ms: median, 95 % | the clients' CPU |")
     print("|---|---|---|---|---|---|---|---|")
