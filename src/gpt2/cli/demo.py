@@ -105,6 +105,7 @@ class Demo:
         print(f"  {gpt2} eval perplexity --model {out} --data {report}")
         print(f'  {gpt2} plot attention --text "{PROMPT}" --model {out} --force')
         print(f"  {gpt2} plot positions --model {out} --force")
+        print(f"  {gpt2} serve --model {out}")
 
 
 def main(args: Sequence[str]) -> None:

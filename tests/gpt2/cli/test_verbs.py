@@ -63,8 +63,9 @@ def test_the_demo_does_the_whole_job_and_its_next_commands_work(
     assert "## A sample before training" in report
     assert "## A sample after training" in report
     assert (tmp_path / "runs/demo/loss.png").exists()
-    commands = re.findall(r"^  .*?gpt2 (.*)$", printed, re.MULTILINE)
+    *commands, serve = re.findall(r"^  .*?gpt2 (.*)$", printed, re.MULTILINE)
     assert len(commands) == 4
+    assert serve == "serve --model runs/demo"  # tests/gpt2/cli/test_serve.py
     for command in commands:
         args = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
         for _ in range(2):
