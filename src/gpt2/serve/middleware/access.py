@@ -13,8 +13,10 @@ from gpt2.config import ServeConfig
 from gpt2.serve.errors import ApiError
 from gpt2.serve.paths import HEALTH, RUN, WEB
 
+PAGES = ("/", RUN)
 # A browser asks for pages without the key: they have the names of models and runs, and no texts.
-FREE = ("/", HEALTH, RUN)
+FREE = (*PAGES, HEALTH)
+OTHER_SITES = ("cross-site", "same-site")  # same-site is another port of this machine, too
 LOOPBACK_NAME = re.compile(r"localhost|.+\.localhost|127\.\d+\.\d+\.\d+|::1")
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -27,7 +29,8 @@ PREFLIGHT_SECONDS = "600"  # that a browser may remember what it is allowed
 class Access:
     """Passes on requests that are allowed, and adds the headers by which browsers protect them.
 
-    Source: the Fetch standard, "HTTP extensions", for the headers Access-Control-*.
+    Source: the Fetch standard, "HTTP extensions", for the headers Access-Control-*; Fetch Metadata
+    Request Headers (W3C) for Sec-Fetch-*.
     """
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
@@ -51,7 +54,7 @@ class Access:
             app = _preflight_answer(headers)
         try:
             self._check_host(headers.get("Host"))
-            self._check_origin(headers)
+            self._check_origin(scope["path"], headers)
             if not is_preflight:
                 self._check_key(scope["path"], headers)
         except ApiError as error:
@@ -76,16 +79,22 @@ class Access:
                 code="host_not_allowed",
             )
 
-    def _check_origin(self, headers: Headers) -> None:
+    def _check_origin(self, path: str, headers: Headers) -> None:
+        """Refuse pages of other sites, except those of listed origins."""
         origin = headers.get("Origin")
-        if origin is None or origin in self._origins:
+        if origin in self._origins:
             return
-        parts = _split(origin)
-        if parts is None or parts.netloc != headers.get("Host"):
+        if origin is None:
+            is_refused = _is_embedded(path, headers)
+        else:
+            parts = _split(origin)
+            is_refused = parts is None or parts.netloc != headers.get("Host")
+        if is_refused:
+            site = "other sites" if origin is None else f"{origin!r:.80}"
             raise ApiError(
                 403,
-                f"pages of {origin!r:.80} may not use this server; start it with --allow-origin "
-                "and that origin to let them",
+                f"pages of {site} may not use this server; start it with --allow-origin and their "
+                "origin to let them",
                 code="origin_not_allowed",
             )
 
@@ -118,6 +127,12 @@ class Access:
 def _is_preflight(scope: Scope, headers: Headers) -> bool:
     asks = "Access-Control-Request-Method" in headers
     return scope["method"] == "OPTIONS" and "Origin" in headers and asks
+
+
+def _is_embedded(path: str, headers: Headers) -> bool:
+    """Whether a page of another site asks without an Origin, as by <img>; links to pages may."""
+    leads_to_page = headers.get("Sec-Fetch-Mode") == "navigate" and path in PAGES
+    return headers.get("Sec-Fetch-Site") in OTHER_SITES and not leads_to_page
 
 
 def _preflight_answer(headers: Headers) -> Response:

@@ -61,6 +61,30 @@ def test_pages_of_other_sites_are_refused(served: Served, origin: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("mode", ["no-cors", "navigate"])
+def test_what_a_page_of_another_site_loads_without_an_origin_is_refused(
+    served: Served, site: str, mode: str
+) -> None:
+    answer = get(served, "/explore/picture", Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)
+
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "origin_not_allowed"
+    assert "pages of other sites may not" in answer.json()["error"]["message"]
+
+
+def test_another_site_may_link_to_the_pages_but_not_load_them(served: Served) -> None:
+    for path in ("/", "/run"):
+        for mode, status in (("navigate", 200), ("no-cors", 403)):
+            answer = get(served, path, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode=mode)
+            assert answer.status_code == status
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])  # none: the address was typed
+def test_what_the_reader_or_the_own_page_asks_is_let_in(served: Served, site: str) -> None:
+    assert get(served, Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate").status_code == 404
+
+
 def test_the_servers_own_page_is_let_in(served: Served) -> None:
     assert get(served, Origin=served.url).status_code == 404
 
@@ -68,7 +92,7 @@ def test_the_servers_own_page_is_let_in(served: Served) -> None:
 def test_a_page_of_a_listed_origin_may_read_answers(serve_with: ServeWith) -> None:
     served = serve_with(allow_origin=(SITE,))
 
-    answer = get(served, Origin=SITE)
+    answer = get(served, Origin=SITE, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
 
     assert answer.status_code == 404
     assert answer.headers["access-control-allow-origin"] == SITE
