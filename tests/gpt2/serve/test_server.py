@@ -77,6 +77,24 @@ def test_it_listens_while_its_models_are_loaded() -> None:
     run(load, ask)
 
 
+def test_while_models_load_a_browser_gets_a_page_that_asks_again() -> None:
+    async def ask(server: Server, url: str, client: Client) -> None:
+        for accepts, kind in (("text/html,*/*;q=0.8", "text/html"), ("*/*", "application/json")):
+            answer = await client.get(url, headers={"Accept": accepts})
+            assert answer.status_code == 503
+            assert answer.headers["content-type"].partition(";")[0] == kind
+            assert answer.headers.get("refresh") == ("5" if kind == "text/html" else None)
+        loading.set()
+
+    loading = asyncio.Event()
+
+    async def load() -> Loaded:
+        await loading.wait()
+        return Loaded(FastAPI())
+
+    run(load, ask)
+
+
 def test_a_model_that_cannot_be_loaded_ends_it() -> None:
     async def load() -> Loaded:
         raise CheckpointError("there is no such model")

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Literal
 
-from starlette.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2.serve.errors import ApiError
@@ -14,6 +15,11 @@ REASONS = {
     "loading": "the models are being loaded; try again soon",
     "stopping": "the server stops; try again when it runs again",
 }
+LOADING_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<title>GPT-2</title>
+<p>The models are being loaded. This page will show them when they are ready.</p>
+"""
 
 
 class Gate:
@@ -46,8 +52,7 @@ class Gate:
         if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
             await self._health()(scope, receive, send)
         elif self.app is None or self.is_stopping:
-            error = ApiError(503, REASONS[self.phase], retry_after=RETRY_SECONDS, code=self.phase)
-            await error.response({"Connection": "close"})(scope, receive, send)
+            await self._refusal(scope)(scope, receive, send)
         else:
             await self._pass(self.app, scope, receive, send)
 
@@ -68,6 +73,16 @@ class Gate:
         wait = {} if is_ready else {"Retry-After": str(RETRY_SECONDS)}
         status = "ok" if is_ready else self.phase
         return JSONResponse({"status": status}, 200 if is_ready else 503, headers=wait)
+
+    def _refusal(self, scope: Scope) -> Response:
+        """Return why nothing is answered: for a browser, while models load, as a page."""
+        accepts_page = "text/html" in Headers(scope=scope).get("Accept", "")
+        if self.phase == "loading" and scope["method"] == "GET" and accepts_page:
+            seconds = str(RETRY_SECONDS)  # Refresh: the browser asks again after so many
+            headers = {"Connection": "close", "Retry-After": seconds, "Refresh": seconds}
+            return HTMLResponse(LOADING_PAGE, 503, headers | {"Cache-Control": "no-store"})
+        error = ApiError(503, REASONS[self.phase], retry_after=RETRY_SECONDS, code=self.phase)
+        return error.response({"Connection": "close"})
 
     async def _pass(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
