@@ -37,6 +37,12 @@ class ServedModel:
         """Tokens of a prompt and its completion together."""
         return self.model.config.n_positions
 
+    @cached_property
+    def most_characters(self) -> int:
+        """Characters that a text which fits may have: each takes at least a byte of a token."""
+        tokens = self.model.require_tokenizer().vocabulary.bytes_of_id.values()
+        return self.most_tokens * max(map(len, tokens))
+
     @property
     def run(self) -> Path | None:
         """The run directory that it is a checkpoint of, None if of none."""

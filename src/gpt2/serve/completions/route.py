@@ -81,6 +81,7 @@ async def _read_prompts(model: ServedModel, body: CompletionRequest) -> Ids:
             param="prompt" if body.samples <= most else "n",
         )
     _check_ids(model, body)
+    _check_characters(model, body)
     prompts = await in_thread_if_long(
         sum(map(len, body.prompt)),
         lambda: [prompt_ids(model.model, prompt) for prompt in body.prompt],
@@ -102,6 +103,19 @@ def _check_ids(model: ServedModel, body: CompletionRequest) -> None:
         if (largest := max(ids, default=0)) > last:
             message = f"{param} must have token ids from 0 to {last}, got {largest}"
             raise ApiError(400, message, param=param)
+
+
+def _check_characters(model: ServedModel, body: CompletionRequest) -> None:
+    """Refuse a text that is far too long before the time is spent to tokenize it."""
+    for prompt in body.prompt:
+        if isinstance(prompt, str) and len(prompt) > model.most_characters:
+            raise ApiError(
+                400,
+                f"the context has {model.most_tokens} tokens, got a prompt of {len(prompt)} "
+                "characters; shorten it",
+                param="prompt",
+                code="context_length_exceeded",
+            )
 
 
 def _check_length(model: ServedModel, prompt: int, new: int) -> None:

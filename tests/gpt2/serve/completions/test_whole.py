@@ -306,6 +306,7 @@ def test_tokens_may_be_written_by_their_ids(ask: Ask) -> None:
             "24 .* 2 .* 23 .* 25",
         ),
         ({"prompt": "The " * 20}, 400, "context_length_exceeded", "24 tokens, got 60"),
+        ({"prompt": "a" * 400}, 400, "context_length_exceeded", "a prompt of 400 characters"),
         (
             {"prompt": [5] * 25, "max_tokens": 0},
             400,
@@ -338,6 +339,16 @@ def test_a_refusal_names_the_field_with_an_id_that_the_model_does_not_have(
     [name] = fields
     _, error = refusal(**{"prompt": "The", **fields})
     assert error["param"] == name and error["message"].startswith(f"{name} must have token ids")
+
+
+def test_a_prompt_of_the_longest_tokens_fits(ask: Ask, served: Any) -> None:
+    longest = "<|endoftext|>"
+    [model] = served.models
+    assert model.most_characters == 24 * len(longest)
+
+    answer = ask(prompt=longest * 24, max_tokens=0)
+
+    assert answer["usage"]["prompt_tokens"] == 24
 
 
 def test_a_model_without_a_tokenizer_takes_and_gives_token_ids(
