@@ -231,14 +231,26 @@ async def _serve(
 
 
 @pytest.fixture(scope="session")
-def served(tokenizer: Tokenizer) -> Iterator[Served]:
+def request_lines() -> Iterator[list[str]]:
+    """The log's lines of requests.
+
+    A server's thread writes them at any time; between tests they would be in pytest's own output.
+    """
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gpt2.serve.middleware.request_log.log", lines.append)
+        yield lines
+
+
+@pytest.fixture(scope="session")
+def served(tokenizer: Tokenizer, request_lines: list[str]) -> Iterator[Served]:
     """A server of the tiny model, named "tiny", that all tests share."""
     with serving({"tiny": small_model(tokenizer)}, ServeConfig(port=0, grace=1.0)) as served:
         yield served
 
 
 @pytest.fixture
-def serve_with(tokenizer: Tokenizer) -> Iterator[ServeWith]:
+def serve_with(tokenizer: Tokenizer, request_lines: list[str]) -> Iterator[ServeWith]:
     """Start a server for this test alone.
 
     `serve_with(models={"name": model}, batch=2, ...)`: the tiny model if no models are given; all

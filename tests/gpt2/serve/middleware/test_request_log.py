@@ -1,10 +1,13 @@
 """The log has a line for each request: counts alone, whatever happens."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 Served = Any  # of conftest.py
+Lines = Callable[[], list[str]]
 
 SECRET = "a secret"
 
@@ -13,58 +16,63 @@ def complete(served: Served, **fields: object) -> httpx.Response:
     return httpx.post(f"{served.url}/v1/completions", json={"max_tokens": 2, **fields})
 
 
-def lines(served: Served, capsys: Any) -> list[str]:
-    """Return the log so far; a line is written once the answer has been sent."""
-    httpx.delete(f"{served.url}/v1/models")
-    written = ""
-    for _ in range(1000):  # the server's thread may still have to write the last line
-        written += capsys.readouterr().err
-        if "DELETE /v1/models 405" in written and written.endswith("\n"):
-            break
-        httpx.get(f"{served.url}/health")
-    *before, last = written.splitlines()
-    assert last.startswith("DELETE /v1/models 405")
-    return before
+@pytest.fixture
+def lines(served: Served, request_lines: list[str]) -> Lines:
+    """Return the lines of this test so far; each is written once the answer has been sent."""
+
+    def written() -> list[str]:
+        httpx.delete(f"{served.url}/v1/models")
+        for _ in range(1000):  # the server's thread may still have to write the last line
+            if request_lines and request_lines[-1].startswith("DELETE /v1/models 405"):
+                break
+            httpx.get(f"{served.url}/health")
+        *before, last = request_lines
+        assert last.startswith("DELETE /v1/models 405")
+        request_lines.clear()
+        return before
+
+    written()  # those of other tests
+    return written
 
 
-def test_a_line_has_the_counts_and_nothing_of_the_request(served: Served, capsys: Any) -> None:
+def test_a_line_has_the_counts_and_nothing_of_the_request(served: Served, lines: Lines) -> None:
     answer = complete(served, prompt=[SECRET, "b"], n=2, user=SECRET, seed=1, logit_bias={"1": 0})
 
     used = answer.json()["usage"]
-    [line] = lines(served, capsys)
+    [line] = lines()
     counts = f"tokens {used['prompt_tokens']} in, {used['completion_tokens']} out"
     assert line.startswith(f"POST /v1/completions 200  prompts 2, {counts}  ")
     assert SECRET not in line
 
 
-def test_a_streamed_answer_has_its_counts_too(served: Served, capsys: Any) -> None:
+def test_a_streamed_answer_has_its_counts_too(served: Served, lines: Lines) -> None:
     assert complete(served, prompt="b", stream=True, ignore_eos=True).text.endswith("[DONE]\n\n")
 
-    [line] = lines(served, capsys)
+    [line] = lines()
     assert "200  prompts 1, tokens 1 in, 2 out  " in line
 
 
-def test_nothing_of_a_wrong_request_is_logged(served: Served, capsys: Any) -> None:
+def test_nothing_of_a_wrong_request_is_logged(served: Served, lines: Lines) -> None:
     assert complete(served, prompt=SECRET, secret=SECRET).status_code == 400
     assert httpx.get(f"{served.url}/{SECRET}?{SECRET}").status_code == 404
 
-    wrong, unknown = lines(served, capsys)
+    wrong, unknown = lines()
     assert wrong.startswith("POST /v1/completions 400  ")
     assert unknown.startswith("GET other 404  ")
     assert "secret" not in wrong + unknown
 
 
-def test_a_method_that_http_does_not_have_is_not_logged(served: Served, capsys: Any) -> None:
+def test_a_method_that_http_does_not_have_is_not_logged(served: Served, lines: Lines) -> None:
     assert httpx.request("SECRET", f"{served.url}/").status_code == 405
     assert httpx.request("PUT", f"{served.url}/").status_code == 405
 
-    made_up, known = lines(served, capsys)
+    made_up, known = lines()
     assert made_up.startswith("other / 405  ")
     assert known.startswith("PUT / 405  ")
 
 
 def test_a_defect_is_logged_by_its_type_and_place_and_the_server_lives_on(
-    served: Served, monkeypatch: Any, capsys: Any
+    served: Served, monkeypatch: Any, lines: Lines
 ) -> None:
     def fail(name: str | None) -> None:
         raise ValueError(SECRET)
@@ -76,7 +84,7 @@ def test_a_defect_is_logged_by_its_type_and_place_and_the_server_lives_on(
     assert answer.status_code == 500
     assert answer.json()["error"]["type"] == "server_error"
     assert "secret" not in answer.text
-    [line] = lines(served, capsys)
+    [line] = lines()
     assert line.startswith("POST /v1/completions 500  ")
     assert "  failed: ValueError at test_request_log.py:" in line
     assert "secret" not in line
@@ -84,11 +92,11 @@ def test_a_defect_is_logged_by_its_type_and_place_and_the_server_lives_on(
 
 
 def test_what_asks_again_and_again_is_not_logged_when_all_is_well(
-    served: Served, capsys: Any
+    served: Served, lines: Lines
 ) -> None:
     for path in ("/health", "/metrics", "/web/dom.js"):
         assert httpx.get(served.url + path).status_code == 200
     assert httpx.get(f"{served.url}/web/nothing.js").status_code == 404
 
-    [line] = lines(served, capsys)
+    [line] = lines()
     assert line.startswith("GET /web 404  ")

@@ -61,7 +61,7 @@ def watching(runs: list[Path], **settings: Any) -> Iterator[Watched]:
 
 
 @pytest.fixture
-def serve_runs() -> Iterator[Callable[..., Watched]]:
+def serve_runs(request_lines: list[str]) -> Iterator[Callable[..., Watched]]:
     """Serve runs for this test."""
     with ExitStack() as stack:
         yield lambda *runs, **settings: stack.enter_context(watching(list(runs), **settings))
