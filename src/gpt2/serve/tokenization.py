@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from gpt2.serve.completions.answer import TokenStrings
 from gpt2.serve.completions.request import TokenId
+from gpt2.serve.completions.token_strings import TokenStrings
 from gpt2.serve.errors import declared
 from gpt2.serve.fields import Fields
 from gpt2.serve.long_work import in_thread_if_long

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpt2.generation.log_probabilities import Token
-from gpt2.serve.completions.answer import LogProbabilities, TokenStrings, api_finish_reason, joined
+from gpt2.serve.completions.answer import LogProbabilities, api_finish_reason, joined
 from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.texts import RequestTexts
+from gpt2.serve.completions.token_strings import TokenStrings
 from gpt2.serve.worker import Writing
 
 

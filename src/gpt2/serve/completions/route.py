@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gpt2.generation.generate import prompt_ids
-from gpt2.serve.completions.answer import TokenStrings, usage
+from gpt2.serve.completions.answer import usage
 from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
+from gpt2.serve.completions.token_strings import TokenStrings
 from gpt2.serve.errors import ApiError
 from gpt2.serve.long_work import in_thread_if_long
 from gpt2.serve.middleware.request_log import note_usage

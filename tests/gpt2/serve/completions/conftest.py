@@ -1,4 +1,4 @@
-"""Ways to ask the shared server for completions."""
+"""Ways to ask the shared server for completions, and a vocabulary made by hand."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,6 +8,9 @@ import httpx
 import pytest
 
 from gpt2.files.pretrained import GPT2
+from gpt2.serve.completions.token_strings import TokenStrings
+from llm_tokenizer import Tokenizer
+from llm_tokenizer.vocabulary import Vocabulary
 
 Ask = Callable[..., Any]
 
@@ -61,3 +64,12 @@ def chunks(client: httpx.Client) -> Ask:
         return [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
 
     return streamed
+
+
+@pytest.fixture
+def strings() -> TokenStrings:
+    """The bytes 0 to 255, 256: " h", 257: " he", 258: the last two bytes of "日", 259: an end."""
+    ids = {bytes([i]): i for i in range(256)}
+    ids |= {b" h": 256, b" he": 257, b"\x97\xa5": 258}
+    merges = [(b" ", b"h"), (b" h", b"e"), (b"\x97", b"\xa5")]
+    return TokenStrings(Tokenizer(Vocabulary(ids, merges, {"<end>": 259})))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gpt2.generation.log_probabilities import Token
-from gpt2.serve.completions.answer import TokenStrings
 from gpt2.serve.completions.choice import Choice
 from gpt2.serve.completions.request import CompletionRequest
 from gpt2.serve.completions.stream import EventStream
+from gpt2.serve.completions.token_strings import TokenStrings
 from gpt2.serve.worker import Writing
 
 Ask = Callable[..., Any]
