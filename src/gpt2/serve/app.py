@@ -7,8 +7,8 @@ from gpt2.config import ServeConfig
 from gpt2.serve.completions.route import completions_router
 from gpt2.serve.errors import add_error_handlers
 from gpt2.serve.explore import explore_router, explorer_data
-from gpt2.serve.listing import listing_router
 from gpt2.serve.metrics import Metrics
+from gpt2.serve.model_list import model_list_router
 from gpt2.serve.models import ServedModels
 from gpt2.serve.pages import page_response, web_router
 from gpt2.serve.paths import METRICS
@@ -23,7 +23,7 @@ def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> Fas
     add_error_handlers(app)
     metrics.watch(models)
     app.include_router(completions_router(models, config.time_limit))
-    app.include_router(listing_router(models))
+    app.include_router(model_list_router(models))
     app.include_router(tokenization_router(models))
     app.include_router(explore_router(models))
     app.include_router(web_router())

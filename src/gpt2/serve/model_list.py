@@ -26,7 +26,7 @@ class ModelList(BaseModel):
     data: list[ModelEntry]
 
 
-def listing_router(models: ServedModels) -> APIRouter:
+def model_list_router(models: ServedModels) -> APIRouter:
     """Return the routes that list models, and one that refuses chats."""
     router = APIRouter()
 
