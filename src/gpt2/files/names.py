@@ -19,7 +19,7 @@ from gpt2.files.run_directory import (
     newest_checkpoint,
 )
 from gpt2.files.tensors import FORMS, INDEX, files_of
-from gpt2.hub import HubFailure, meaning_of
+from gpt2.hub import HubFailure, meaning_of, snapshot
 from gpt2.progress import log
 from llm_tokenizer.files import TOKENIZER_FILES
 
@@ -109,9 +109,7 @@ def _from_hub(repository: str, revision: str | None, path: Path) -> Path:
 def _download(repository: str, revision: str | None) -> Path:
     """Fetch what a model needs, its weights in the first form there is, all from one commit."""
     small = [CONFIG_FILE, GENERATION_FILE, *TOKENIZER_FILES, "*" + INDEX]
-    directory = Path(
-        huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=small)
-    )
+    directory = snapshot(repository, revision, small)
     fetch = partial(huggingface_hub.hf_hub_download, repository, revision=directory.name)
     form = _first_form(fetch)
     for file in files_of(form):

@@ -19,7 +19,7 @@ from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 from gpt2.checksums import sha256_of
 from gpt2.data.shard_folder import splits_in
 from gpt2.errors import DataError
-from gpt2.hub import HubFailure, meaning_of
+from gpt2.hub import HubFailure, meaning_of, snapshot
 from gpt2.prepare.file_formats import is_text_file
 from gpt2.prepare.local_files import Found, each_once, find_files
 from gpt2.prepare.stdlib_docs import stdlib_docs
@@ -168,7 +168,9 @@ def _fetch_tinyshakespeare() -> Path:
     if path.is_file() and sha256_of(path) == TINYSHAKESPEARE_SHA256:
         return path
     try:
-        answer = get_session().get(TINYSHAKESPEARE_URL, follow_redirects=True)
+        answer = get_session().get(
+            TINYSHAKESPEARE_URL, follow_redirects=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+        )
         answer.raise_for_status()
     except HubFailure as error:
         raise DataError(
@@ -248,7 +250,7 @@ def _hub_files(
     repository: str, revision: str | None, subset: str | None
 ) -> tuple[str, list[SourceFile]]:
     # With a small file, which each branch has, the cache also remembers the revision's commit.
-    commit = _snapshot(repository, revision, ["README.md", ".gitattributes"]).name
+    commit = snapshot(repository, revision, ["README.md", ".gitattributes"], "dataset").name
     listed = huggingface_hub.HfApi().list_repo_tree(
         repository, recursive=True, revision=commit, repo_type="dataset"
     )
@@ -271,7 +273,7 @@ def _cached_files(
 
     Of the subset it has all files, or the client raises an error.
     """
-    directory = _snapshot(repository, revision, _globs(subset))
+    directory = snapshot(repository, revision, _globs(subset), "dataset")
     return directory.name, [
         SourceFile(
             name=path.relative_to(directory).as_posix(),
@@ -281,15 +283,6 @@ def _cached_files(
         )
         for path in directory.rglob("*.parquet")
     ]
-
-
-def _snapshot(repository: str, revision: str | None, files: list[str]) -> Path:
-    """Return the cache's folder of a commit, in which there are some of its files."""
-    return Path(
-        huggingface_hub.snapshot_download(
-            repository, repo_type="dataset", revision=revision, allow_patterns=files
-        )
-    )
 
 
 def _download(repository: str, file: str, commit: str) -> Path:

@@ -1,6 +1,7 @@
 """Models by name, through huggingface_hub's own client, from a server on the loopback."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gpt2.cli.main import main
 from gpt2.errors import CheckpointError
 from gpt2.files.names import locate
 from gpt2.files.pretrained import GPT2
+from gpt2.hub import snapshot
 
 Hub = Any  # of conftest.py
 
@@ -174,6 +176,21 @@ def test_an_unreachable_hub_is_named_together_with_the_folder(
     told = str(raised.value)
     assert told.startswith("the directory of that name here is ./gpt2, and")
     assert "'openai-community/gpt2' is not in the cache" in told
+
+
+def test_a_hub_that_takes_a_request_and_never_answers_is_left_after_the_time_limit(
+    hub_server: Hub, model: GPT2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(hub_server, model, "someone/fine-tune")
+    directory = locate("someone/fine-tune")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.01)
+
+        with pytest.raises(CheckpointError, match="'zzzz' is not in the cache, .* cannot be reach"):
+            locate("zzzz")
+        assert snapshot("someone/fine-tune", None, ["config.json"]) == directory  # of the cache
 
 
 def test_a_file_is_no_model_and_is_not_asked_for_on_the_hub(tmp_path: Path) -> None:
