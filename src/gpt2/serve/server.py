@@ -109,6 +109,7 @@ class Server(uvicorn.Server):
 
     async def _stop(self, loaded: Loaded) -> None:
         self.gate.is_stopping = True
+        self.gate.refuse_unread()
         self.gate.end("GET")  # such as the events of a run, which have no end
         if self.gate.count:
             log(

@@ -219,6 +219,29 @@ def test_connections_without_a_request_do_not_delay_the_end(serve_with: ServeWit
             assert silent.recv(1) == b""  # the server has closed it
 
 
+def test_a_body_that_does_not_come_does_not_delay_the_end() -> None:
+    async def load() -> Loaded:
+        return Loaded(FastAPI())
+
+    async def ask(server: Server, url: str, client: Client) -> None:
+        while server.gate.phase == "loading":
+            await asyncio.sleep(0)
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 20\r\n\r\n{"prompt"'
+        )
+        while not server.gate.count:
+            await asyncio.sleep(0)
+        server.stop()
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"stopping"' in answer
+        writer.close()
+
+    run(load, ask, grace=10 * MOST_SECONDS)
+
+
 def test_events_without_an_end_do_not_delay_the_end() -> None:
     app = FastAPI()
 

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gpt2.serve.errors import ApiError
 
 MOST_SECONDS = 60.0  # for a body to come; a client that sends no faster holds its connection
+READS_BODY = "reads_body"  # in the state of a request whose body has not come yet
 CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
 
@@ -31,17 +32,21 @@ class Bodies:
         if not _has_body(headers):
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        failure: ApiError | None = None
         try:
             _check_type(headers)
             self._check_size(int(headers.get("Content-Length", 0)))
+            state[READS_BODY] = True
             async with asyncio.timeout(self._most_seconds):
                 first: Message | None = await self._whole(receive)
         except TimeoutError:
-            late = ApiError(408, f"the body must come within {self._most_seconds:g} s")
-            await late.response(CLOSE)(scope, receive, send)
-            return
+            failure = ApiError(408, f"the body must come within {self._most_seconds:g} s")
         except ApiError as error:
-            await error.response(CLOSE)(scope, receive, send)
+            failure = error
+        state.pop(READS_BODY, None)
+        if failure:
+            await failure.response(CLOSE)(scope, receive, send)
             return
 
         async def receive_next() -> Message:

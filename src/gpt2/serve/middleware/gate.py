@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2.serve.errors import ApiError
+from gpt2.serve.middleware.bodies import READS_BODY
 from gpt2.serve.paths import HEALTH
 
 RETRY_SECONDS = 5
@@ -62,6 +63,12 @@ class Gate:
             await asyncio.wait(self._under_way, timeout=seconds)
         return not self._under_way
 
+    def refuse_unread(self) -> None:
+        """Refuse requests whose bodies have not come yet, as if they were new."""
+        for task, scope in self._under_way.items():
+            if READS_BODY in scope.get("state", {}):
+                task.cancel()
+
     def end(self, method: str | None = None) -> None:
         """End requests in the middle, those of one method or all."""
         for task, scope in self._under_way.items():
@@ -90,5 +97,9 @@ class Gate:
         self._under_way[task] = scope
         try:
             await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if READS_BODY not in scope.get("state", {}):
+                raise
+            await self._refusal(scope)(scope, receive, send)
         finally:
             del self._under_way[task]
