@@ -1,5 +1,7 @@
 """Who may ask the server, tried by real connections."""
 
+import json
+import re
 from typing import Any
 
 import httpx
@@ -140,6 +142,18 @@ def test_the_page_its_files_and_the_health_need_no_key(with_key: Served) -> None
         assert get(with_key, path).status_code == 200
     for path in ("/metrics", "/openapi.json", "/web", "/healthy", "//", "/v1/models"):
         assert get(with_key, path).status_code == 401
+
+
+def test_without_the_key_the_page_has_names_and_sizes_alone(with_key: Served) -> None:
+    html = get(with_key, "/").text
+
+    page = json.loads(re.findall(r'id="page"[^>]*>(.*?)</script>', html, re.S)[0])
+    assert page.keys() == {"models", "colors", "examples", "needsKey", "hasRun"}
+    [model] = page["models"]
+    sizes = {"n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "most_tokens"}
+    assert model.keys() == {"name", "parameters", *sizes}
+    [served] = with_key.models
+    assert str(served.directory) not in html
 
 
 def test_every_answer_has_the_headers_that_browsers_heed(served: Served) -> None:
