@@ -78,8 +78,8 @@ class RunWatch:
             "checkpoints": folders.checkpoints,
             "moments": folders.moments,
             "settings": settings_of(settings.config),
+            "band": settings.band(metrics.held_out),  # first: beside it, a loss is judged
             "held_out": list(metrics.held_out),
-            "band": settings.band(metrics.held_out),
             "evaluations": self._evaluations.rows,
             "skipped": list(metrics.skipped),
             "changes": list(metrics.changes),

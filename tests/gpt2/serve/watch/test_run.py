@@ -367,6 +367,14 @@ def test_the_band_is_that_of_the_verdict(written: Any) -> None:
     assert band == [list(each) for each in judge(written.directory).band]
 
 
+def test_the_band_of_an_evaluation_comes_before_it(watch: RunWatch, written: Any) -> None:
+    written.begin(RunConfig.from_toml(RECIPES / "demo.toml"), steps=900)
+    written.append(written.step_row(1))
+    watch.look(NOW)
+    written.append(written.held_out_row(100, 5.0))
+    assert [name for name in parts(watch.look(NOW + 1)) if name != "status"] == ["band", "held_out"]
+
+
 def test_nothing_is_written_or_locked(written: Any) -> None:
     written.begin()
     written.append(written.step_row(1), written.held_out_row(1, 4.0))
