@@ -1,7 +1,7 @@
 // How are lines over an axis shown? As an SVG image; the pointer reads their values.
 
 import { create, createSvg, refill, tableBehind } from "gpt2/dom.js";
-import { firstAtLeast, nearest, scalesOf } from "gpt2/scales.js";
+import { firstAtLeast, nearest, scalesOf, valuesWithin } from "gpt2/scales.js";
 
 const HEIGHT = 260; // pixels
 const MARGIN = { left: 64, right: 12, top: 10, bottom: 40 };
@@ -19,6 +19,7 @@ const TOOTH = "l-4 8h8z"; // a small triangle on the axis
  * @property {string} color
  * @property {number[]} [dash] strokes and gaps, in widths of the line
  * @property {boolean} [dots] mark the points
+ * @property {boolean} [mayLeave] the picture: other lines alone set the vertical axis
  * @property {number} [faint] its opacity
  * @property {boolean} [isHidden]
  *
@@ -47,6 +48,7 @@ const TOOTH = "l-4 8h8z"; // a small triangle on the axis
  * @property {number} [unit] 1 unless given
  * @property {[number, number]} [window] of the horizontal axis; all unless given
  * @property {[number, number]} [range] of the vertical axis
+ * @property {boolean} [isNamed] whether the page names the lines elsewhere; here it has their values
  * @property {boolean} [isRobust] let outliers be outside of the vertical axis
  * @property {(x: number | null) => void} [onPoint] called instead of `point` as the pointer moves
  */
@@ -63,6 +65,7 @@ export function lineChart(start) {
   let data = { ...start };
   const svg = createSvg("svg", { class: "chart", height: HEIGHT, "aria-hidden": "true" });
   const legend = create("div", { class: "legend" });
+  const above = create("p", { class: "above" });
   const table = tableBehind(data.title, () => tableOf(data));
   let explained = ""; // by the legend
   let outputs = []; // of its lines
@@ -86,6 +89,7 @@ export function lineChart(start) {
     const plot = plotBox(width, ...areas, ...paths, ...places);
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); // on paper it is scaled
     svg.replaceChildren(...axes(data, scales, width), rule, marker, plot);
+    above.textContent = aboveText(data.lines, scales);
     drawn = { scales, paths, marker, rule };
     trace();
     mark(marked);
@@ -103,6 +107,7 @@ export function lineChart(start) {
     outputs = data.lines.map(() => create("output", {}));
     const lines = of(data.lines, lineSample);
     lines.forEach((entry, i) => entry.append(outputs[i]));
+    if (data.isNamed) lines.forEach((entry) => entry.classList.add("reading"));
     const others = [...of(data.bands, bandSample), ...of(data.marks, markSample)];
     legend.replaceChildren(...lines, ...others);
   }
@@ -136,6 +141,7 @@ export function lineChart(start) {
     if (!drawn) return;
     const isWithin = x !== null && x >= drawn.scales.xs[0] && x <= drawn.scales.xs[1];
     place(drawn.rule, isWithin ? drawn.scales.x(x) : null);
+    legend.classList.toggle("pointed-at", isWithin);
     data.lines.forEach((line, i) => {
       const value = isWithin && !line.isHidden ? valueNear(line, x) : null;
       const text = value === null ? "" : shortly(value);
@@ -153,12 +159,20 @@ export function lineChart(start) {
     draw();
   }).observe(svg);
   const caption = create("figcaption", {}, data.title);
-  const element = create("figure", { class: "line-chart" }, caption, legend, svg, table);
+  const element = create("figure", { class: "line-chart" }, caption, legend, above, svg, table);
   return { element, show, mark, point, update };
 }
 
 function shown(parts) {
   return (parts ?? []).filter(({ isHidden }) => !isHidden);
+}
+
+/** Say which of the lines that may leave the picture do, and how far. */
+function aboveText(lines, { xs, ys }) {
+  const highest = (line) => Math.max(...valuesWithin(line, xs));
+  const gone = shown(lines).filter((line) => line.mayLeave && highest(line) > ys[1]);
+  const texts = gone.map((line) => `${line.name}, up to ${shortly(highest(line))}`);
+  return texts.length ? `Above the picture: ${texts.join("; ")}.` : "";
 }
 
 function legendEntry({ name, isHidden }, shape) {
@@ -189,9 +203,13 @@ function linePath({ color, dash = [], faint, x }) {
   return path;
 }
 
-/** Give a part of the image a color of the data, lighter where the page is dark. */
-function colored(shape, color) {
-  shape.style.color = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
+/**
+ * Give a part of an image a color of the data, lighter where the page is dark.
+ * @param {SVGElement} shape
+ * @param {string} color
+ */
+export function colored(shape, color) {
+  shape.style.color = `light-dark(${color}, oklch(from ${color} max(l, 0.7) c h))`; // black, too
   return shape;
 }
 

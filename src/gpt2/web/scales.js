@@ -80,15 +80,25 @@ function linear([low, high], [from, to], along) {
   return (value) => from + (along(value) - low) * factor;
 }
 
-/** Return the lowest and the highest value between two xs. */
-function heights(lines, bands, [from, to], isRobust) {
-  const within = ({ x, y }) => {
-    const [start, end] = [firstAtLeast(x, from), firstAtLeast(x, to)];
-    return Array.prototype.slice.call(y, start, end + 1).filter(isNumber);
-  };
-  const kept = lines.map(within).map((values) => (isRobust ? inner(values) : values));
+/**
+ * Return the values of a line between two xs.
+ * @param {{x: ArrayLike<number>, y: ArrayLike<number | null>}} line
+ * @param {number[]} window
+ * @returns {number[]}
+ */
+export function valuesWithin({ x, y }, [from, to]) {
+  const [start, end] = [firstAtLeast(x, from), firstAtLeast(x, to)];
+  return Array.prototype.slice.call(y, start, end + 1).filter(isNumber);
+}
+
+/** Return the lowest and the highest value between two xs, of lines that may leave if all may. */
+function heights(lines, bands, xs, isRobust) {
+  const valuesOf = (line) => valuesWithin(line, xs);
+  const there = lines.filter((line) => valuesOf(line).length);
+  const staying = there.filter(({ mayLeave }) => !mayLeave);
+  const values = (staying.length ? staying : there).map(valuesOf);
   const sides = bands.flatMap(({ x, low, high }) => [{ x, y: low }, { x, y: high }]);
-  return extent([...kept, ...sides.map(within)]);
+  return extent([...(isRobust ? values.map(inner) : values), ...sides.map(valuesOf)]);
 }
 
 /** Return a low and a high one of many values, of few all. */

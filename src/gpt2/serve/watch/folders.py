@@ -1,4 +1,4 @@
-"""Which checkpoints and moments does a run have now? They may come and go at any time."""
+"""Which checkpoints, moments and report does a run have now? They may come and go at any time."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from gpt2.files.run_directory import (
     CHECKPOINT_NAMES,
     CHECKPOINTS,
+    REPORT_FILE,
     has_all_files,
     list_checkpoints,
     list_moments,
@@ -15,8 +16,8 @@ from gpt2.files.run_directory import (
 from llm_tokenizer.atomic import PARTIAL
 
 
-class Checkpoints:
-    """The checkpoints of a run; each is looked into once, unless it changes.
+class Folders:
+    """What lies in the folders of a run; while they cannot be read, what was there before.
 
     Args:
         run: The run directory.
@@ -24,13 +25,32 @@ class Checkpoints:
 
     def __init__(self, run: Path) -> None:
         self.run = run
+        self.checkpoints: list[dict[str, Any]] = []
+        self.moments: list[int] = []  # steps
+        self.has_report = False
+        self.faults: list[str] = []  # why they cannot be read
         self._known: dict[Path, tuple[int, dict[str, Any]]] = {}  # by path: when, and what
 
-    def look(self, best_step: int | None) -> list[dict[str, Any]]:
-        """Return the checkpoints, the first step first, the one that is being written last.
+    def look(self, best_step: int | None) -> bool:
+        """Look into the folders, and return whether checkpoints or moments have changed.
 
         Args:
             best_step: Of the lowest held-out loss so far.
+        """
+        before = self.checkpoints, self.moments
+        try:
+            self.has_report = (self.run / REPORT_FILE).exists()
+            found = self._list_checkpoints(best_step), _moments(self.run)
+        except OSError as error:
+            self.faults = [f"{self.run} cannot be read: {error.strerror}"]
+            return False
+        (self.checkpoints, self.moments), self.faults = found, []
+        return found != before
+
+    def _list_checkpoints(self, best_step: int | None) -> list[dict[str, Any]]:
+        """Return the checkpoints by step, each looked into once unless it changes.
+
+        The one that is being written comes last.
         """
         known = {}
         for path in list_checkpoints(self.run):
@@ -54,8 +74,7 @@ class Checkpoints:
         return changed if is_complete else -1, described
 
 
-def moments_of(run: Path) -> list[int]:
-    """Return the steps of the moments that a run has kept, in order."""
+def _moments(run: Path) -> list[int]:
     return [step_of(path.with_suffix("")) for path in list_moments(run)]
 
 

@@ -1,12 +1,62 @@
-"""Which settings of a run does the page show?"""
+"""What does config.toml say of a run now, and which of it does the page show?"""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from gpt2.config import GPT2Config, RunConfig
+from gpt2.config import SETTINGS_FILE, GPT2Config, RunConfig
+from gpt2.errors import ConfigError
+from gpt2.serve.watch.tail import signature_of
+from gpt2.train.metrics import Row
+from gpt2.train.normality.data_facts import source_of
+from gpt2.train.normality.nearest_recipe import Match, match_recipe
+from gpt2.train.normality.verdict import known_band
 
 
-def settings_of(config: RunConfig) -> dict[str, Any]:
-    """Return what the page shows of a run's settings, in strict JSON."""
+class Settings:
+    """The settings of a run, and its nearest recipe; they are read again when their file changes.
+
+    Args:
+        run: The run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.config: RunConfig | None = None  # None: not there, or not readable
+        self.faults: list[str] = []  # what is wrong with the file
+        self._path = run / SETTINGS_FILE
+        self._signature: Any = "unread"
+        self._match: Match | None = None
+
+    def look(self) -> bool:
+        """Read the file if it has changed, and return whether it has."""
+        try:
+            signature: Any = signature_of(self._path)
+        except OSError as error:
+            signature = str(error)
+        if signature == self._signature:
+            return False
+        self._signature, self.config, self._match, self.faults = signature, None, None, []
+        if signature is not None:
+            try:
+                self.config = RunConfig.from_toml(self._path)
+                self._match = match_recipe(self.config, source_of(self.config))
+            except (ConfigError, OSError) as error:
+                self.faults = [str(error)]
+        return True
+
+    def band(self, held_out: Sequence[Row]) -> list[list[float]]:
+        """Return the known range of the held-out loss at evaluations: step, low, high."""
+        if self._match is None or self.config is None:
+            return []
+        evaluated = [row["step"] for row in held_out if row["val_loss"] is not None]
+        steps = self.config.training.steps
+        return [list(each) for each in known_band(self._match, steps, evaluated)]
+
+
+def settings_of(config: RunConfig | None) -> dict[str, Any]:
+    """Return what the page shows of a run's settings, in strict JSON; {} if they are not known."""
+    if config is None:
+        return {}
     model, training = config.model, config.training
     sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
     return {

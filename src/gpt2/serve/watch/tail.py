@@ -28,21 +28,24 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.changed_at = 0.0  # seconds since 1970, by the clock of the file's disk; 0: not there
+        self.faults: list[str] = []  # why it cannot be read
         self._signature: Signature | None = None
         self._place = 0  # bytes that have been read, all of whole lines
         self._before = b""  # the last of them
 
     def look(self) -> Appended:
-        """Read what is new.
+        """Read what is new; nothing while the file cannot be read."""
+        try:
+            appended, self.faults = self._look(), []
+        except OSError as error:
+            self.faults = [f"{self.path.name} cannot be read: {error.strerror}"]
+            return Appended(b"", False)
+        return appended
 
-        Raises:
-            OSError: The file cannot be read, for another reason than that it is not there.
-        """
+    def _look(self) -> Appended:
         signature = signature_of(self.path)
         if signature == self._signature:
             return Appended(b"", False)
-        self.changed_at = signature[2] / 1e9 if signature else 0.0
         try:
             appended = self._read() if signature else self._forget()
         except FileNotFoundError:  # removed a moment ago

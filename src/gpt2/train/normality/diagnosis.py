@@ -123,8 +123,9 @@ class Course:
 
 def diagnose(course: Course) -> Cause | None:
     """Return the likeliest cause of an unusual course; None if nothing in it is unusual."""
-    checks = (initialization, not_finite, dead_data, too_easy, too_few_tokens, no_shuffle)
-    for check in (*checks, other_rate, rate_too_high, rate_far_too_high, rate_too_low):
+    checks = (initialization, not_finite, worse_than_guessing, dead_data, too_easy, too_few_tokens)
+    rates = (other_rate, rate_too_high, rate_far_too_high, rate_too_low)
+    for check in (*checks, no_shuffle, *rates):
         if cause := check(course):
             return cause
     return None
@@ -153,6 +154,18 @@ def not_finite(course: Course) -> Cause | None:
     seen = [f"{skipped} of {steps} steps had no finite loss or gradient"] * (skipped > usual)
     seen += ["the last held-out loss is not finite"] * course.has_diverged
     return Cause(RATE_TOO_HIGH, " and ".join(seen)) if seen else None
+
+
+def worse_than_guessing(course: Course) -> Cause | None:
+    """A training loss that ends above that of a new model, in however few steps."""
+    chance = math.log(course.config.model.vocab_size)
+    if not len(course.smooth) or course.smooth[-1] <= (1 + FAR_FROM_UNIFORM) * chance:
+        return None
+    return Cause(
+        RATE_TOO_HIGH,
+        f"the training loss is {course.smooth[-1]:.2f} at last, worse than guessing at random, "
+        f"ln(vocab_size), {chance:.2f}",
+    )
 
 
 def dead_data(course: Course) -> Cause | None:

@@ -6,6 +6,7 @@ import { whenSeen } from "gpt2/seen.js";
 import { lookOf } from "gpt2/watch/look.js";
 import { controls } from "gpt2/watch/controls.js";
 import { OVER, column, placesOf, smooth, sparse } from "gpt2/watch/columns.js";
+import { hasDiverged } from "gpt2/watch/verdict.js";
 
 const NATS = "nats a token";
 const HELLASWAG = "hellaswag_acc_norm"; // of rows of held_out
@@ -19,6 +20,7 @@ const DRAW_EVERY = 200; // milliseconds at least, however many rows come
  * @property {(state: object) => boolean} has something to show
  * @property {(run: object, look: object, over: string) => object} parts of a run: its lines, bands
  *   and marks
+ * @property {boolean} [isLow] whether runs that have diverged may leave it, since they are far above
  */
 
 /**
@@ -38,11 +40,12 @@ export function showCharts(section, runs, colors) {
     views.forEach(({ chart }) => chart.point(pointed));
     pointed = undefined;
   };
-  const kinds = runs.length === 1 ? chartsOfOne(colors) : OF_SEVERAL;
+  const isOne = runs.length === 1;
+  const kinds = isOne ? chartsOfOne(colors) : OF_SEVERAL;
   const views = kinds.map((kind) => {
     const { title, yName } = kind;
     const data = { title, yName, xName: OVER.steps, lines: [], isRobust: true, onPoint };
-    const chart = lineChart(data);
+    const chart = lineChart({ ...data, isNamed: !isOne }); // by the bar
     const { element } = chart;
     return { kind, chart, element, draw: whenSeen(element, () => drawView(kind, chart)) };
   });
@@ -73,7 +76,11 @@ export function showCharts(section, runs, colors) {
     const { over, isLog, share } = bar.chosen();
     const places = runs.map((run, i) => ({ run, look: lookOf(colors, i) }));
     const known = places.filter(({ run }) => run.state);
-    const parts = known.map(({ run, look }) => kind.parts(run, look, over));
+    const parts = known.map(({ run, look }) => {
+      const { lines, ...others } = kind.parts(run, look, over);
+      const mayLeave = kind.isLow && hasDiverged(run.state);
+      return { lines: lines.map((line) => ({ ...line, mayLeave })), ...others };
+    });
     const all = (name) => parts.flatMap((part) => part[name] ?? []);
     chart.update({
       xName: OVER[over],
@@ -170,7 +177,7 @@ const ACCURACY = {
 
 const OTHERS = [
   { name: "learning_rate", title: "Learning rate", yName: "learning rate", isExact: true },
-  { name: "grad_norm", title: "Gradient norm", yName: "before it is clipped" },
+  { name: "grad_norm", title: "Gradient norm", yName: "before it is clipped", isLow: true },
   { name: "tokens_per_second", title: "Tokens a second", yName: "tokens a second" },
   { name: "mfu", title: "Share of peak FLOP/s (MFU)", yName: "%" },
 ];
@@ -196,18 +203,19 @@ function ofOne({ name, title, yName, isExact }) {
 }
 
 /** Return a chart of several runs, whose single steps would hide each other. */
-function ofSeveral({ name, title, yName, isExact }) {
+function ofSeveral({ name, title, yName, isExact, isLow }) {
   const parts = (run, look, over) => {
     const steps = stepsOf(run, name, over);
     const line = isExact ? sparse(steps) : smooth(steps);
     return { lines: [{ name: run.name, ...line, ...look, isHidden: run.isHidden }] };
   };
-  return { title, yName, has: hasColumn(name), parts };
+  return { title, yName, isLow, has: hasColumn(name), parts };
 }
 
 const HELD_OUT_OF_SEVERAL = {
   title: "Held-out loss",
   yName: NATS,
+  isLow: true,
   has: hasHeldOut,
   parts: (run, look, over) => {
     const name = `range of runs like ${run.name}`;
@@ -219,6 +227,7 @@ const HELD_OUT_OF_SEVERAL = {
 const TRAINING_OF_SEVERAL = {
   title: "Training loss, mean over the steps around",
   yName: NATS,
+  isLow: true,
   has: hasLoss,
   parts: (run, look, over) => ({
     ...ofSeveral({ name: "loss" }).parts(run, look, over),

@@ -1,5 +1,6 @@
 // How does a run look in the charts? Its color and its dashes.
 
+import { colored } from "gpt2/chart.js";
 import { createSvg } from "gpt2/dom.js";
 
 /**
@@ -12,7 +13,8 @@ import { createSvg } from "gpt2/dom.js";
  * @returns {Look}
  */
 export function lookOf({ series, dashes }, index) {
-  return { color: series[index % series.length], dash: dashes[index % dashes.length] };
+  const round = Math.floor(index / series.length); // in which each color has another dash
+  return { color: series[index % series.length], dash: dashes[(index + round) % dashes.length] };
 }
 
 /**
@@ -20,8 +22,7 @@ export function lookOf({ series, dashes }, index) {
  * @param {Look} look
  */
 export function lineSample({ color, dash }) {
-  const path = createSvg("path", { class: "line", d: "M1 6H31", "stroke-width": 2 });
-  path.style.stroke = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
+  const path = colored(createSvg("path", { class: "line", d: "M1 6H31", "stroke-width": 2 }), color);
   path.style.strokeDasharray = dash.map((length) => 2 * length).join(" ");
   const attributes = { class: "sample-line", viewBox: "0 0 32 12", "aria-hidden": "true" };
   return createSvg("svg", attributes, path);

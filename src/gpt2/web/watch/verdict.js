@@ -23,6 +23,14 @@ export function verdictOf(state) {
   return besideRange(state);
 }
 
+/**
+ * Return whether a run has diverged.
+ * @param {object} state
+ */
+export function hasDiverged(state) {
+  return faultOf(state) !== "";
+}
+
 /** Return how a run has diverged, in a sentence; "" where it has not. */
 function faultOf({ skipped, status, settings, held_out: evaluations }) {
   const inARow = skippedInARow(skipped, status.step);

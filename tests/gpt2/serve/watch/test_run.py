@@ -9,7 +9,7 @@ import pytest
 
 from gpt2.config import RECIPES, RunConfig
 from gpt2.serve.watch import run as watched
-from gpt2.serve.watch.run import RunWatch, best_step
+from gpt2.serve.watch.run import RunWatch
 from gpt2.train.metrics import read_metrics
 from gpt2.train.normality.verdict import judge
 from gpt2.visual.losses import losses_of
@@ -164,8 +164,8 @@ def test_damaged_lines_are_left_out_with_a_note(watch: RunWatch, written: Any) -
     assert [row["step"] for row in state["rows"]] == [1, 2]
     assert state["notes"] == ["metrics.jsonl: a line is damaged and left out"]
     written.append_text("[]\n")
-    changed = parts(watch.look(NOW + 1))  # the silence, too, where ten seconds of it are full
-    assert changed["notes"] == ["metrics.jsonl: 2 lines are damaged and left out"]
+    notes = parts(watch.look(NOW + 1))["notes"]  # its silence is another one, too, at times
+    assert notes == ["metrics.jsonl: 2 lines are damaged and left out"]
 
 
 def test_damaged_settings_are_noted_and_read_again(watch: RunWatch, written: Any) -> None:
@@ -204,8 +204,8 @@ def test_a_file_that_cannot_be_read_is_noted_and_its_rows_stay(
             raise OSError(116, "Stale file handle")
 
         context.setattr(Path, "open", fail)
-        changed = parts(watch.look(NOW + 1))
-        assert changed["notes"] == ["metrics.jsonl cannot be read: Stale file handle"]
+        notes = parts(watch.look(NOW + 1))["notes"]
+        assert notes == ["metrics.jsonl cannot be read: Stale file handle"]
     events = watch.look(NOW + 2)
     assert events[0] == {"kind": "rows", "rows": [written.step_row(2)]}
     assert parts(events[1:])["notes"] == []
@@ -265,17 +265,6 @@ def test_a_complete_checkpoint_is_looked_into_once(
     watch.look(NOW)
     monkeypatch.setattr(Path, "read_text", lambda *args, **options: pytest.fail("read again"))
     assert watch.look(NOW + 1) == []
-
-
-def test_the_best_checkpoint_is_the_first_of_the_lowest_held_out_loss(written: Any) -> None:
-    rows = [
-        written.held_out_row(1, None),
-        written.held_out_row(2, 4.0),
-        written.held_out_row(3, 3.5),
-        written.held_out_row(4, 3.5),
-    ]
-    assert best_step(rows) == 3
-    assert best_step(rows[:1]) is None
 
 
 def test_moments_are_listed_and_may_vanish(watch: RunWatch, written: Any) -> None:
@@ -376,6 +365,14 @@ def test_the_band_is_that_of_the_verdict(written: Any) -> None:
     band = whole(watch.look(NOW))["band"]
     assert len(band) == 3
     assert band == [list(each) for each in judge(written.directory).band]
+
+
+def test_the_band_of_an_evaluation_comes_before_it(watch: RunWatch, written: Any) -> None:
+    written.begin(RunConfig.from_toml(RECIPES / "demo.toml"), steps=900)
+    written.append(written.step_row(1))
+    watch.look(NOW)
+    written.append(written.held_out_row(100, 5.0))
+    assert [name for name in parts(watch.look(NOW + 1)) if name != "status"] == ["band", "held_out"]
 
 
 def test_nothing_is_written_or_locked(written: Any) -> None:

@@ -106,3 +106,19 @@ def test_an_unchanged_file_is_not_opened(path: Path, monkeypatch: pytest.MonkeyP
     tail.look()
     monkeypatch.setattr(Path, "open", lambda *args: pytest.fail("it was opened"))
     assert tail.look() == NOTHING
+
+
+def test_a_file_that_cannot_be_read_is_a_fault_until_it_can(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("a\n")
+    tail = Tail(path)
+    with monkeypatch.context() as context:
+
+        def fail(path: Path, *args: object) -> None:
+            raise OSError(116, "Stale file handle")
+
+        context.setattr(Path, "open", fail)
+        assert tail.look() == Appended(b"", False)
+        assert tail.faults == [f"{path.name} cannot be read: Stale file handle"]
+    assert (tail.look(), tail.faults) == (Appended(b"a\n", False), [])

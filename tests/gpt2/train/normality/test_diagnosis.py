@@ -94,6 +94,19 @@ def test_the_loss_scaler_of_float16_may_skip_some_steps() -> None:
     assert cause_of(metrics).startswith(RATE_TOO_HIGH)
 
 
+@pytest.mark.parametrize("init_from", [None, "gpt2"])
+def test_a_short_run_that_ends_above_the_loss_of_guessing_has_too_high_a_rate(
+    init_from: str | None,
+) -> None:
+    config = replace(DEMO, training=replace(DEMO.training, init_from=init_from))
+    losses = [UNIFORM, 7.5, 9.0, 40.0, 50.0, 60.0, 70.0, 80.0]  # the last five: 60 on average
+    assert cause_of(rows(losses), config) == (
+        f"{RATE_TOO_HIGH}: the training loss is 60.00 at last, worse than guessing at random, "
+        "ln(vocab_size), 8.32"
+    )
+    assert cause_of(rows([UNIFORM, *(1.05 * UNIFORM for _ in range(7))])) == "nothing"
+
+
 @pytest.mark.parametrize(
     ("unigram", "what"), [(0.3, "nearly all tokens are alike"), (8.3, "equally frequent")]
 )

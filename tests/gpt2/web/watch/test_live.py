@@ -274,16 +274,52 @@ def test_two_runs_are_overlaid_and_each_can_be_hidden(
     shows(page, ".run:nth-child(1) .place", "Step 10 of 40")
     shows(page, ".run:nth-child(2) .place", "Step 20 of 40")
     chart = page.locator(".line-chart").first
-    legend = chart.locator(".legend > span")
-    shows(page, ".line-chart:first-child .legend", "other")
-    strokes = chart.locator(".chart path.line").evaluate_all("all => all.map(e => e.style.color)")
-    assert len(set(strokes)) == len(strokes) > 1
-    page.get_by_role("group", name="Runs shown").get_by_role("button", name="other").click()
-    legend.nth(1).wait_for(state="hidden")
-    assert legend.nth(0).is_visible()
+    drawn = chart.locator(".chart path.line[d]")
+    drawn.nth(1).wait_for(state="attached")
+    strokes = drawn.evaluate_all("all => all.map(e => e.style.color)")
+    assert len(set(strokes)) == len(strokes) == 2
+    buttons = page.get_by_role("group", name="Runs shown")
+    assert buttons.get_by_role("button").all_inner_texts() == ["small", "other"]
+    buttons.get_by_role("button", name="other").click()
+    drawn.nth(1).wait_for(state="detached")
     run.train(11, 12)
     shows(page, ".run:nth-child(1) .place", "Step 12 of 40")
-    assert legend.nth(1).is_hidden()
+    assert drawn.count() == 1
+
+
+def test_the_bar_names_the_runs_and_the_charts_have_their_values_where_the_pointer_is(
+    run: Any, new_run: Callable[..., Any], watch: Watch, served_page: Served
+) -> None:
+    other = new_run("other")
+    other.append(*(run.step_row(step) | {"loss": 4.5} for step in range(1, 11)))
+    page = served_page(watch(run, other))
+    charts = page.locator(".line-chart", has_text="Training loss")
+    charts.scroll_into_view_if_needed()
+    charts.locator("path.line[d]").nth(1).wait_for(state="attached")
+    readings = charts.locator(".legend > span")
+    assert [readings.nth(i).is_visible() for i in range(2)] == [False, False]
+    box: Any = charts.locator(".chart").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 13, box["y"] + 100)
+    readings.nth(1).wait_for()
+    assert readings.all_inner_texts() == ["5", "4.5"]
+
+
+def test_a_run_that_has_diverged_leaves_the_picture_to_the_others(
+    run: Any, new_run: Callable[..., Any], watch: Watch, served_page: Served
+) -> None:
+    wild = new_run("wild")
+    wild.append(*(run.step_row(step) | {"loss": 6.0 * step} for step in range(1, 11)))
+    wild.evaluate(10, 60.0)
+    page = served_page(watch(run, wild))
+    training = page.locator(".line-chart", has_text="Training loss")
+    training.scroll_into_view_if_needed()
+    shows(page, ".above", "Above the picture: wild, up to 60.")
+    ticks = training.locator(".chart text").all_text_contents()
+    assert "5.4" in ticks
+    assert "60" not in ticks
+    page.get_by_role("group", name="Runs shown").get_by_role("button", name="small").click()
+    training.locator(".chart text", has_text="60").wait_for()
+    assert training.locator(".above").inner_text() == ""
 
 
 def test_samples_are_of_the_run_that_is_chosen(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from gpt2.visual.gallery.colors import page_colors
 from gpt2.visual.gallery.one_file import one_file
 from gpt2.visual.losses import smoothed
 
@@ -24,6 +25,14 @@ GROW = """async ([width, count]) => {
         most = Math.max(most, run.state.rows.length);
     }
     return [most, run.state.rows];
+}"""
+
+LIGHTNESS = """async (color) => {
+    const { colored } = await import("gpt2/chart.js");
+    const shape = colored(document.createElement("p"), color);
+    document.body.append(shape);
+    shape.style.setProperty("background-color", "oklab(from currentColor l 0 0)");
+    return Number(getComputedStyle(shape).backgroundColor.match(/[\\d.]+/)[0]);
 }"""
 
 STEADY = {"skipped": [], "status": {"step": 60}, "settings": {"vocab_size": 100}, "band": []}
@@ -200,3 +209,38 @@ def test_an_axis_has_two_places_at_least(
     data = {"lines": [{"x": [10, last], "y": [5, 4]}]}
     call = "async (all) => (await import('gpt2/scales.js')).scalesOf(...all).xTicks"
     assert page.evaluate(call, [data, [0, pixels], [200, 0]]) == ticks
+
+
+@pytest.mark.parametrize(
+    ("others", "window", "expected"),
+    [
+        ([{"x": [1, 9], "y": [3, 5]}], None, [2.9, 5.1]),  # and 5 % of room
+        ([{"x": [], "y": []}], None, [3.3, 62.7]),
+        ([{"x": [1, 2], "y": [3, 5]}], [8, 9], [58.95, 60.05]),  # the other has ended before
+        ([], None, [3.3, 62.7]),
+    ],
+)
+def test_a_line_that_may_leave_sets_the_axis_only_where_there_is_no_other(
+    page: "Page",
+    others: list[dict[str, Any]],
+    window: list[int] | None,
+    expected: list[float],
+) -> None:
+    wild = {"x": [1, 8, 9], "y": [6, 60, 59], "mayLeave": True}
+    data = {"lines": [wild, *others]} | ({"window": window} if window else {})
+    call = "async (all) => (await import('gpt2/scales.js')).scalesOf(...all).ys"
+    assert page.evaluate(call, [data, [0, 500], [200, 0]]) == pytest.approx(expected)
+
+
+def test_two_dozen_runs_look_different(page: "Page") -> None:
+    colors = page_colors()
+    looks = [called(page, "watch/look.js", "lookOf", colors, index) for index in range(24)]
+    assert len({str(look) for look in looks}) == 24
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_line_is_seen_on_a_light_and_a_dark_page(page: "Page", scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    for color in page_colors()["series"]:
+        lightness = page.evaluate(LIGHTNESS, color)
+        assert lightness < 0.8 if scheme == "light" else lightness > 0.65
