@@ -28,7 +28,6 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.changed_at = 0.0  # seconds since 1970, by the clock of the file's disk; 0: not there
         self._signature: Signature | None = None
         self._place = 0  # bytes that have been read, all of whole lines
         self._before = b""  # the last of them
@@ -42,7 +41,6 @@ class Tail:
         signature = signature_of(self.path)
         if signature == self._signature:
             return Appended(b"", False)
-        self.changed_at = signature[2] / 1e9 if signature else 0.0
         try:
             appended = self._read() if signature else self._forget()
         except FileNotFoundError:  # removed a moment ago
