@@ -85,7 +85,7 @@ class Engine:
         return bool(self._running or self._waiting)
 
     @property
-    def load(self) -> "Load":
+    def load(self) -> Load:
         """What it has to do; any thread may ask."""
         taken = self._running_bytes + self._finished_bytes
         return Load(len(self._running), len(self._waiting), taken, self._memory)
@@ -189,10 +189,10 @@ class Engine:
 
     def _best_donor(self, text: Continuation) -> "tuple[Continuation | _Finished | None, int]":
         """Return the text whose cache has the longest prefix of this one, and its tokens."""
-        best: Continuation | _Finished | None = None
-        common = BLOCK - 1  # fewer are read again as fast as they are copied
         if text.score_prompt:
             return None, 0  # caches have no logits: it reads all of its prompt
+        best: Continuation | _Finished | None = None
+        common = BLOCK - 1  # fewer are read again as fast as they are copied
         for other in self._prefixes.find(text.context):
             length = _common_length(other.context, text.context)
             length = min(length, len(text.context) - 1)  # the last is read, for its logits

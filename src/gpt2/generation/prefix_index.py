@@ -17,9 +17,8 @@ class PrefixIndex(Generic[Owner]):
     """
 
     def __init__(self) -> None:
-        self._owners: dict[
-            int, dict[Owner, None]
-        ] = {}  # by the hash of the first 1, 2, 3, ... blocks
+        # By the hash of the first 1, 2, 3, ... blocks of a text.
+        self._owners: dict[int, dict[Owner, None]] = {}
         self._keys: dict[Owner, list[int]] = {}
 
     def add(self, owner: Owner, ids: Sequence[int]) -> None:

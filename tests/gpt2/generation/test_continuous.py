@@ -2,6 +2,7 @@
 
 import random
 import threading
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -112,6 +113,35 @@ def test_drafting_changes_no_token_and_saves_passes(lively: GPT2) -> None:
         passes += 1
     assert text.ids == [50] * 12
     assert passes < 12
+
+
+def test_a_text_that_is_alone_only_later_guesses_from_all_of_it(lively: GPT2) -> None:
+    nn.init.zeros_(lively.ln_f.weight)  # every token is followed by one and the same
+    lively.ln_f.bias.data = lively.wte.weight[50].detach().clone()
+    engine = Engine(lively)
+    text = engine.submit([1, 2, 3], replace(GREEDY, max_new_tokens=20))
+    engine.submit([4, 5, 6], replace(GREEDY, max_new_tokens=6))
+    for count in range(1, 7):  # beside the other one nothing is guessed
+        engine.step()
+        assert len(text.ids) == count
+    engine.step()
+    assert len(text.ids) > 7
+    finish(engine)
+    assert text.ids == [50] * 20
+
+
+def test_a_text_that_waits_takes_little_more_memory_than_its_tokens(lively: GPT2) -> None:
+    engine, chance = Engine(lively), random.Random(0)
+    prompts = [chance.choices(range(97), k=1000) for _ in range(20)]
+    engine.submit(prompts[0], GREEDY)
+    tracemalloc.start()
+    try:
+        for prompt in prompts:
+            engine.submit(prompt, GREEDY)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 32_000 * len(prompts)  # two lists of 1000 tokens are half of that
 
 
 def test_requests_join_while_others_run_and_come_to_the_same(lively: GPT2) -> None:

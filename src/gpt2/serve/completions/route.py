@@ -1,5 +1,6 @@
 """POST /v1/completions: from the request to its answer, whole or streamed."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 from uuid import uuid4
@@ -27,7 +28,7 @@ RETRY_AFTER = 1  # seconds: places become free at each step
 Ids = list[list[int]]
 
 
-def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRouter:
+def completions_router(models: ServedModels, time_limit: float) -> APIRouter:
     """Return the route of completions.
 
     Args:
@@ -60,8 +61,12 @@ def completions_router(models: ServedModels, time_limit: float = 600.0) -> APIRo
             return EventStream(texts, choices, head, count if body.includes_usage else None)
         async with texts.watched(request.receive):
             await texts.ended()
-        answer = head | {"choices": [choice.take() for choice in choices], "usage": count()}
-        return Response(compact(answer), media_type="application/json")
+        parts = []
+        for choice in choices:
+            parts.append(compact(choice.take()))
+            await asyncio.sleep(0)  # hundreds of choices with log-probabilities take a second
+        answer = f'{compact(head)[:-1]},"choices":[{",".join(parts)}],"usage":{compact(count())}}}'
+        return Response(answer, media_type="application/json")
 
     return router
 

@@ -66,8 +66,7 @@ def shown(row: Row) -> dict[str, Any]:
     >>> shown({"step": 7, "loss": 2.00000049, "grad_norm": float("nan"), "tokens": 4096.0})
     {'step': 7, 'loss': 2.0, 'grad_norm': None, 'tokens': 4096}
     """
-    known = {name: value for name in NAMES if (value := row.get(name, row)) is not row}
-    figures = {name: rounded(value) for name, value in known.items()}
+    figures = {name: rounded(row[name]) for name in NAMES if name in row}
     return figures | ({"skipped": True} if row.get("skipped") else {})
 
 

@@ -11,7 +11,7 @@ from gpt2.train.metrics import Row, check_figures, parse_row
 MOST_BYTES = 16 * 2**20  # some 60,000 steps, which take a fifth of a second; of more, a sample
 PIECES, PIECE_BYTES = 2000, 4096  # of the sample: evenly spaced, and each of some 18 steps
 LAST_BYTES = 2**16  # of it, which are read whole
-NO_PLAIN_STEP = (b'"val_loss"', b'"skipped"', b'"changed"')  # in lines that a sample has all of
+ALL_KEPT = (b'"val_loss"', b'"skipped"', b'"changed"')  # rows with one of these are never left out
 AT_ONCE = 1000  # lines
 
 
@@ -30,14 +30,14 @@ def parse_lines(content: bytes) -> Parsed:
 
 
 def sample(content: bytes) -> bytes:
-    """Return some of very many lines: evenly spaced steps, the last ones, and all that is else.
+    """Return some of very many lines: evenly spaced steps, the last ones, and all ALL_KEPT.
 
     So a run of 600,000 steps is seen in less than a second.
     """
     starts = [i * len(content) // PIECES for i in range(PIECES)]
     pieces = [(_line_start(content, at), _line_end(content, at + PIECE_BYTES)) for at in starts]
     pieces.append((_line_start(content, len(content) - LAST_BYTES), len(content)))
-    for mark in NO_PLAIN_STEP:
+    for mark in ALL_KEPT:
         pieces += [(_line_start(content, at), _line_end(content, at)) for at in _all(content, mark)]
     # Pieces of whole lines overlap by whole lines: each begins where the one before has ended.
     pieces.sort()

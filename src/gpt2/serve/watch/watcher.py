@@ -47,6 +47,8 @@ class Watcher:
             while True:
                 if not reader.waiting:
                     await reader.wait(self.seconds)
+                if self._polling.done():  # a look has failed: the page must not seem up to date
+                    self._polling.result()
                 waiting, reader.waiting = reader.waiting, []
                 for event in waiting or [""]:
                     yield event

@@ -165,3 +165,25 @@ def test_the_states_are_those_of_now_and_say_whether_all_runs_have_ended(written
         assert await watcher.have_ended()
 
     run(follow)
+
+
+def test_a_look_that_fails_ends_the_pages_and_the_next_page_is_followed_again(
+    written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written.begin()
+
+    async def follow() -> None:
+        watcher = Watcher([written.directory], seconds=0.001)
+        events = watcher.events()
+        assert (await next_event(events))["kind"] == "all"
+        with monkeypatch.context() as patch:
+            patch.setattr(RunWatch, "look", lambda self, now: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await next_event(events)
+        events = watcher.events()
+        assert (await next_event(events))["kind"] == "all"
+        written.append(written.step_row(1))
+        assert (await next_event(events))["kind"] == "rows"
+        await events.aclose()
+
+    run(follow)
