@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from openai.types.completion_create_params import CompletionCreateParamsNonStreaming
 
 PROMPT = "Permission is"
 IDS = [47, 276, 76, 265]
@@ -198,6 +199,25 @@ def test_what_other_servers_take_comes_in_the_extra_body(client: OpenAI) -> None
     )
 
     assert completion.choices[0].text == greedy
+
+
+def test_every_field_of_openai_may_be_null(client: OpenAI) -> None:
+    nulls: dict[str, Any] = dict.fromkeys(CompletionCreateParamsNonStreaming.__annotations__)
+    assert "suffix" in nulls
+
+    completion = client.completions.create(**nulls | {"model": "tiny", "prompt": IDS})
+
+    assert completion.choices[0].text
+
+
+def test_a_stream_without_padding_may_be_asked_for(client: OpenAI) -> None:
+    options: Any = {"include_obfuscation": False, "include_usage": True}
+
+    *_, last = client.completions.create(
+        prompt=PROMPT, stream=True, stream_options=options, **SHORT
+    )
+
+    assert last.usage is not None
 
 
 def test_chats_are_refused_with_the_reason(client: OpenAI) -> None:

@@ -163,7 +163,7 @@ def test_prompts_are_texts_or_token_ids_one_or_several(prompt: Any, prompts: Any
         ({"stream": "yes"}, "stream: it should be a valid boolean, got 'yes'"),
         ({"stream_options": {"include_usage": True}}, 'stream_options needs "stream": true; .*'),
         ({"temperatur": 1}, "there is no field 'temperatur'; near it: temperature"),
-        ({"suffix": "z"}, "there is no field 'suffix'; leave it out"),
+        ({"suffix": "z"}, "suffix: it should be '', got 'z'"),
         ({"model": 5}, "model: it should be a valid string, got 5"),
         ({"user": {}}, "user: it should be a valid string, got {}"),
     ],
