@@ -4,6 +4,7 @@ What is asked is what vLLM's tests of its completions (tests/entrypoints/openai)
 llama.cpp's server (tools/server/tests) ask.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ def test_models_are_listed_and_described(client: OpenAI) -> None:
 
     assert (model.id, model.object) == ("tiny", "model")
     assert model.model_extra == {"max_model_len": 24}
+    assert 1_700_000_000 < model.created <= time.time()
     assert client.models.retrieve("tiny") == model
     with pytest.raises(openai.NotFoundError, match="other"):
         client.models.retrieve("owner/other")
@@ -35,8 +37,11 @@ def test_models_are_listed_and_described(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("prompt", [PROMPT, IDS, [PROMPT], [IDS]])
 def test_a_single_completion(client: OpenAI, prompt: Any) -> None:
+    before = int(time.time())
+
     completion = client.completions.create(prompt=prompt, **SHORT)
 
+    assert before <= completion.created <= time.time()
     assert completion.id.startswith("cmpl-")
     [choice] = completion.choices
     assert len(choice.text) >= 5
