@@ -19,7 +19,8 @@ from gpt2.serve.watch.router import watch_router
 def make_app(models: ServedModels, metrics: Metrics, config: ServeConfig) -> FastAPI:
     """Return the application that serves some models."""
     needs_key = config.api_key is not None
-    app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None)
+    # A redirect would lead from https to http, as a proxy hides which of them the client uses.
+    app = FastAPI(title="gpt2-from-scratch", docs_url=None, redoc_url=None, redirect_slashes=False)
     add_error_handlers(app)
     metrics.watch(models)
     app.include_router(completions_router(models, config.time_limit))

@@ -147,7 +147,8 @@ def as_api_error(errors: Sequence[Any]) -> ApiError:
     first = errors[0]
     place, kind = list(first["loc"]), first["type"]
     if kind == "json_invalid":
-        return ApiError(400, f"the body must be JSON: {first['ctx']['error']} at {place[-1]}")
+        reason = str(first["ctx"]["error"]).removesuffix(" at")  # of some, it leads to the place
+        return ApiError(400, f"the body must be JSON: {reason} at {place[-1]}")
     if place == ["body"]:
         return ApiError(400, "the body must be a JSON object with the fields of the request")
     path = _path(place[1:])

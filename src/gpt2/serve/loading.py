@@ -1,5 +1,6 @@
 """How is a model opened to be served? Found, checked, and warmed up."""
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -60,6 +61,10 @@ def open_models(
         warm_up(engine)
         load_whole(model.require_tokenizer())
         opened[name] = OpenModel(directory, model, engine)
+    # What is there now stays. To look through it again and again while the JSON of a large body is
+    # read would hold up all others for seconds.
+    gc.collect()
+    gc.freeze()
     return opened
 
 

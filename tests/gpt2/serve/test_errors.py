@@ -14,6 +14,7 @@ from llm_tokenizer.errors import UnknownTokenError
     ("body", "words"),
     [
         (b"{", "the body must be JSON: Expecting property name"),
+        (b'{"prompt": "a', "the body must be JSON: Unterminated string starting at 11"),
         (b"{}", "prompt is missing"),
         (b"null", "the body must be a JSON object"),
         (b"[]", "the body must be a JSON object"),
@@ -56,6 +57,13 @@ def test_an_unknown_path_is_not_found(served: Any) -> None:
 
     assert answer.status_code == 404
     assert answer.json()["error"]["message"] == "there is nothing at '/nowhere/é'"
+
+
+def test_a_path_with_a_slash_more_is_not_found(served: Any) -> None:
+    # Not sent elsewhere: behind a proxy with TLS that would be http, with the prompt and the key.
+    answer = httpx.post(f"{served.url}/v1/completions/", json={"prompt": "a"})
+
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 def test_a_wrong_method_is_not_allowed(served: Any) -> None:

@@ -1,6 +1,8 @@
 """How a model is opened to be served, and which are refused."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,13 @@ from gpt2.serve.models import ServedModel, ServedModels, serve_model
 from llm_tokenizer import compiled
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_found_again() -> Iterator[None]:
+    """Undo what a server does for its whole process."""
+    yield
+    gc.unfreeze()
 
 
 def opener(path: str) -> EngineFlags:
@@ -63,6 +72,16 @@ def test_the_tokenizer_is_loaded_whole_before_requests_come(model: GPT2, tmp_pat
     # What is compiled at the first long text would hold up all others then, for seconds.
     assert compiled.encode.signatures and compiled.decode.signatures
     assert found.require_tokenizer()._codec is not None
+
+
+def test_garbage_is_not_looked_for_in_what_was_loaded(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+
+    opened = open_models({"small": str(tmp_path)}, opener, ServeConfig())
+
+    looked_through = set(map(id, gc.get_objects()))
+    assert id(opened["small"].model.__dict__) not in looked_through
+    assert id(opened["small"].engine.__dict__) not in looked_through
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ What is asked is what vLLM's tests of its completions (tests/entrypoints/openai)
 llama.cpp's server (tools/server/tests) ask.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
+from openai.types.completion_create_params import CompletionCreateParamsNonStreaming
 
 PROMPT = "Permission is"
 IDS = [47, 276, 76, 265]
@@ -27,6 +29,7 @@ def test_models_are_listed_and_described(client: OpenAI) -> None:
 
     assert (model.id, model.object) == ("tiny", "model")
     assert model.model_extra == {"max_model_len": 24}
+    assert 1_700_000_000 < model.created <= time.time()
     assert client.models.retrieve("tiny") == model
     with pytest.raises(openai.NotFoundError, match="other"):
         client.models.retrieve("owner/other")
@@ -34,8 +37,11 @@ def test_models_are_listed_and_described(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("prompt", [PROMPT, IDS, [PROMPT], [IDS]])
 def test_a_single_completion(client: OpenAI, prompt: Any) -> None:
+    before = int(time.time())
+
     completion = client.completions.create(prompt=prompt, **SHORT)
 
+    assert before <= completion.created <= time.time()
     assert completion.id.startswith("cmpl-")
     [choice] = completion.choices
     assert len(choice.text) >= 5
@@ -198,6 +204,25 @@ def test_what_other_servers_take_comes_in_the_extra_body(client: OpenAI) -> None
     )
 
     assert completion.choices[0].text == greedy
+
+
+def test_every_field_of_openai_may_be_null(client: OpenAI) -> None:
+    nulls: dict[str, Any] = dict.fromkeys(CompletionCreateParamsNonStreaming.__annotations__)
+    assert "suffix" in nulls
+
+    completion = client.completions.create(**nulls | {"model": "tiny", "prompt": IDS})
+
+    assert completion.choices[0].text
+
+
+def test_a_stream_without_padding_may_be_asked_for(client: OpenAI) -> None:
+    options: Any = {"include_obfuscation": False, "include_usage": True}
+
+    *_, last = client.completions.create(
+        prompt=PROMPT, stream=True, stream_options=options, **SHORT
+    )
+
+    assert last.usage is not None
 
 
 def test_chats_are_refused_with_the_reason(client: OpenAI) -> None:

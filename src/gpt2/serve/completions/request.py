@@ -1,6 +1,6 @@
 """What does a request for completions ask for? Its fields, checked."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len, Lt, MaxLen, MinLen
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
@@ -89,6 +89,8 @@ class StreamOptions(Fields):
 
     include_usage: bool | None = None
     """Count tokens in a last chunk, which has no choices."""
+    include_obfuscation: bool | None = None
+    """OpenAI pads chunks, to hide their lengths, unless this is false. Here it changes nothing."""
 
 
 class CompletionRequest(Fields):
@@ -117,6 +119,8 @@ class CompletionRequest(Fields):
     """Choices for each prompt, 1 if not given."""
     best_of: Annotated[int, Ge(1), Le(MOST_SAMPLES)] | None = None
     """The same as n, if given."""
+    suffix: Literal[""] | None = None
+    """What follows the new text: nothing, as GPT-2 only reads what comes before."""
     stop: (
         Annotated[Stops, BeforeValidator(_as_list, json_schema_input_type=Stop | Stops)] | None
     ) = None
