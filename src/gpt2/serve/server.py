@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,13 +86,14 @@ class Server(uvicorn.Server):
         """
         listener = listen(self._settings.host, self._settings.port)
         serving = asyncio.ensure_future(self.serve(sockets=[listener]))
+        serving.add_done_callback(lambda _: self._asked_to_stop.set())  # if it ends by itself
         try:
             loaded = await load()
-            self.gate.app = Bodies(loaded.app, int(self._settings.body_mb * 1e6))
-            announce(url_of(self._settings.host, listener))
-            await self._asked_to_stop.wait()
-            await self._stop(loaded)
-            loaded.close()
+            with closing(loaded):
+                self.gate.app = Bodies(loaded.app, int(self._settings.body_mb * 1e6))
+                announce(url_of(self._settings.host, listener))
+                await self._asked_to_stop.wait()
+                await self._stop(loaded)
         finally:
             self.should_exit = True
             await serving

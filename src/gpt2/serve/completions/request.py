@@ -89,6 +89,8 @@ class StreamOptions(Fields):
 
     include_usage: bool | None = None
     """Count tokens in a last chunk, which has no choices."""
+    continuous_usage_stats: bool | None = None
+    """With include_usage: count those so far in each chunk; as vLLM."""
     include_obfuscation: bool | None = None
     """OpenAI pads chunks, to hide their lengths, unless this is false. Here it changes nothing."""
 
@@ -177,11 +179,6 @@ class CompletionRequest(Fields):
     def most_new_tokens(self) -> int:
         """Tokens to write at the most."""
         return MAX_TOKENS if self.max_tokens is None else self.max_tokens
-
-    @property
-    def includes_usage(self) -> bool:
-        """Whether a last chunk counts the tokens."""
-        return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
     def scores_prompts(self) -> bool:

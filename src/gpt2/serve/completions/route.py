@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from gpt2.generation.generate import prompt_ids
 from gpt2.serve.completions.answer import usage
 from gpt2.serve.completions.choice import Choice
-from gpt2.serve.completions.request import CompletionRequest
+from gpt2.serve.completions.request import CompletionRequest, StreamOptions
 from gpt2.serve.completions.schema import RESPONSES
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.texts import RequestTexts
@@ -44,7 +44,8 @@ def completions_router(models: ServedModels, time_limit: float) -> APIRouter:
         model = models.find(body.model)
         prompts = await _read_prompts(model, body)
         texts = _submit(model, body, prompts, time_limit)
-        strings = strings_by_model.setdefault(model.name, TokenStrings(model.model.tokenizer))
+        tokenizer = model.model.require_tokenizer()
+        strings = strings_by_model.setdefault(model.name, TokenStrings(tokenizer))
         choices = [Choice(i, body, texts, strings) for i in range(len(texts.writings))]
         head = {
             "id": f"cmpl-{uuid4().hex}",
@@ -58,13 +59,14 @@ def completions_router(models: ServedModels, time_limit: float) -> APIRouter:
 
         note_usage(request, len(prompts), count)
         if body.stream:
-            return EventStream(texts, choices, head, count if body.includes_usage else None)
+            options = body.stream_options or StreamOptions()
+            return EventStream(texts, choices, head, count, options)
         async with texts.watched(request.receive):
             await texts.ended()
         parts = []
         for choice in choices:
             parts.append(compact(choice.take()))
-            await asyncio.sleep(0)  # hundreds of choices with log-probabilities take a second
+            await asyncio.sleep(0)  # others are served meanwhile: many choices can take a second
         answer = f'{compact(head)[:-1]},"choices":[{",".join(parts)}],"usage":{compact(count())}}}'
         return Response(answer, media_type="application/json")
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gpt2.serve.completions.choice import Choice
+from gpt2.serve.completions.request import StreamOptions
 from gpt2.serve.completions.texts import RequestTexts
 from gpt2.serve.errors import ApiError
 from gpt2.serve.wire_format import EVENT_HEADERS, EVENT_STREAM, compact
@@ -24,7 +25,8 @@ class EventStream(Response):
         texts: Of the request.
         choices: Made of them.
         head: What all chunks have in common.
-        usage: Counts the tokens at the end, for a last chunk; None: no such chunk.
+        usage: Counts the tokens so far.
+        options: Which chunks have these counts.
     """
 
     media_type = EVENT_STREAM
@@ -34,7 +36,8 @@ class EventStream(Response):
         texts: RequestTexts,
         choices: Sequence[Choice],
         head: Mapping[str, Any],
-        usage: Callable[[], dict[str, int]] | None,
+        usage: Callable[[], dict[str, int]],
+        options: StreamOptions,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -42,8 +45,8 @@ class EventStream(Response):
         self._texts = texts
         self._choices = choices
         self._usage = usage
+        self._options = options
         self._begin = f'data: {compact(head)[:-1]},"choices":['
-        self._end = "]}\n\n" if usage is None else '],"usage":null}\n\n'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; see ASGI."""
@@ -61,9 +64,17 @@ class EventStream(Response):
             while not all(choice.has_ended for choice in self._choices):
                 await self._texts.changed()
                 if parts := [part for choice in self._choices if (part := choice.take())]:
-                    yield "".join([self._begin + compact(part) + self._end for part in parts])
+                    end = self._end()
+                    yield "".join([self._begin + compact(part) + end for part in parts])
         except ApiError as error:  # the status has been sent: the client's library raises this
             yield f"data: {compact(error.body())}\n\n"
             return
-        if self._usage:
-            yield f'{self._begin}],"usage":{compact(self._usage())}}}\n\n'
+        if self._options.include_usage:
+            yield self._begin + self._end(has_usage=True)
+
+    def _end(self, has_usage: bool | None = None) -> str:
+        """Return what ends a chunk after its choices."""
+        if not self._options.include_usage:
+            return "]}\n\n"
+        has_usage = has_usage or self._options.continuous_usage_stats
+        return f'],"usage":{compact(self._usage() if has_usage else None)}}}\n\n'

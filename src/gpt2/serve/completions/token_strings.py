@@ -11,17 +11,15 @@ class TokenStrings:
     """How tokens are written in log-probabilities.
 
     Args:
-        tokenizer: What the ids mean; without one all are written by their ids.
+        tokenizer: What the ids mean.
     """
 
-    def __init__(self, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._strings: dict[int, str] = {}
 
     def bytes_of(self, token: int) -> bytes:
         """Return the bytes of a token; none where the vocabulary does not have it."""
-        if self._tokenizer is None:
-            return b""
         try:
             return self._tokenizer.decode_single_token_bytes(token)
         except UnknownTokenError:

@@ -56,7 +56,15 @@ class RequestLog:
         if scope["type"] != "http":  # the protocol has lifespan and websocket, too
             return
         state = scope.setdefault("state", {})
-        started, status, is_whole, failure = time.monotonic(), 0, False, ""
+        started, status, failure = time.monotonic(), 0, ""
+        is_whole = has_left = False
+
+        async def hear() -> Message:
+            nonlocal has_left
+            message = await receive()
+            # It comes after a whole answer, too. Before that, what is sent reaches nobody.
+            has_left = has_left or (message["type"] == "http.disconnect" and not is_whole)
+            return message
 
         async def note(message: Message) -> None:
             nonlocal status, is_whole
@@ -65,7 +73,7 @@ class RequestLog:
             is_whole = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, hear, note)
         except asyncio.CancelledError:  # by the server, which stops
             failure = "  ended in the middle"
         except Exception as error:
@@ -73,7 +81,7 @@ class RequestLog:
             if not status:
                 await as_failure(error).response()(scope, receive, note)
         else:
-            failure = "" if is_whole else "  the client left"
+            failure = "  the client left" if has_left or not is_whole else ""
         finally:
             route = route_of(scope)
             self._count(route, status)

@@ -10,7 +10,7 @@ import pytest
 
 from gpt2.generation.log_probabilities import Token
 from gpt2.serve.completions.choice import Choice
-from gpt2.serve.completions.request import CompletionRequest
+from gpt2.serve.completions.request import CompletionRequest, StreamOptions
 from gpt2.serve.completions.stream import EventStream
 from gpt2.serve.completions.token_strings import TokenStrings
 from gpt2.serve.worker import Writing
@@ -99,16 +99,30 @@ def test_usage_comes_in_a_last_chunk_without_choices_if_asked_for(ask: Ask, chun
     assert all("usage" not in part for part in without)
 
 
+def test_usage_so_far_comes_in_each_chunk_if_asked_for(chunks: Ask) -> None:
+    fields = {"prompt": PROMPT} | GREEDY
+    both = {"include_usage": True, "continuous_usage_stats": True}
+
+    *parts, last = chunks(**fields, stream_options=both)
+
+    written = [part["usage"]["completion_tokens"] for part in parts]
+    assert written == sorted(written)
+    assert 1 <= written[0] <= written[-1] == 12
+    assert parts[-1]["usage"] == last["usage"]
+    alone = chunks(**fields, stream_options={"continuous_usage_stats": True})
+    assert all("usage" not in part for part in alone)
+
+
 class ByHand:
     """A text that a test writes, in place of an engine."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, strings: TokenStrings, **fields: Any) -> None:
         text = SimpleNamespace(prompt_ids=[65, 66], prompt_tokens=[], pieces=[], tokens=[])
         self.writings = [Writing(text)]  # type: ignore[arg-type]
         self.timed_out = False
         self.is_watched = False
         request = CompletionRequest.model_validate({"prompt": "AB", "stream": True} | fields)
-        self.choice = Choice(0, request, self, TokenStrings(None))  # type: ignore[arg-type]
+        self.choice = Choice(0, request, self, strings)  # type: ignore[arg-type]
 
     def write(self, text: str, token: int, log_probability: float = -1.0) -> None:
         [writing] = self.writings
@@ -129,8 +143,8 @@ class ByHand:
         self.is_watched = False
 
 
-def test_a_choice_gives_each_part_once() -> None:
-    text = ByHand()
+def test_a_choice_gives_each_part_once(strings: TokenStrings) -> None:
+    text = ByHand(strings)
     assert text.choice.take() is None
 
     text.write("a", 97)
@@ -152,8 +166,8 @@ def test_a_choice_gives_each_part_once() -> None:
     assert text.choice.has_ended
 
 
-def test_tokens_are_listed_before_their_text_is_known_if_asked_for() -> None:
-    plain, listed = ByHand(), ByHand(return_token_ids=True)
+def test_tokens_are_listed_before_their_text_is_known_if_asked_for(strings: TokenStrings) -> None:
+    plain, listed = ByHand(strings), ByHand(strings, return_token_ids=True)
     for text in (plain, listed):
         [writing] = text.writings
         writing.text.tokens.append(Token(97, -1.0))
@@ -165,8 +179,8 @@ def test_tokens_are_listed_before_their_text_is_known_if_asked_for() -> None:
     assert (part["text"], part["token_ids"]) == ("", [97])
 
 
-def test_token_ids_of_the_prompt_come_once() -> None:
-    text = ByHand(return_token_ids=True)
+def test_token_ids_of_the_prompt_come_once(strings: TokenStrings) -> None:
+    text = ByHand(strings, return_token_ids=True)
     text.write("a", 97)
     first = text.choice.take()
     text.write("b", 98)
@@ -179,8 +193,8 @@ def test_token_ids_of_the_prompt_come_once() -> None:
     assert second["token_ids"] == [98]
 
 
-def test_an_echo_waits_for_the_log_probabilities_of_the_prompt() -> None:
-    text = ByHand(echo=True, logprobs=0)
+def test_an_echo_waits_for_the_log_probabilities_of_the_prompt(strings: TokenStrings) -> None:
+    text = ByHand(strings, echo=True, logprobs=0)
     before = text.choice.take()
     [writing] = text.writings
     writing.text.prompt_tokens = [Token(66, -2.0)]
@@ -194,8 +208,10 @@ def test_an_echo_waits_for_the_log_probabilities_of_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(("timed_out", "reason"), [(True, "timeout"), (False, "abort")])
-def test_a_text_that_ends_before_its_prompt_is_read_says_why(timed_out: bool, reason: str) -> None:
-    text = ByHand(echo=True, logprobs=0)
+def test_a_text_that_ends_before_its_prompt_is_read_says_why(
+    timed_out: bool, reason: str, strings: TokenStrings
+) -> None:
+    text = ByHand(strings, echo=True, logprobs=0)
     text.timed_out = timed_out
     text.end("cancelled")
 
@@ -206,8 +222,8 @@ def test_a_text_that_ends_before_its_prompt_is_read_says_why(timed_out: bool, re
     assert part["logprobs"]["token_logprobs"] == [None, None]
 
 
-def test_what_comes_while_the_client_does_not_read_is_one_chunk() -> None:
-    text, sent = ByHand(), []
+def test_what_comes_while_the_client_does_not_read_is_one_chunk(strings: TokenStrings) -> None:
+    text, sent = ByHand(strings), []
     text.write("a", 97)
 
     async def send(message: Any) -> None:
@@ -218,7 +234,8 @@ def test_what_comes_while_the_client_does_not_read_is_one_chunk() -> None:
                 text.write(letter, ord(letter))
             text.end()
 
-    stream = EventStream(text, [text.choice], {"id": "x"}, None)  # type: ignore[arg-type]
+    options = StreamOptions()
+    stream = EventStream(text, [text.choice], {"id": "x"}, dict, options)  # type: ignore[arg-type]
     asyncio.run(stream({}, None, send))  # type: ignore[arg-type]
 
     assert [message.get("body") for message in sent] == [

@@ -24,12 +24,6 @@ def test_a_token_is_written_as_its_characters_or_else_its_bytes(
     assert strings[token] == string  # the second time, too
 
 
-def test_without_a_tokenizer_tokens_are_written_by_their_ids() -> None:
-    strings = TokenStrings(None)
-
-    assert (strings[5], strings.bytes_of(5), strings.text_of([5, 6])) == ("token_id:5", b"", "")
-
-
 def test_only_whole_characters_are_written_as_such() -> None:
     assert written("é".encode()) == "é"
     assert written(b"\xc3") == r"bytes:\xc3"

@@ -351,25 +351,6 @@ def test_a_prompt_of_the_longest_tokens_fits(ask: Ask, served: Any) -> None:
     assert answer["usage"]["prompt_tokens"] == 24
 
 
-def test_a_model_without_a_tokenizer_takes_and_gives_token_ids(
-    serve_with: Any, model: GPT2
-) -> None:
-    model.tokenizer = None
-    path = f"{serve_with({'bare': model}).url}/v1/completions"
-    fields = {"echo": True, "logprobs": 1, "return_token_ids": True} | GREEDY
-
-    answer = httpx.post(path, json={"prompt": IDS} | fields)
-    refused = httpx.post(path, json={"prompt": PROMPT} | fields)
-
-    [choice] = answer.json()["choices"]
-    ids = IDS + choice["token_ids"]
-    assert len(ids) == len(IDS) + 6
-    assert (choice["text"], choice["logprobs"]["text_offset"]) == ("", [0] * len(ids))
-    assert choice["logprobs"]["tokens"] == [f"token_id:{i}" for i in ids]
-    assert refused.status_code == 400
-    assert "no tokenizer" in refused.json()["error"]["message"]
-
-
 def test_an_id_that_no_token_has_is_scored_and_has_no_text(
     serve_with: Any, gapped_model: GPT2
 ) -> None:

@@ -52,6 +52,22 @@ def test_a_streamed_answer_has_its_counts_too(served: Served, lines: Lines) -> N
     assert "200  prompts 1, tokens 1 in, 2 out  " in line
 
 
+def test_a_client_that_leaves_is_noted(
+    serve_with: Any, endless_model: Any, request_lines: list[str]
+) -> None:
+    served = serve_with(models={"tiny": endless_model})
+    fields = {"prompt": [5], "max_tokens": 15_000, "stream": True}
+    with httpx.stream("POST", f"{served.url}/v1/completions", json=fields) as answer:
+        next(parts := answer.iter_text())
+        del parts
+    while not any(line.startswith("POST") for line in request_lines):
+        httpx.get(f"{served.url}/health")
+
+    [line] = [line for line in request_lines if line.startswith("POST")]
+    assert line.startswith("POST /v1/completions 200  prompts 1, ")
+    assert line.endswith("  the client left")
+
+
 def test_nothing_of_a_wrong_request_is_logged(served: Served, lines: Lines) -> None:
     assert complete(served, prompt=SECRET, secret=SECRET).status_code == 400
     assert httpx.get(f"{served.url}/{SECRET}?{SECRET}").status_code == 404
