@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt2.config import SETTINGS_FILE, GPT2Config, RunConfig
+from gpt2.config import SETTINGS_FILE, SIZES, GPT2Config, RunConfig
 from gpt2.errors import ConfigError
 from gpt2.serve.watch.tail import signature_of
 from gpt2.train.metrics import Row
@@ -58,12 +58,11 @@ def settings_of(config: RunConfig | None) -> dict[str, Any]:
     if config is None:
         return {}
     model, training = config.model, config.training
-    sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
     return {
         "steps": training.steps,
         "batch_tokens": training.batch_tokens,
         "parameters": parameters_of(model),
-        **{size: getattr(model, size) for size in sizes},
+        **{size: getattr(model, size) for size in SIZES},
         "optimizer": config.optimizer.kind,
         "learning_rate": config.optimizer.learning_rate,
         "dtype": training.dtype,

@@ -7,7 +7,7 @@ import { newText } from "gpt2/playground/draft.js";
 import { elsewhere } from "gpt2/playground/elsewhere.js";
 import { promptField } from "gpt2/playground/prompt.js";
 import { requestOf, streamedRequest, within } from "gpt2/playground/request.js";
-import { run } from "gpt2/playground/runs.js";
+import { streamTexts } from "gpt2/playground/streaming.js";
 import { settings } from "gpt2/playground/settings.js";
 import { sheet } from "gpt2/playground/sheet.js";
 import { shelf } from "gpt2/playground/shelf.js";
@@ -62,7 +62,7 @@ export function showPlayground(section, page) {
     onWriting(each, isWriting) {
       if (isWriting) writing.add(each);
       else writing.delete(each);
-      state();
+      showState();
     },
     onEnd(each, key, problem) {
       const draft = each.draft();
@@ -81,7 +81,7 @@ export function showPlayground(section, page) {
     return writing.size > 0;
   }
 
-  function state() {
+  function showState() {
     go.replaceChildren(busy() ? "Stop" : "Continue", create("kbd", {}, busy() ? "Esc" : "Ctrl ↵"));
   }
 
@@ -95,7 +95,7 @@ export function showPlayground(section, page) {
     return requestOf(name, prompt.text(), within(desk.settings(), room));
   }
 
-  function tell(message) {
+  function showTrouble(message) {
     trouble.textContent = message;
     trouble.hidden = !message;
     if (message) announce(message);
@@ -118,7 +118,7 @@ export function showPlayground(section, page) {
   /** Continue the text: with each model, as many samples as asked for. */
   async function start() {
     const turn = ++starting;
-    tell("");
+    showTrouble("");
     stop();
     try {
       const groups = await Promise.all(chosen().map(groupOf));
@@ -129,7 +129,7 @@ export function showPlayground(section, page) {
       sheets.scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
-      if (turn === starting) tell(error.message);
+      if (turn === starting) showTrouble(error.message);
     }
   }
 
@@ -150,8 +150,8 @@ export function showPlayground(section, page) {
 
   function begin({ model: each, promptIds, sheets: group }) {
     const room = each.most_tokens - Math.max(1, promptIds.length); // none is <|endoftext|>
-    if (room < 1) return group.forEach((one) => one.tell(fullContext(each.most_tokens)));
-    run(group, streamedRequest(each.name, promptIds, within(desk.settings(), room)));
+    if (room < 1) return group.forEach((one) => one.showTrouble(fullContext(each.most_tokens)));
+    streamTexts(group, streamedRequest(each.name, promptIds, within(desk.settings(), room)));
   }
 
   function stop() {
@@ -189,7 +189,7 @@ export function showPlayground(section, page) {
   const body = create("div", { class: "playground", onkeydown: pressed }, ...parts);
   section.append(body);
   setStyle(section, { "looks-color": colors.series[0], "surprise-color": colors.series[1] });
-  state();
+  showState();
   prompt.recount();
   return { setModel };
 }

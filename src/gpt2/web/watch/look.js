@@ -1,6 +1,6 @@
 // How does a run look in the charts? Its color and its dashes.
 
-import { colored } from "gpt2/chart.js";
+import { colored } from "gpt2/curves.js";
 import { createSvg } from "gpt2/dom.js";
 
 /**
