@@ -36,6 +36,7 @@ from gpt2.bench.peers import GGUF, HUGGING_FACE, run_process, write_model
 from gpt2.config import GenerationConfig
 from gpt2.generation.engine import Engine
 from gpt2.prepare.stdlib_docs import stdlib_docs
+from gpt2.progress import log
 from llm_tokenizer import Tokenizer
 
 OURS = "gpt2"
@@ -87,15 +88,11 @@ def main() -> None:
             for name in list(seen):
                 try:
                     measure(SERVERS[name], prompts, folder, options.tokens, seen[name])
-                    say(f"round {number} of {options.rounds}: {name} is done")
+                    log(f"round {number} of {options.rounds}: {name} is done")
                 except (OSError, StreamError) as error:
                     del seen[name]
-                    say(f"{name} is left out, since it failed: {error}")
+                    log(f"{name} is left out, since it failed: {error}")
     print_all(seen, engine, options.tokens)
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def write_files(folder: Path, tokens: int) -> dict[str, list[str]]:
@@ -148,16 +145,16 @@ def running(server: Server, folder: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with (folder / "log").open("w+", encoding="utf-8") as log:
+    with (folder / "log").open("w+", encoding="utf-8") as output:
         command = server.command(folder, port)
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
             asyncio.run(answered(port, server.body("The first", 2), process))
             yield port
         except (OSError, StreamError):
-            log.seek(0)
-            say(log.read()[-2000:])
+            output.seek(0)
+            log(output.read()[-2000:])
             raise
         finally:
             process.terminate()

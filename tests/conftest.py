@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, settings
 
 from gpt2.config import GPT2Config, PrepareConfig
@@ -75,6 +76,31 @@ def gapped_model(tokenizer: Tokenizer) -> GPT2:
     moved = {token: i if i < 270 else i + 40 for token, i in known.token_ids.items()}
     vocabulary = Vocabulary(moved, known.merges, {"<|endoftext|>": 339})
     return GPT2(replace(SMALL, vocab_size=420), tokenizer=Tokenizer(vocabulary), seed=2).eval()
+
+
+@pytest.fixture(scope="session")
+def learned_model(tokenizer: Tokenizer) -> GPT2:
+    """A model of 48 positions that has learned the first long lines of the license by heart."""
+    config = replace(SMALL, n_positions=48, n_layer=2)
+    model = GPT2(config, tokenizer=tokenizer, seed=3)
+    lines = [line for line in TEXT.splitlines() if line.count(" ") > 4]
+    rows = [tokenizer.encode_ordinary(line)[: config.n_positions] for line in lines[:9]]
+    ids = torch.tensor([row + [299] * (config.n_positions - len(row)) for row in rows])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(80):
+        optimizer.zero_grad()
+        logits = model(ids)[:, :-1]
+        F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture
+def offline_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lm-eval asks no server for data, and starts no processes."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("DISABLE_MULTIPROC", "1")  # its bootstrap
 
 
 @pytest.fixture

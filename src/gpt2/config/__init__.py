@@ -1,7 +1,7 @@
 """Every setting of the package: frozen, checked when made, and free of torch."""
 
 from gpt2.config.generation import GenerationConfig
-from gpt2.config.model import PRESETS, Activation, AttentionBackend, GPT2Config
+from gpt2.config.model import PRESETS, SIZES, Activation, AttentionBackend, GPT2Config
 from gpt2.config.prepare import PrepareConfig
 from gpt2.config.run import (
     RECIPES,
@@ -26,6 +26,7 @@ __all__ = [
     "PRESETS",
     "RECIPES",
     "SETTINGS_FILE",
+    "SIZES",
     "Activation",
     "AttentionBackend",
     "CheckpointConfig",

@@ -13,6 +13,7 @@ AttentionBackend = Literal["manual", "flash"]
 Activation = Literal[
     "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"
 ]  # the first three are one function
+SIZES = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")  # of every model
 
 # Far beyond every model. Products of sizes stay below 2**63, and a damaged config.json does not
 # keep a process busy with building blocks.
@@ -63,7 +64,7 @@ class GPT2Config:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
+        for name in (*SIZES, "n_inner"):
             size = getattr(self, name)
             most = {"n_layer": MOST_LAYERS, "n_positions": MOST_POSITIONS}.get(name, LARGEST_SIZE)
             fits = size is None or 1 <= size <= most

@@ -44,6 +44,7 @@ class Continuation:
         prompt_tokens: If the prompt is scored: all its tokens except the first, as far as read.
         prompt_is_read: Whether the whole prompt has been read, and scored if it is to be.
         tokens: The new ones, without one that ended the text.
+        end_token: The stop or end id that ended the text and is no part of it; None if none did.
         pieces: Their text in whole characters, and the number of the token that completed each; up
             to where a stop string may begin.
         finish_reason: None while the text is being written.
@@ -65,6 +66,7 @@ class Continuation:
         self.prompt_tokens: list[Token] = []
         self.prompt_is_read = False
         self.tokens: list[Token] = []
+        self.end_token: Token | None = None
         self.pieces: list[tuple[str, int]] = []
         self.finish_reason: FinishReason | None = None
         self.restarts = 0
@@ -185,12 +187,12 @@ class Continuation:
             token = logits.likeliest[row]
         else:
             token = self._sampler.next(logits.values[row].cpu())
-        if token in self._stop_ids:
-            self.finish("stop")
-        elif token in self._end_ids:
-            self.finish("end_of_text")
+        [reported] = report(logits, row, [token], self.config.top_log_probabilities)
+        if token in self._stop_ids or token in self._end_ids:
+            self.end_token = reported
+            self.finish("stop" if token in self._stop_ids else "end_of_text")
         else:
-            self._append(*report(logits, row, [token], self.config.top_log_probabilities))
+            self._append(reported)
         return token
 
     def _append(self, token: Token) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from gpt2.config import CheckpointConfig, EvaluationConfig, HistoryConfig, RunConfig
+from gpt2.config import SIZES, CheckpointConfig, EvaluationConfig, HistoryConfig, RunConfig
 from gpt2.errors import ConfigError
 
 # They change the result of the training by rounding, and by other draws of dropout, alone.
@@ -27,7 +27,7 @@ ALWAYS_ALLOWED = frozenset(
 # Weights and optimizer would not fit.
 NEVER_ALLOWED = frozenset(
     [
-        *(f"model.{key}" for key in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")),
+        *(f"model.{size}" for size in SIZES),
         *("model.n_inner", "model.tie_word_embeddings", "optimizer.kind"),
     ]
 )

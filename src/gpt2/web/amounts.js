@@ -1,4 +1,4 @@
-// How are steps, bytes and times written?
+// How are counts, bytes and times written?
 
 const UNITS = [
   [1e9, "GB"],
@@ -6,9 +6,12 @@ const UNITS = [
   [1e3, "kB"],
 ];
 
-/** @param {number} count */
-export function counted(count) {
-  return count.toLocaleString("en");
+/**
+ * Write a number with commas between its thousands: 1,024.
+ * @param {number} number
+ */
+export function withCommas(number) {
+  return number.toLocaleString("en");
 }
 
 /**
@@ -18,7 +21,7 @@ export function counted(count) {
 export function roughly(count) {
   if (count >= 1e9) return `${Number((count / 1e9).toPrecision(4))} billion`;
   if (count >= 1e6) return `${Number((count / 1e6).toPrecision(4))} million`;
-  return counted(Math.round(count));
+  return withCommas(Math.round(count));
 }
 
 /** @param {number} bytes */

@@ -1,15 +1,14 @@
 // How are lines over an axis shown? As an SVG image; the pointer reads their values.
 
+import { MOST_WIDE, area, bandSample, linePath, lineSample } from "gpt2/curves.js";
+import { markSample, pathOf, teeth } from "gpt2/curves.js";
 import { create, createSvg, refill, tableBehind } from "gpt2/dom.js";
-import { firstAtLeast, nearest, scalesOf } from "gpt2/scales.js";
+import { nearest, scalesOf } from "gpt2/scales.js";
 
 const HEIGHT = 260; // pixels
 const MARGIN = { left: 64, right: 12, top: 10, bottom: 40 };
 const TABLE_ROWS = 33;
-const MOST_WIDE = 400; // points of a line; longer ones are thin, which is drawn five times as fast
-const DOT = "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0m2 0"; // a circle around a point of a path
 const ROOM = 4; // pixels around the lines, for dots at their ends
-const TOOTH = "l-4 8h8z"; // a small triangle on the axis
 
 /**
  * @typedef {object} Line
@@ -82,7 +81,7 @@ export function lineChart(start) {
     );
     const paths = data.lines.map(linePath);
     const areas = shown(data.bands).map((band) => area(band, scales));
-    const places = shown(data.marks).map((each) => teeth(each, scales));
+    const places = shown(data.marks).map((each) => teeth(each, scales, HEIGHT - MARGIN.bottom));
     const plot = plotBox(width, ...areas, ...paths, ...places);
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); // on paper it is scaled
     svg.replaceChildren(...axes(data, scales, width), rule, marker, plot);
@@ -166,48 +165,6 @@ function legendEntry({ name, isHidden }, shape) {
   return create("span", { hidden: isHidden }, sample, create("span", {}, name));
 }
 
-function lineSample(line) {
-  const path = linePath(line);
-  path.setAttribute("d", line.dots ? `M1 5H14${DOT}M14 5H27` : "M1 5H27");
-  return path;
-}
-
-function bandSample({ color }) {
-  return colored(createSvg("rect", { class: "band", x: 1, y: 0, width: 26, height: 10 }), color);
-}
-
-function markSample({ color }) {
-  return colored(createSvg("path", { class: "tooth", d: `M14 1${TOOTH}` }), color);
-}
-
-/** @param {Line} line */
-function linePath({ color, dash = [], faint, x }) {
-  const width = x.length > MOST_WIDE ? 1 : faint ? 1.25 : 1.75;
-  const path = colored(createSvg("path", { class: "line", "stroke-width": width }), color);
-  path.style.strokeDasharray = dash.map((length) => length * width).join(" ");
-  path.style.opacity = faint ?? 1;
-  return path;
-}
-
-/** Give a part of the image a color of the data, lighter where the page is dark. */
-function colored(shape, color) {
-  shape.style.color = `light-dark(${color}, color-mix(in oklab, ${color}, white 35%))`;
-  return shape;
-}
-
-function area({ x: xs, low, high, color }, { x, y }) {
-  const along = (values, i) => `${x(xs[i]).toFixed(1)} ${y(values[i]).toFixed(1)}`;
-  const there = Array.from(xs, (_, i) => along(high, i));
-  const back = Array.from(xs, (_, i) => along(low, i)).reverse();
-  const d = there.length ? `M${[...there, ...back].join("L")}Z` : "";
-  return colored(createSvg("path", { class: "band", d }), color);
-}
-
-function teeth({ x: xs, color }, { x }) {
-  const d = Array.from(xs, (at) => `M${x(at).toFixed(1)} ${HEIGHT - MARGIN.bottom - 8}${TOOTH}`);
-  return colored(createSvg("path", { class: "tooth", d: d.join("") }), color);
-}
-
 /** Return a box that hides what is outside of the axes. */
 function plotBox(width, ...children) {
   const [x, y] = [MARGIN.left - ROOM, MARGIN.top - ROOM];
@@ -234,26 +191,6 @@ function axes({ xName, yName }, { x, y, xTicks, yTicks }, width) {
 
 function label(text, x, y, anchor) {
   return createSvg("text", { x, y, "text-anchor": anchor }, text);
-}
-
-/**
- * Return the path of a line; what is not finite interrupts it.
- * @param {Line} line
- * @param {ReturnType<typeof scalesOf>} scales
- */
-function pathOf({ x: xs, y: ys, dots }, { x, y, xs: [from, to] }) {
-  const parts = [];
-  let isOpen = false;
-  const end = Math.min(xs.length, firstAtLeast(xs, to) + 2); // a line goes on behind the edge
-  const isKnown = (i) => i < xs.length && ys[i] !== null && Number.isFinite(ys[i]);
-  for (let i = Math.max(0, firstAtLeast(xs, from) - 1); i < end; i++) {
-    const isThere = isKnown(i);
-    const isAlone = !isOpen && !isKnown(i + 1); // a line of one point shows nothing
-    if (isThere) parts.push(`${isOpen ? "L" : "M"}${x(xs[i]).toFixed(1)} ${y(ys[i]).toFixed(1)}`);
-    if (isThere && (dots || isAlone)) parts.push(DOT);
-    isOpen = isThere;
-  }
-  return parts.join("");
 }
 
 function place(line, x) {

@@ -1,5 +1,6 @@
 // What do all pages have around their content? A bar, a head, sections and an ending.
 
+import { withCommas } from "gpt2/amounts.js";
 import { create } from "gpt2/dom.js";
 import { themeButton } from "gpt2/theme.js";
 
@@ -61,7 +62,7 @@ export function introduction(model, lead) {
     ["tokens of context", model.n_positions],
     ["tokens in its vocabulary", model.vocab_size],
   ].map(([name, count]) =>
-    create("div", {}, create("dt", {}, name), create("dd", {}, count.toLocaleString("en"))),
+    create("div", {}, create("dt", {}, name), create("dd", {}, withCommas(count))),
   );
   return create(
     "div",

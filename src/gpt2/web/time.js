@@ -1,6 +1,6 @@
 // How did the model become what it is? A slider over the moments that its training has kept.
 
-import { counted, roughly } from "gpt2/amounts.js";
+import { roughly, withCommas } from "gpt2/amounts.js";
 import { lineChart } from "gpt2/chart.js";
 import { create, tableBehind } from "gpt2/dom.js";
 import { attentionView, positionsView, sampleView, weightsView } from "gpt2/moments.js";
@@ -67,7 +67,7 @@ function momentControl(moments, show, place) {
     const { step, tokens } = moments[index];
     slider.value = index;
     slider.setAttribute("aria-valuetext", `step ${step}`);
-    written.textContent = `step ${counted(step)}, ${roughly(tokens)} tokens`;
+    written.textContent = `step ${withCommas(step)}, ${roughly(tokens)} tokens`;
     if (!isWaiting) requestAnimationFrame(draw);
     isWaiting = true;
   }

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers
 
-from gpt2.config import GPT2Config
 from gpt2.evaluate.cloze import cloze
 from gpt2.evaluate.data_files import read_rows
 from gpt2.evaluate.hellaswag import hellaswag
@@ -34,12 +32,8 @@ with warnings.catch_warnings():
     from lm_eval.tasks.hellaswag.utils import process_docs
     from lm_eval.tasks.winogrande import preprocess_winogrande
 
+pytestmark = pytest.mark.usefixtures("offline_lm_eval")
 
-LONGEST = 40  # tokens: some rows are longer
-CONFIG = GPT2Config(
-    vocab_size=300, n_positions=LONGEST, n_embd=20, n_layer=2, n_head=4,
-    embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
-)  # fmt: skip
 TEXT = (Path(__file__).parents[3] / "LICENSE").read_text(encoding="utf-8")
 WORDS = (
     "the Software is furnished to do so, subject to conditions; and this permission notice shall"
@@ -91,6 +85,7 @@ class Transformers(TemplateLM):  # type: ignore[misc]
     def __init__(self, directory: Path, tokenizer: Tokenizer) -> None:
         super().__init__()
         self._model = transformers.GPT2LMHeadModel.from_pretrained(directory).eval()
+        self._longest = self._model.config.n_positions  # tokens: some rows are longer
         self._tokenizer = tokenizer
 
     @property
@@ -107,7 +102,7 @@ class Transformers(TemplateLM):  # type: ignore[misc]
 
     @torch.no_grad()
     def _score(self, context: list[int], tail: list[int]) -> tuple[float, bool]:
-        ids = torch.tensor([*context, *tail])[-(LONGEST + 1) :]
+        ids = torch.tensor([*context, *tail])[-(self._longest + 1) :]
         log_likelihoods = self._model(ids[None, :-1]).logits[0, -len(tail) :].log_softmax(dim=-1)
         targets = ids[-len(tail) :]
         total = log_likelihoods.gather(1, targets[:, None]).sum()
@@ -121,27 +116,13 @@ class Transformers(TemplateLM):  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module")
-def large(tokenizer: Tokenizer) -> GPT2:
-    """A model that has read a part of the license, so that it knows some words; others not."""
-    model = GPT2(CONFIG, tokenizer=tokenizer, seed=3)
-    lines = [tokenizer.encode_ordinary(line)[:LONGEST] for line in LINES[:9]]
-    ids = torch.tensor([line + [299] * (LONGEST - len(line)) for line in lines])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(80):
-        optimizer.zero_grad()
-        logits = model(ids)[:, :-1]
-        F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
-        optimizer.step()
-    model.eval()
-    return model
-
-
-@pytest.fixture(scope="module")
-def theirs(large: GPT2, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+def theirs(
+    learned_model: GPT2, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, Any]]:
     """Return lm-eval's figures of rows, by the settings of a task."""
     directory = tmp_path_factory.mktemp("lm-eval")
-    large.save_pretrained(directory)
-    model = Transformers(directory, large.require_tokenizer())
+    learned_model.save_pretrained(directory)
+    model = Transformers(directory, learned_model.require_tokenizer())
     manager = TaskManager(include_defaults=False)
 
     def measure(path: Path, **settings: Any) -> dict[str, Any]:
@@ -162,13 +143,6 @@ def theirs(large: GPT2, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     return measure
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("DISABLE_MULTIPROC", "1")  # lm-eval's bootstrap
-
-
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -183,7 +157,7 @@ def check(ours: Result, theirs: dict[str, Any], names: dict[str, str]) -> None:
             assert error == pytest.approx(theirs[f"{their_name}_stderr"], rel=1e-4)
 
 
-def test_hellaswag(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
+def test_hellaswag(learned_model: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", HELLASWAG)
     expected = theirs(
         path,
@@ -195,11 +169,13 @@ def test_hellaswag(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> N
         metrics=["acc", "acc_norm"],
     )
     check(
-        hellaswag(Scorer(large), read_rows(path)), expected, {"acc": "acc", "acc_norm": "acc_norm"}
+        hellaswag(Scorer(learned_model), read_rows(path)),
+        expected,
+        {"acc": "acc", "acc_norm": "acc_norm"},
     )
 
 
-def test_lambada(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
+def test_lambada(learned_model: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", LAMBADA)
     expected = theirs(
         path,
@@ -208,11 +184,11 @@ def test_lambada(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> Non
         doc_to_target="{{' '+text.split(' ')[-1]}}",
         metrics=["acc", "perplexity"],
     )
-    found = lambada(Scorer(large), passages(path))
+    found = lambada(Scorer(learned_model), passages(path))
     check(found, expected, {"accuracy": "acc", "perplexity": "perplexity"})
 
 
-def test_cloze(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
+def test_cloze(learned_model: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", CLOZE)
     expected = theirs(
         path,
@@ -222,11 +198,11 @@ def test_cloze(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
         target_delimiter="",
         metrics=["acc", "perplexity"],
     )
-    found = cloze(Scorer(large), read_rows(path))
+    found = cloze(Scorer(learned_model), read_rows(path))
     check(found, expected, {"accuracy": "acc", "perplexity": "perplexity"})
 
 
-def test_multiple_choice(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
+def test_multiple_choice(learned_model: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", CHOICES)
     expected = theirs(
         path,
@@ -236,11 +212,11 @@ def test_multiple_choice(large: GPT2, theirs: Callable[..., Any], tmp_path: Path
         doc_to_choice="{{choices}}",
         metrics=["acc", "acc_norm"],
     )
-    found = multiple_choice(Scorer(large), read_rows(path))
+    found = multiple_choice(Scorer(learned_model), read_rows(path))
     check(found, expected, {"acc": "acc", "acc_norm": "acc_norm"})
 
 
-def test_winogrande(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
+def test_winogrande(learned_model: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> None:
     expected = theirs(
         write(tmp_path / "rows.jsonl", WINOGRANDE),
         output_type="multiple_choice",
@@ -257,4 +233,4 @@ def test_winogrande(large: GPT2, theirs: Callable[..., Any], tmp_path: Path) -> 
             {"contexts": contexts, "continuation": after.rstrip(), "gold": int(row["answer"]) - 1}
         )
     path = write(tmp_path / "converted.jsonl", rows)
-    check(multiple_choice(Scorer(large), read_rows(path)), expected, {"acc": "acc"})
+    check(multiple_choice(Scorer(learned_model), read_rows(path)), expected, {"acc": "acc"})

@@ -12,14 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-import torch.nn.functional as F
 
-from gpt2.config import GPT2Config
 from gpt2.evaluate.harness import HarnessModel
 from gpt2.evaluate.scoring import Scorer
 from gpt2.files.pretrained import GPT2
-from llm_tokenizer import Tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # lm-eval's own
@@ -28,8 +24,11 @@ with warnings.catch_warnings():
     from lm_eval.tasks import TaskManager
 
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:::{package}")
-    for package in ("lm_eval", "datasets", "dill", "multiprocess", "requests", "urllib3")
+    pytest.mark.usefixtures("offline_lm_eval"),
+    *(
+        pytest.mark.filterwarnings(f"ignore:::{package}")
+        for package in ("lm_eval", "datasets", "dill", "multiprocess", "requests", "urllib3")
+    ),
 ]
 
 TEXT = (Path(__file__).parents[3] / "LICENSE").read_text(encoding="utf-8")
@@ -37,44 +36,17 @@ Connect = Callable[..., LocalCompletionsAPI]
 
 LINES = [line for line in TEXT.splitlines() if line.count(" ") > 4]
 ENDINGS = [" sell copies.", " né 日本", " the Software"]
-CONFIG = GPT2Config(
-    vocab_size=300, n_positions=96, n_embd=20, n_layer=2, n_head=4,
-    embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def knowing(tokenizer: Tokenizer) -> GPT2:
-    """A model that has read some lines of the license, so that some continuations are greedy."""
-    model = GPT2(CONFIG, tokenizer=tokenizer, seed=3)
-    lines = [tokenizer.encode_ordinary(line)[:40] for line in LINES[:6]]
-    ids = torch.tensor([line + [299] * (40 - len(line)) for line in lines])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(80):
-        optimizer.zero_grad()
-        logits = model(ids)[:, :-1]
-        F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
-        optimizer.step()
-    model.eval()
-    return model
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("DISABLE_MULTIPROC", "1")  # lm-eval's bootstrap
 
 
 @pytest.fixture
-def connect(serve_with: Any, knowing: GPT2) -> Iterator[Connect]:
+def connect(serve_with: Any, learned_model: GPT2) -> Iterator[Connect]:
     """Return lm-eval's client of a server, by its settings."""
-    url = serve_with({"knowing": knowing}).url
+    url = serve_with({"learned": learned_model}).url
     clients = []
 
     def client_of(**settings: Any) -> LocalCompletionsAPI:
         client = LocalCompletionsAPI(
-            base_url=f"{url}/v1/completions", model="knowing", max_length=96, **settings
+            base_url=f"{url}/v1/completions", model="learned", max_length=48, **settings
         )
         clients.append(client)
         return client
@@ -85,19 +57,19 @@ def connect(serve_with: Any, knowing: GPT2) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def direct(knowing: GPT2) -> HarnessModel:
-    return HarnessModel(Scorer(knowing))
+def direct(learned_model: GPT2) -> HarnessModel:
+    return HarnessModel(Scorer(learned_model))
 
 
 def asked(pairs: list[tuple[Any, ...]]) -> list[Any]:
     return [SimpleNamespace(args=pair) for pair in pairs]
 
 
-def test_the_tokens_are_those_of_the_server(connect: Connect, knowing: GPT2) -> None:
+def test_the_tokens_are_those_of_the_server(connect: Connect, learned_model: GPT2) -> None:
     remote = connect()
 
     assert remote.tokenizer_backend == "remote"  # lm-eval has found out
-    assert remote.tok_encode("né the") == knowing.require_tokenizer().encode("né the")
+    assert remote.tok_encode("né the") == learned_model.require_tokenizer().encode("né the")
     assert (remote.eot_token_id, remote.prefix_token_id) == (299, 299)
 
 

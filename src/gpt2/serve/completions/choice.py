@@ -73,6 +73,16 @@ class Choice:
             return self.has_ended
         return not (self._scored.prompt_is_read or self._scored.finish_reason)
 
+    @property
+    def _end_token(self) -> list[Token]:
+        """The token that ended the text, if the prompt is scored.
+
+        Who scores texts by `echo` and `max_tokens: 1`, such as lm-eval, leaves out one token at the
+        end, and would leave out one of the prompt if there were no other.
+        """
+        end = self._writing.text.end_token if self._writing.finish_reason else None
+        return [end] if end and self._request.scores_prompts else []
+
     def _lists(self, tokens: Sequence[Token]) -> bool:
         is_asked = self._log_probabilities is not None or self._request.return_token_ids
         return bool(tokens and is_asked)
@@ -86,4 +96,4 @@ class Choice:
             text = self._scored.text
             scored = text.prompt_tokens if self._scored.prompt_is_read else []
             listed.append(self._log_probabilities.of_prompt(text.prompt_ids, scored))
-        return joined(*listed, self._log_probabilities.of_tokens(tokens))
+        return joined(*listed, self._log_probabilities.of_tokens([*tokens, *self._end_token]))

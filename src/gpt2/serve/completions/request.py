@@ -130,7 +130,7 @@ class CompletionRequest(Fields):
     seed: Annotated[int, Ge(-(2**63)), Lt(2**63)] | None = None
     """Seed of the draws: the same request gives the same texts again."""
     echo: bool | None = None
-    """Begin each choice with its prompt."""
+    """Begin each choice with its prompt. Its logprobs then have the token that ended it, too."""
     logprobs: Annotated[int, Ge(0), Le(MOST_LOG_PROBABILITIES)] | None = None
     """Report the log-probability of each token, and so many of the likeliest in its place."""
     presence_penalty: Penalty | None = None

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from gpt2.config import GPT2Config, RunConfig
+from gpt2.config import SIZES, GPT2Config, RunConfig
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """Return what the page shows of a run's settings, in strict JSON."""
     model, training = config.model, config.training
-    sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
     return {
         "steps": training.steps,
         "batch_tokens": training.batch_tokens,
         "parameters": parameters_of(model),
-        **{size: getattr(model, size) for size in sizes},
+        **{size: getattr(model, size) for size in SIZES},
         "optimizer": config.optimizer.kind,
         "learning_rate": config.optimizer.learning_rate,
         "dtype": training.dtype,

@@ -2,14 +2,14 @@
 
 from typing import Any
 
+from gpt2.config import SIZES
 from gpt2.files.pretrained import GPT2
 from gpt2.visual.token_texts import token_texts
 
 
 def model_facts(model: GPT2, name: str) -> dict[str, Any]:
     """Return the sizes of a model, with its name."""
-    sizes = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
-    known = {size: getattr(model.config, size) for size in sizes}
+    known = {size: getattr(model.config, size) for size in SIZES}
     return {"name": name, **known, "parameters": model.num_parameters()}
 
 

@@ -8,7 +8,7 @@ import { elsewhere } from "gpt2/playground/elsewhere.js";
 import { promptField } from "gpt2/playground/prompt.js";
 import { remember } from "gpt2/playground/remember.js";
 import { requestOf, streamedRequest, within } from "gpt2/playground/request.js";
-import { run } from "gpt2/playground/runs.js";
+import { streamTexts } from "gpt2/playground/streaming.js";
 import { settings } from "gpt2/playground/settings.js";
 import { sheet } from "gpt2/playground/sheet.js";
 import { shelf } from "gpt2/playground/shelf.js";
@@ -64,7 +64,7 @@ export function showPlayground(section, page) {
     onWriting(each, isWriting) {
       if (isWriting) writing.add(each);
       else writing.delete(each);
-      state();
+      showState();
     },
     onEnd(each, key, problem) {
       const draft = each.draft();
@@ -83,7 +83,7 @@ export function showPlayground(section, page) {
     return isWaiting || writing.size > 0;
   }
 
-  function state() {
+  function showState() {
     const key = create("kbd", { "aria-hidden": "true" }, busy() ? "Esc" : "Ctrl ↵");
     go.replaceChildren(busy() ? "Stop" : "Continue", key);
     go.setAttribute("aria-keyshortcuts", busy() ? "Escape" : "Control+Enter");
@@ -99,7 +99,7 @@ export function showPlayground(section, page) {
     return requestOf(name, prompt.text(), within(desk.settings(), room));
   }
 
-  function tell(message) {
+  function showTrouble(message) {
     trouble.textContent = message;
     trouble.hidden = !message;
     if (message) announce(message);
@@ -122,7 +122,7 @@ export function showPlayground(section, page) {
   /** Continue the text: with each model, as many samples as asked for. */
   async function start() {
     const turn = ++starting;
-    tell("");
+    showTrouble("");
     stop();
     wait(true);
     try {
@@ -134,7 +134,7 @@ export function showPlayground(section, page) {
       sheets.scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
-      if (turn === starting) tell(error.message);
+      if (turn === starting) showTrouble(error.message);
     } finally {
       if (turn === starting) wait(false);
     }
@@ -158,12 +158,12 @@ export function showPlayground(section, page) {
   function begin({ model: each, promptIds, sheets: group }) {
     const room = each.most_tokens - Math.max(1, promptIds.length); // none is <|endoftext|>
     if (room < 1) return group.forEach((one) => one.refuse(fullContext(each.most_tokens)));
-    run(group, streamedRequest(each.name, promptIds, within(desk.settings(), room)));
+    streamTexts(group, streamedRequest(each.name, promptIds, within(desk.settings(), room)));
   }
 
   function wait(value) {
     isWaiting = value;
-    state();
+    showState();
   }
 
   function halt() {
@@ -208,7 +208,7 @@ export function showPlayground(section, page) {
   section.append(body);
   remember(body, "gpt2-form");
   setStyle(section, { "looks-color": colors.series[0], "surprise-color": colors.series[1] });
-  state();
+  showState();
   prompt.recount();
   return { setModel };
 }

@@ -1,5 +1,6 @@
 // What is to be continued? A text that the reader writes, and how many tokens it has.
 
+import { withCommas } from "gpt2/amounts.js";
 import { ask } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { counted, fullContext } from "gpt2/playground/words.js";
@@ -87,6 +88,5 @@ export function promptField(model, examples, onChange) {
 function room(count, most) {
   if (count >= most) return `${counted(count, "token")}. ${fullContext(most)}`;
   if (count === 0) return "No text: the model begins a new one.";
-  const left = (most - count).toLocaleString("en");
-  return `${counted(count, "token")}; ${left} more fit into the context of this model.`;
+  return `${counted(count, "token")}; ${withCommas(most - count)} more fit into the context of this model.`;
 }

@@ -8,9 +8,9 @@ import { copyButton } from "gpt2/copy.js";
 import { allIds, branched, newDraft, newText } from "gpt2/playground/draft.js";
 import { receive, reopened, settle, upTo, withTail } from "gpt2/playground/draft.js";
 import { flow } from "gpt2/playground/flow.js";
-import { run } from "gpt2/playground/runs.js";
 import { streamedRequest, within } from "gpt2/playground/request.js";
 import { stopwatch } from "gpt2/playground/stopwatch.js";
+import { streamTexts } from "gpt2/playground/streaming.js";
 import { counted, ending, fullContext } from "gpt2/playground/words.js";
 
 const MOST_SHOWN = 400; // characters of a prompt that are shown before the text
@@ -88,7 +88,8 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     facts,
     create("div", { class: "sheet-actions" }, ...Object.values(actions)),
   );
-  const self = { element, title, model, begin, receive: take, end, stop, refuse, draft: () => draft };
+  const stream = { begin, receive: take, end, stop };
+  const self = { element, title, model, ...stream, refuse, draft: () => draft };
 
   function whole() {
     return prompt + newText(draft);
@@ -113,8 +114,8 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   function begin(stopListening) {
     leave = stopListening;
     watch.start();
-    tell("");
-    state();
+    showTrouble("");
+    showState();
     desk.onWriting(self, true);
   }
 
@@ -129,13 +130,13 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   async function end(problem) {
     leave = null;
     await settled();
-    const said = problem ?? (isFull() ? fullContext(model.most_tokens) : "");
-    tell(said);
+    const message = problem ?? (isFull() ? fullContext(model.most_tokens) : "");
+    showTrouble(message);
     const why = isFull() ? "the context is full" : ending(draft.reason);
     facts.textContent = [watch.facts(), why].filter(Boolean).join("; ");
-    state();
+    showState();
     desk.onWriting(self, false);
-    desk.onEnd(self, lineage, said);
+    desk.onEnd(self, lineage, message);
   }
 
   async function settled() {
@@ -160,18 +161,18 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     return allIds(draft).length >= model.most_tokens;
   }
 
-  function tell(message) {
+  function showTrouble(message) {
     trouble.textContent = message;
     trouble.hidden = !message;
   }
 
   /** Say why nothing is written. */
   function refuse(message) {
-    tell(message);
+    showTrouble(message);
     announce(`${title}: ${message}`);
   }
 
-  function state() {
+  function showState() {
     const isWriting = leave !== null;
     text.element.setAttribute("aria-busy", String(isWriting));
     element.classList.toggle("writing", isWriting);
@@ -188,7 +189,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   async function write(prepare, replaces) {
     const turn = ++turns;
     await stop();
-    const next = await prepare().catch((error) => refuse(sayable(error)));
+    const next = await prepare().catch((error) => refuse(messageOf(error)));
     if (!next || turn !== turns) return;
     if (replaces && draft.tokens.length) {
       before.push(draft);
@@ -199,7 +200,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     const room = model.most_tokens - ids.length;
     if (room < 1) return refuse(fullContext(model.most_tokens));
     const settings = { ...desk.settings(), n: 1 };
-    await run([self], streamedRequest(model.name, ids, within(settings, room)));
+    await streamTexts([self], streamedRequest(model.name, ids, within(settings, room)));
   }
 
   function show(next) {
@@ -210,7 +211,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     other.hide();
     tail.textContent = draft.tail;
     text.show(draft, kept);
-    state();
+    showState();
   }
 
   function goOn() {
@@ -244,11 +245,11 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   }
 
   text.show(draft, 0);
-  state();
+  showState();
   return self;
 }
 
-function sayable(error) {
+function messageOf(error) {
   if (error instanceof AskError) return error.message;
   throw error;
 }

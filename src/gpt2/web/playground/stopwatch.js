@@ -1,5 +1,6 @@
 // How fast does a text come? The time to its first token, and tokens a second after it.
 
+import { withCommas } from "gpt2/amounts.js";
 import { counted } from "gpt2/playground/words.js";
 
 const LEAST = 20; // milliseconds from which on a speed means something
@@ -34,5 +35,5 @@ function seconds(milliseconds) {
 }
 
 function rate(value) {
-  return value < 100 ? value.toPrecision(3) : Math.round(value).toLocaleString("en");
+  return value < 100 ? value.toPrecision(3) : withCommas(Math.round(value));
 }

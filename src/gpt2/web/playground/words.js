@@ -1,5 +1,6 @@
 // How are counts, probabilities and endings of texts written?
 
+import { withCommas } from "gpt2/amounts.js";
 import { percent } from "gpt2/wording.js";
 
 const ENDINGS = {
@@ -11,12 +12,12 @@ const ENDINGS = {
 };
 
 /**
- * Say how many: "1 token", "1,024 tokens".
+ * Write how many: "1 token", "1,024 tokens".
  * @param {number} number
  * @param {string} noun
  */
 export function counted(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  return `${withCommas(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /**
@@ -28,7 +29,7 @@ export function shareOf(logProbability) {
 }
 
 /**
- * Say why a text ended; empty if it is not known.
+ * Return why a text ended; empty if it is not known.
  * @param {string | null} reason
  */
 export function ending(reason) {
@@ -36,7 +37,7 @@ export function ending(reason) {
 }
 
 /**
- * Say that no token fits after a text.
+ * Return that no token fits after a text.
  * @param {number} most tokens that the model can read
  */
 export function fullContext(most) {

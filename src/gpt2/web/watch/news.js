@@ -1,6 +1,6 @@
 // What does a screen reader learn of a run without being asked? Evaluations, a fault, and its end.
 
-import { counted } from "gpt2/amounts.js";
+import { withCommas } from "gpt2/amounts.js";
 import { verdictOf } from "gpt2/watch/verdict.js";
 
 /**
@@ -12,12 +12,12 @@ export function newsOf({ name, state }, before) {
   if (!before || !state) return "";
   const phase = state.status.phase;
   if (phase !== before.status.phase && phase !== "training") {
-    return `${name}: ${phase} at step ${counted(state.status.step)}`;
+    return `${name}: ${phase} at step ${withCommas(state.status.step)}`;
   }
   const { place, text } = verdictOf(state);
   if (place === "faulty") return verdictOf(before).place === place ? "" : `${name}: ${text}`;
   const [last, old] = [state, before].map(({ held_out: evaluations }) => evaluations.at(-1));
   if (!last || last.val_loss == null || last.step <= (old?.step ?? 0)) return "";
-  const loss = `held-out loss ${last.val_loss.toFixed(3)} at step ${counted(last.step)}`;
+  const loss = `held-out loss ${last.val_loss.toFixed(3)} at step ${withCommas(last.step)}`;
   return place === "unknown" ? `${name}: ${loss}` : `${name}: ${text}`;
 }

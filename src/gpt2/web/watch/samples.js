@@ -1,7 +1,7 @@
 // What did the model write, and how has that changed? Its samples of each prompt, newest first.
 
 import { create } from "gpt2/dom.js";
-import { counted } from "gpt2/amounts.js";
+import { withCommas } from "gpt2/amounts.js";
 
 const AT_FIRST = 4; // samples of a prompt
 const MORE = 20;
@@ -62,7 +62,7 @@ function byPrompt(evaluations) {
 function sampleView({ step, text }, before) {
   const same = before ? sameStart(text, before.text) : 0;
   const start = create("span", { class: "muted" }, text.slice(0, same));
-  const place = create("span", { class: "sample-step" }, `step ${counted(step)}`);
+  const place = create("span", { class: "sample-step" }, `step ${withCommas(step)}`);
   return create("li", {}, place, create("blockquote", {}, start, text.slice(same)));
 }
 

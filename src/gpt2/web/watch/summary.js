@@ -2,7 +2,7 @@
 
 import { create } from "gpt2/dom.js";
 import { percent } from "gpt2/wording.js";
-import { counted, duration, roughly } from "gpt2/amounts.js";
+import { duration, roughly, withCommas } from "gpt2/amounts.js";
 import { lineSample } from "gpt2/watch/look.js";
 import { verdictOf } from "gpt2/watch/verdict.js";
 
@@ -60,7 +60,7 @@ function phaseText({ phase, silent_seconds: silent }, live) {
 
 function placeText({ phase, step, steps, seconds_left: left }, live) {
   if (!steps) return phase === "waiting" ? "No config.toml is there yet." : "";
-  const place = `Step ${counted(step)} of ${counted(steps)}`;
+  const place = `Step ${withCommas(step)} of ${withCommas(steps)}`;
   if (phase === "ended" || left == null || step >= steps) return place;
   return live && phase === "training" ? `${place}, about ${duration(left)} left` : place;
 }
@@ -73,7 +73,7 @@ function factsOf({ rows, held_out: evaluations, settings, status }) {
     ["tokens a second", status.tokens_per_second, roughly],
     ["of peak FLOP/s", status.mfu, percent],
     ["tokens read", tokens, roughly],
-    ["tokens a step", settings.batch_tokens, counted],
+    ["tokens a step", settings.batch_tokens, withCommas],
     ["parameters", settings.parameters, roughly],
   ];
   const known = facts.filter(([, value]) => value != null);
@@ -100,12 +100,12 @@ function showFacts(list, facts) {
 /** Return what is out of the ordinary: steps that were skipped, other settings, damaged files. */
 function notesOf({ skipped, changes = [], notes = [] }) {
   const last = skipped.at(-1);
-  const skips = skipped.length === 1 ? "1 step was" : `${counted(skipped.length)} steps were`;
+  const skips = skipped.length === 1 ? "1 step was" : `${withCommas(skipped.length)} steps were`;
   const why = "its loss or gradient norm was not finite";
   const changed = changes
     .filter(({ changed }) => Object.keys(changed).length)
-    .map(({ step, changed }) => `From step ${counted(step)} on: ${settingsText(changed)}.`);
-  const unsound = last ? [`${skips} skipped, the last at step ${counted(last)}: ${why}.`] : [];
+    .map(({ step, changed }) => `From step ${withCommas(step)} on: ${settingsText(changed)}.`);
+  const unsound = last ? [`${skips} skipped, the last at step ${withCommas(last)}: ${why}.`] : [];
   return [...unsound, ...changed, ...notes];
 }
 

@@ -2,7 +2,7 @@
 
 import { create, scrollBox } from "gpt2/dom.js";
 import { written } from "gpt2/wording.js";
-import { counted, size } from "gpt2/amounts.js";
+import { size, withCommas } from "gpt2/amounts.js";
 
 /**
  * Fill a section with the checkpoints of all runs.
@@ -20,7 +20,7 @@ function checkpointRows({ checkpoints, held_out: evaluations }) {
   return checkpoints
     .toSorted((a, b) => b.step - a.step)
     .map(({ step, bytes, is_best: isBest, is_complete: isComplete }) => [
-      counted(step),
+      withCommas(step),
       size(bytes),
       losses.get(step)?.toFixed(3) ?? "",
       isComplete ? (isBest ? "complete, the best" : "complete") : "being written",
@@ -48,7 +48,7 @@ function figureRows(row) {
     const others = Object.entries(references[name] ?? {});
     return [
       row.evaluation,
-      row.step == null ? "" : counted(row.step),
+      row.step == null ? "" : withCommas(row.step),
       name.replaceAll("_", " "),
       value + error,
       others.map(([model, figure]) => `${model}: ${written(figure)}`).join("; "),

@@ -1,6 +1,6 @@
 // Is a run normal? Whether it has diverged, and its held-out loss is in the range of like runs.
 
-import { counted } from "gpt2/amounts.js";
+import { withCommas } from "gpt2/amounts.js";
 
 const MANY_SKIPPED = 3; // steps in a row; training itself stops after more of them
 const ABOVE_CHANCE = 1.1; // times the loss of guessing; a new model is up to 0.03 above it
@@ -32,7 +32,7 @@ function faultOf({ skipped, status, settings, held_out: evaluations }) {
   const { step, val_loss: loss } = evaluations.at(-1) ?? {};
   const chance = Math.log(settings.vocab_size ?? Infinity);
   if (step === undefined || (loss !== null && !(loss > ABOVE_CHANCE * chance))) return "";
-  const held = `At step ${counted(step)} the held-out loss is`;
+  const held = `At step ${withCommas(step)} the held-out loss is`;
   if (loss === null) return `${held} not finite.`;
   return `${held} ${loss.toFixed(3)}; tokens drawn by chance have ${chance.toFixed(3)}.`;
 }
@@ -52,7 +52,7 @@ function besideRange({ held_out: evaluations, band }) {
   const [low, high] = ranges.get(step);
   const place = loss < low ? "below" : loss > high ? "above" : "within";
   const range = `${low.toFixed(3)} to ${high.toFixed(3)}`;
-  const text = `${WORDS[place]} At step ${counted(step)} the held-out loss is ${loss.toFixed(3)}; `;
+  const text = `${WORDS[place]} At step ${withCommas(step)} the held-out loss is ${loss.toFixed(3)}; `;
   return { place, text: `${text}like runs have ${range} there.` };
 }
 
@@ -66,6 +66,6 @@ const WORDS = {
 function unknown(evaluations, band) {
   if (band.length || !evaluations.length) return UNSEEN;
   const { step, val_loss: loss } = evaluations.at(-1);
-  const held = `The held-out loss is ${loss.toFixed(3)} at step ${counted(step)}.`;
+  const held = `The held-out loss is ${loss.toFixed(3)} at step ${withCommas(step)}.`;
   return `${held} No range is known for such a run.`;
 }

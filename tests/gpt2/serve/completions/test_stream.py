@@ -103,7 +103,9 @@ class ByHand:
     """A text that a test writes, in place of an engine."""
 
     def __init__(self, **fields: Any) -> None:
-        text = SimpleNamespace(prompt_ids=[65, 66], prompt_tokens=[], pieces=[], tokens=[])
+        text = SimpleNamespace(
+            prompt_ids=[65, 66], prompt_tokens=[], pieces=[], tokens=[], end_token=None
+        )
         self.writings = [Writing(text)]  # type: ignore[arg-type]
         self.timed_out = False
         self.is_watched = False

@@ -215,6 +215,25 @@ def network_log_probabilities(model: GPT2, ids: list[int]) -> torch.Tensor:  # (
         return model(torch.tensor([ids]))[0].double().log_softmax(dim=-1)
 
 
+@pytest.mark.parametrize("end", [{}, {"ignore_eos": True, "stop_token_ids": [int(END)]}])
+def test_scores_of_a_prompt_have_one_token_more_where_it_ends_at_once(
+    ask: Ask, served_model: GPT2, end: dict[str, Any]
+) -> None:
+    fields = end | {"logit_bias": {END: 100}, "logprobs": 1, "max_tokens": 1}
+
+    scored, plain = ask(prompt=IDS, echo=True, **fields), ask(prompt=IDS, **fields)
+
+    [choice] = scored["choices"]
+    listed = choice["logprobs"]
+    expected = float(network_log_probabilities(served_model, IDS)[-1, int(END)])
+    assert choice["text"] == served_model.require_tokenizer().decode(IDS)
+    assert len(listed["tokens"]) == len(IDS) + 1
+    assert listed["tokens"][-1] == "<|endoftext|>"
+    assert listed["token_logprobs"][-1] == pytest.approx(expected, abs=1e-4)
+    assert scored["usage"]["completion_tokens"] == 0
+    assert plain["choices"][0]["logprobs"]["tokens"] == []
+
+
 @pytest.mark.parametrize("count", [0, 1, 5, 20])
 def test_log_probabilities_are_those_of_the_network(
     ask: Ask, served_model: GPT2, count: int

@@ -158,6 +158,9 @@ def test_a_text_is_written_again(playground: Playground, fake: Any) -> None:
     page.locator(ENDED).wait_for()
     assert shown(page) == "zero four"
     assert fake.requests[1]["prompt"] == list(b"zero")
+    page.click("button:has-text('Back')")
+    assert shown(page) == "zero one two three"
+    assert not page.get_by_role("button", name="Text as it was before").is_visible()
 
 
 def test_a_text_is_edited_anywhere_and_goes_on(playground: Playground, fake: Any) -> None:
@@ -230,6 +233,55 @@ def test_samples_of_two_models_come_in_pairs(playground: Playground, fake: Any) 
     write(page, "zero", sheets=4)
     titles = ["Text 1 of mine", "Text 1 of gpt2", "Text 2 of mine", "Text 2 of gpt2"]
     assert page.locator(".sheet h3").all_inner_texts() == titles
+
+
+def test_texts_are_beside_each_other_where_there_is_room(playground: Playground, fake: Any) -> None:
+    fake.models = {"mine": 1024, "gpt2": 64}
+    page = playground()
+    page.select_option("label:has-text('Compare with') select", "gpt2")
+    write(page, "zero", sheets=2)
+    boxes = [sheet.bounding_box() or {} for sheet in page.locator(".sheet").all()]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+def test_stop_ends_the_texts_of_both_models_and_each_goes_on_by_its_own(
+    playground: Playground, fake: Any
+) -> None:
+    fake.models, fake.waits_after = {"mine": 1024, "gpt2": 64}, 1
+    page = playground()
+    page.select_option("label:has-text('Compare with') select", "gpt2")
+    page.fill("#playground-text", "zero")
+    page.click(".main-button")
+    for number in range(2):
+        token(page, number).wait_for()
+    page.click(".main-button:has-text('Stop')")
+    page.locator(ENDED).nth(1).wait_for()
+    page.locator(".main-button:has-text('Continue')").wait_for()
+    assert [shown(page, 0), shown(page, 1)] == ["zero one", "zero one"]
+    fake.waits_after, fake.writes = None, [[FOUR]]
+    page.get_by_role("button", name="Go on with Text of gpt2").click()
+    page.locator(".token-text", has_text="four").wait_for()
+    page.locator(ENDED).nth(1).wait_for()
+    assert [shown(page, 0), shown(page, 1)] == ["zero one", "zero one four"]
+    assert (fake.requests[2]["model"], fake.requests[2]["prompt"]) == ("gpt2", [*b"zero", ONE])
+    assert fake.closed == 2
+
+
+def test_a_new_start_ends_what_is_being_written(playground: Playground, fake: Any) -> None:
+    fake.waits_after = 1
+    page = playground()
+    page.fill("#playground-text", "zero")
+    page.keyboard.press("Control+Enter")
+    token(page, 0).wait_for()
+    fake.waits_after = None
+    page.fill("#playground-text", "two")
+    page.keyboard.press("Control+Enter")
+    page.locator(".given:has-text('two')").wait_for()
+    page.locator(ENDED).wait_for()
+    assert page.locator(".sheet").count() == 1
+    assert shown(page) == "two one two three"
+    assert fake.closed == 1
 
 
 def test_a_text_that_begins_is_brought_into_view(playground: Playground) -> None:

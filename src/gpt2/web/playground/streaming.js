@@ -15,7 +15,7 @@ import { AskError, events } from "gpt2/ask.js";
  * @param {Sheet[]} sheets
  * @param {object} request
  */
-export async function run(sheets, request) {
+export async function streamTexts(sheets, request) {
   const controller = new AbortController();
   const listening = new Set(sheets);
   const leave = (sheet) => {
