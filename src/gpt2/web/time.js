@@ -112,7 +112,7 @@ function lossView({ loss, moments }, { series }) {
     { name: "held out", x: loss.val_step, y: loss.val_loss, color: series[1], dots: true },
   ].filter(({ x }) => x.length);
   const axes = { xName: "step", yName: "nats a token", isLog: true };
-  const chart = lineChart({ title: "Loss", ...axes, lines });
+  const chart = lineChart({ title: "Loss, this moment marked", ...axes, lines });
   chart.element.hidden = !lines.length;
   return { element: chart.element, show: (index) => chart.mark(moments[index].step) };
 }

@@ -93,7 +93,7 @@ function entry(name, logProbability, isChosen) {
   setStyle(fill, { share });
   const button = create(
     "button",
-    { "aria-current": isChosen },
+    { "aria-current": String(isChosen) },
     create("bdi", { class: "bar-token" }, name),
     " ",
     create("span", { class: "bar-track" }, fill),

@@ -46,6 +46,7 @@ export function flow({ name, vocabulary, onPoint, onOpen }) {
 
   function pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") return onPoint(null); // what covers the text goes
     const last = spans.length - 1;
     const to = {
       ArrowLeft: active - 1,

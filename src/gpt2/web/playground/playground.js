@@ -6,6 +6,7 @@ import { create, setStyle } from "gpt2/dom.js";
 import { newText } from "gpt2/playground/draft.js";
 import { elsewhere } from "gpt2/playground/elsewhere.js";
 import { promptField } from "gpt2/playground/prompt.js";
+import { remember } from "gpt2/playground/remember.js";
 import { requestOf, streamedRequest, within } from "gpt2/playground/request.js";
 import { streamTexts } from "gpt2/playground/streaming.js";
 import { settings } from "gpt2/playground/settings.js";
@@ -51,11 +52,12 @@ export function showPlayground(section, page) {
   const prompt = promptField(() => model, examples, changed);
   const kept = shelf((text) => prompt.set(text));
   const programs = elsewhere(request, needsKey);
-  const go = create("button", { class: "primary main-button", onclick: () => (busy() ? stop() : start()) });
+  const go = create("button", { class: "primary main-button", onclick: () => (busy() ? halt() : start()) });
   const trouble = create("p", { class: "trouble", hidden: true });
   const sheets = create("div", { class: "sheets" });
   const tinted = create("input", { type: "checkbox", onchange: tint });
   let starting = 0; // a new start takes the place of one that waits for the server
+  let isWaiting = false; // for the server, before the texts begin
 
   const desk = {
     settings: () => ({ ...knobs.values(), n: Number(samples.value()) }),
@@ -71,18 +73,20 @@ export function showPlayground(section, page) {
         kept.keep({ key, text: draft.prompt + text, model: each.model.name, when: Date.now() });
       }
       unsaid.push(`${each.title}: ${text} (${end})`);
-      if (!busy()) announce(unsaid.splice(0).join(" "));
+      if (!writing.size) announce(unsaid.splice(0).join(" "));
     },
     onEdit: (text) => prompt.set(text),
     showInside,
   };
 
   function busy() {
-    return writing.size > 0;
+    return isWaiting || writing.size > 0;
   }
 
   function showState() {
-    go.replaceChildren(busy() ? "Stop" : "Continue", create("kbd", {}, busy() ? "Esc" : "Ctrl ↵"));
+    const key = create("kbd", { "aria-hidden": "true" }, busy() ? "Esc" : "Ctrl ↵");
+    go.replaceChildren(busy() ? "Stop" : "Continue", key);
+    go.setAttribute("aria-keyshortcuts", busy() ? "Escape" : "Control+Enter");
   }
 
   function changed() {
@@ -120,6 +124,7 @@ export function showPlayground(section, page) {
     const turn = ++starting;
     showTrouble("");
     stop();
+    wait(true);
     try {
       const groups = await Promise.all(chosen().map(groupOf));
       if (turn !== starting) return;
@@ -130,6 +135,8 @@ export function showPlayground(section, page) {
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
       if (turn === starting) showTrouble(error.message);
+    } finally {
+      if (turn === starting) wait(false);
     }
   }
 
@@ -150,8 +157,19 @@ export function showPlayground(section, page) {
 
   function begin({ model: each, promptIds, sheets: group }) {
     const room = each.most_tokens - Math.max(1, promptIds.length); // none is <|endoftext|>
-    if (room < 1) return group.forEach((one) => one.showTrouble(fullContext(each.most_tokens)));
+    if (room < 1) return group.forEach((one) => one.refuse(fullContext(each.most_tokens)));
     streamTexts(group, streamedRequest(each.name, promptIds, within(desk.settings(), room)));
+  }
+
+  function wait(value) {
+    isWaiting = value;
+    showState();
+  }
+
+  function halt() {
+    starting++;
+    wait(false);
+    stop();
   }
 
   function stop() {
@@ -163,7 +181,7 @@ export function showPlayground(section, page) {
       event.preventDefault();
       start();
     } else if (event.key === "Escape" && busy()) {
-      stop();
+      halt();
     }
   }
 
@@ -188,6 +206,7 @@ export function showPlayground(section, page) {
   const parts = isWide ? [top, texts, aside] : [top, aside, texts];
   const body = create("div", { class: "playground", onkeydown: pressed }, ...parts);
   section.append(body);
+  remember(body, "gpt2-form");
   setStyle(section, { "looks-color": colors.series[0], "surprise-color": colors.series[1] });
   showState();
   prompt.recount();

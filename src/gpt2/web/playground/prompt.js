@@ -15,11 +15,12 @@ const PAUSE = 300; // milliseconds without a key, after which tokens are counted
  */
 export function promptField(model, examples, onChange) {
   const id = "playground-text";
-  const count = create("output", { class: "muted", for: id });
+  const count = create("output", { class: "muted", for: id, id: `${id}-count`, "aria-live": "off" });
   const input = create("textarea", {
     id,
     rows: 6,
     dir: "auto",
+    "aria-describedby": count.id, // read with the field, not at each pause of typing
     spellcheck: "false",
     placeholder: "Write the beginning of a text …",
     oninput: () => changed(),

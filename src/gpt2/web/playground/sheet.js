@@ -1,5 +1,6 @@
 // What can be done with one text? Watch it grow, stop it, go on, branch from any of its tokens.
 
+import { announce } from "gpt2/announce.js";
 import { AskError, ask } from "gpt2/ask.js";
 import { create } from "gpt2/dom.js";
 import { alternatives } from "gpt2/playground/alternatives.js";
@@ -88,7 +89,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     create("div", { class: "sheet-actions" }, ...Object.values(actions)),
   );
   const stream = { begin, receive: take, end, stop };
-  const self = { element, title, model, ...stream, showTrouble, draft: () => draft };
+  const self = { element, title, model, ...stream, refuse, draft: () => draft };
 
   function whole() {
     return prompt + newText(draft);
@@ -165,11 +166,19 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     trouble.hidden = !message;
   }
 
+  /** Say why nothing is written. */
+  function refuse(message) {
+    showTrouble(message);
+    announce(`${title}: ${message}`);
+  }
+
   function showState() {
     const isWriting = leave !== null;
     text.element.setAttribute("aria-busy", String(isWriting));
     element.classList.toggle("writing", isWriting);
-    actions.goOn.disabled = actions.again.disabled = isWriting;
+    for (const button of [actions.goOn, actions.again]) {
+      button.setAttribute("aria-disabled", isWriting); // disabled, it would lose the focus
+    }
     actions.back.hidden = isWriting || !before.length;
   }
 
@@ -180,7 +189,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   async function write(prepare, replaces) {
     const turn = ++turns;
     await stop();
-    const next = await prepare().catch((error) => showTrouble(messageOf(error)));
+    const next = await prepare().catch((error) => refuse(messageOf(error)));
     if (!next || turn !== turns) return;
     if (replaces && draft.tokens.length) {
       before.push(draft);
@@ -189,7 +198,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
     show(next);
     const ids = allIds(draft);
     const room = model.most_tokens - ids.length;
-    if (room < 1) return showTrouble(fullContext(model.most_tokens));
+    if (room < 1) return refuse(fullContext(model.most_tokens));
     const settings = { ...desk.settings(), n: 1 };
     await streamTexts([self], streamedRequest(model.name, ids, within(settings, room)));
   }
@@ -206,6 +215,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   }
 
   function goOn() {
+    if (leave) return;
     return write(async () => {
       if (!draft.tail) return reopened(draft);
       const { tokens } = await ask("/tokenize", { model: model.name, prompt: draft.tail });
@@ -214,6 +224,7 @@ export function sheet({ title, model, vocabulary, prompt, promptIds, desk }) {
   }
 
   function again() {
+    if (leave) return;
     return write(async () => upTo(draft, 0), true);
   }
 

@@ -13,11 +13,12 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page, Route
+    from playwright.sync_api import Browser, Locator, Page, Route
 
 TEXT = "Permission is hereby"
 PARTS = ["Tokens", "Attention", "One head, step by step", "Attention as matrix multiplication"]
 PARTS += ["Residual stream", "Logit lens", "The next token"]
+PHONE: Any = {"width": 375, "height": 740}
 LONG = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -316,3 +317,23 @@ def test_axe_finds_no_violation(page: "Page", scheme: str) -> None:
     expect(page.locator(".window")).to_be_visible()
     found += axe.run(page).response["violations"]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+def test_links_are_large_enough_for_a_finger(served: Any, browser: "Browser") -> None:
+    context = browser.new_context(has_touch=True, is_mobile=True, viewport=PHONE)
+    page = context.new_page()
+    page.goto(served.url)
+    page.locator("footer a").first.wait_for()
+    heights = [box.bounding_box()["height"] for box in page.locator(".bar a, footer a").all()]  # type: ignore[index]
+    context.close()
+    assert len(heights) > 4
+    assert min(heights) >= 24  # pixels, of WCAG 2.2, 2.5.8
+
+
+def test_the_bar_wraps_where_the_text_has_twice_the_size(page: "Page") -> None:
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    page.set_viewport_size({"width": 860, "height": 800})
+    assert page.locator(".bar").evaluate("bar => bar.scrollWidth - bar.clientWidth") == 0
+    page.set_viewport_size({"width": 375, "height": 800})
+    facts = page.locator(".introduction")
+    assert facts.evaluate("facts => facts.scrollWidth - facts.clientWidth") == 0
