@@ -28,7 +28,7 @@ GROW = """async ([width, count]) => {
 }"""
 
 LIGHTNESS = """async (color) => {
-    const { colored } = await import("gpt2/chart.js");
+    const { colored } = await import("gpt2/curves.js");
     const shape = colored(document.createElement("p"), color);
     document.body.append(shape);
     shape.style.setProperty("background-color", "oklab(from currentColor l 0 0)");
