@@ -4,6 +4,8 @@ import { create, scrollBox } from "gpt2/dom.js";
 import { written } from "gpt2/wording.js";
 import { size, withCommas } from "gpt2/amounts.js";
 
+const MOST_FILES = 3; // of an evaluation that are named
+
 /**
  * Fill a section with the checkpoints of all runs.
  * @param {HTMLElement} section
@@ -34,7 +36,7 @@ function checkpointRows({ checkpoints, held_out: evaluations }) {
  * @returns {{update: () => void}}
  */
 export function showEvaluations(section, runs) {
-  const columns = ["evaluation", "step", "figure", "this model", "other models"];
+  const columns = ["evaluation", "data", "step", "figure", "this model", "other models"];
   const rowsOf = ({ evaluations }) => evaluations.flatMap(figureRows);
   return tableOf(section, "Evaluations", columns, runs, rowsOf);
 }
@@ -48,12 +50,20 @@ function figureRows(row) {
     const others = Object.entries(references[name] ?? {});
     return [
       row.evaluation,
+      filesOf(row.data ?? []),
       row.step == null ? "" : withCommas(row.step),
       name.replaceAll("_", " "),
       value + error,
       others.map(([model, figure]) => `${model}: ${written(figure)}`).join("; "),
     ];
   });
+}
+
+/** Return the names of files without their folders, of many the first. */
+function filesOf(data) {
+  const names = data.slice(0, MOST_FILES).map(([path]) => path.split(/[\\/]/).at(-1));
+  const others = data.length - names.length;
+  return names.join(", ") + (others ? ` and ${withCommas(others)} more` : "");
 }
 
 /** Fill a section with a table of what `rowsOf` returns for each state. */

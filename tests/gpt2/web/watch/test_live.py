@@ -119,13 +119,16 @@ def test_a_new_evaluation_is_listed_beside_other_models(page: "Page", run: Any) 
             "acc_norm": 0.2634,
             "standard_errors": {"acc_norm": 0.0044},
             "references": {"acc_norm": {"GPT-2 124M": 0.3114}},
+            "data": [[f"/data/{name}.jsonl", "0" * 64] for name in "abcde"],
         },
         name="evaluations.jsonl",
     )
     row = page.locator("#evaluations tbody tr")
     row.wait_for()
     shown = row.locator("td").all_inner_texts()
-    assert shown == ["hellaswag", "10", "acc norm", "0.2634 ± 0.0044", "GPT-2 124M: 0.3114"]
+    files = "a.jsonl, b.jsonl, c.jsonl and 2 more"
+    figures = ["10", "acc norm", "0.2634 ± 0.0044", "GPT-2 124M: 0.3114"]
+    assert shown == ["hellaswag", files, *figures]
 
 
 def test_a_skipped_step_is_marked_and_noted(page: "Page", run: Any) -> None:
