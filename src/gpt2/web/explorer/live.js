@@ -33,7 +33,9 @@ const SLOW = 250; // milliseconds after which the reader is shown that the model
  */
 export function showLive(section, { model, colors, examples, vocabularyOf }) {
   let shown = null; // {model, vocabulary, signal, text, choice}: the newest answer
-  let [request, timer] = [new AbortController(), 0];
+  let newest = null; // what is asked for last
+  let isAsking = false; // until the newest is answered
+  let [late, timer] = [new AbortController(), 0];
   let refused = null; // what the server has not answered for want of a key
   const earlier = []; // ids of the text before each token that was appended
   const field = textField(examples, { onText, onFirst, onUndo });
@@ -64,20 +66,32 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
     timer = setTimeout(() => askFor(asked), pause);
   }
 
+  /** Ask for the newest text until it is answered; of those that come meanwhile, for the last. */
   async function askFor(asked) {
-    request.abort();
+    newest = asked;
+    late.abort();
+    if (isAsking) return;
+    isAsking = true;
+    let answered;
+    do {
+      answered = newest;
+      await askOnce(answered);
+    } while (answered !== newest);
+    isAsking = false;
+  }
+
+  async function askOnce(asked) {
     refused = null;
     if (!asked.text.length) return field.fail(EMPTY);
-    request = new AbortController();
-    const { signal } = request;
+    late = new AbortController();
+    const { signal } = late;
     const slow = setTimeout(() => field.wait(), SLOW);
     const body = { model, text: asked.text, first: asked.first };
     try {
-      const answer = ask("/explore/inside", body, signal);
+      const answer = ask("/explore/inside", body);
       const [raw, vocabulary] = await Promise.all([answer, vocabularyOf(model)]);
-      if (!signal.aborted) show(opened(raw), { model: body.model, vocabulary, signal }, asked);
+      show(opened(raw), { model: body.model, vocabulary, signal }, asked);
     } catch (error) {
-      if (signal.aborted) return;
       field.fail(error.message);
       if (error.status === 401) refused = asked;
     } finally {
@@ -88,7 +102,7 @@ export function showLive(section, { model, colors, examples, vocabularyOf }) {
   function show(text, known, asked) {
     const choice = createChoice(startAfter(shown, text, known.model, asked));
     shown = { ...known, text, choice };
-    field.show(text, { isWritten: typeof asked.text === "string", canUndo: earlier.length > 0 });
+    field.show(text, { isWritten: typeof newest.text === "string", canUndo: earlier.length > 0 });
     if (asked.isWalk) announce(`The text ends with ${quoted(text.tokens.at(-1))} now`);
     content.hidden = false;
     for (const part of parts) part.update();
