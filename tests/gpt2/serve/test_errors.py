@@ -66,6 +66,13 @@ def test_a_path_with_a_slash_more_is_not_found(served: Any) -> None:
     assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
+def test_health_takes_no_other_method(served: Any) -> None:
+    answer = httpx.post(f"{served.url}/health")
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert answer.json()["error"]["message"] == "/health takes GET, HEAD, got POST"
+
+
 def test_a_wrong_method_is_not_allowed(served: Any) -> None:
     answer = httpx.get(f"{served.url}/v1/completions")
 

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gpt2.serve.errors import ApiError
+from gpt2.serve.errors import MOST_SHOWN, ApiError
 from gpt2.serve.middleware.bodies import READS_BODY
 from gpt2.serve.paths import HEALTH
 
@@ -50,8 +50,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
-        if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
-            await self._health()(scope, receive, send)
+        if scope["path"] == HEALTH:
+            await self._health(scope["method"])(scope, receive, send)
         elif self.app is None or self.is_stopping:
             await self._refusal(scope)(scope, receive, send)
         else:
@@ -75,7 +75,10 @@ class Gate:
             if method in (None, scope["method"]):
                 task.cancel()
 
-    def _health(self) -> JSONResponse:
+    def _health(self, method: str) -> Response:
+        if method not in ("GET", "HEAD"):
+            error = ApiError(405, f"{HEALTH} takes GET, HEAD, got {method[:MOST_SHOWN]}")
+            return error.response({"Allow": "GET, HEAD"})
         is_ready = self.phase == "ready"
         wait = {} if is_ready else {"Retry-After": str(RETRY_SECONDS)}
         status = "ok" if is_ready else self.phase
