@@ -70,11 +70,11 @@ class EventStream(Response):
             yield f"data: {compact(error.body())}\n\n"
             return
         if self._options.include_usage:
-            yield self._begin + self._end(has_usage=True)
+            yield self._begin + self._end(is_last=True)
 
-    def _end(self, has_usage: bool | None = None) -> str:
+    def _end(self, *, is_last: bool = False) -> str:
         """Return what ends a chunk after its choices."""
         if not self._options.include_usage:
             return "]}\n\n"
-        has_usage = has_usage or self._options.continuous_usage_stats
-        return f'],"usage":{compact(self._usage() if has_usage else None)}}}\n\n'
+        is_counted = is_last or self._options.continuous_usage_stats
+        return f'],"usage":{compact(self._usage() if is_counted else None)}}}\n\n'
