@@ -12,7 +12,9 @@ import heapq
 import numpy as np
 from numba import njit
 
-from llm_tokenizer.compiled import MIX_1, hash_bytes, kept_njit
+from llm_tokenizer.compiled.jit import kept
+from llm_tokenizer.compiled.layouts import MIX_1
+from llm_tokenizer.compiled.pieces import hash_bytes
 
 NONE = np.int32(-1)
 BYTES, BYTE_PAIRS = 2**8, 2**16
@@ -41,7 +43,7 @@ LINK = np.dtype([("place", np.int32), ("next", np.int32)])  # next: a link, or N
 TOKEN = np.dtype([("place", np.int32), ("length", np.int32)])
 
 
-@kept_njit
+@kept
 def learn(content, byte_ids, bounds, frequencies, room, min_frequency, progress):
     """Return the merges in order, int32 of shape (merges, 2): left and right ids.
 

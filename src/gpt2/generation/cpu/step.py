@@ -45,7 +45,7 @@ from gpt2.generation.cpu.instructions import (
     total,
     total_of_squares,
 )
-from llm_tokenizer.compiled import kept_njit
+from llm_tokenizer.compiled.jit import kept
 
 F = np.float32
 ROW_MULTIPLE = 128  # of the width of rows in memory: whole vectors, and whole groups
@@ -539,7 +539,7 @@ def _run_head(team, phase, rows, model, scratch):
     _barrier(team)
 
 
-@kept_njit
+@kept
 def forward(team, rows, model, thread):
     """Compute one pass, together with the other threads of the team.
 

@@ -4,6 +4,7 @@ Source: LLVM Language Reference Manual (load, store, icmp on vectors, ctlz, cttz
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -39,6 +40,21 @@ def store_word(_context: Any, address: Any, word: Any) -> Any:
     return types.void(address, types.uint64), generate
 
 
+@intrinsic
+def prefetch(_context: Any, address: Any) -> Any:
+    """Begin to load the cache line at `address`, to be read soon; any address will do."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        pointer, flag = _BYTE.as_pointer(), ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        )
+        to_read, keep, data = flag(0), flag(3), flag(1)
+        builder.call(function, [builder.inttoptr(args[0], pointer), to_read, keep, data])
+
+    return types.void(address), generate
+
+
 def _reader(bits: int, returned: Any) -> Any:
     """Return an instruction: (aligned address of a table, index) -> the entry, of so many bits."""
 
@@ -70,7 +86,7 @@ def _writer(bits: int, taken: Any) -> Any:
 get8, put8 = _reader(8, types.uint8), _writer(8, types.uint8)
 get32, put32 = _reader(32, types.uint32), _writer(32, types.uint32)
 get64, put64 = _reader(64, types.uint64), _writer(64, types.uint64)
-put16 = _writer(16, types.uint16)
+get16, put16 = _reader(16, types.uint16), _writer(16, types.uint16)
 
 
 @intrinsic
@@ -78,7 +94,7 @@ def trailing_zeros(_context: Any, word: Any) -> Any:
     """Return how many low bits of `word`, which is not 0, are 0: the index of its lowest 1."""
 
     def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
 
@@ -93,20 +109,32 @@ def leading_zeros(_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+LANES = 8  # of 32 bits, as many as AVX2 has
+
+
 @intrinsic
 def lowest_where(_context: Any, address: Any, bits: Any) -> Any:
-    """Return the least of the 64 uint32 at `address` whose bit is set in `bits`, or 2**32 - 1."""
+    """Return the least of the 32 uint32 at `address` whose bit is set in `bits`, or 2**32 - 1."""
 
     def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(32), BLOCK)
-        chosen = builder.bitcast(args[1], ir.VectorType(ir.IntType(1), BLOCK))
-        values = _load(builder, args[0], vector)
-        values = builder.select(chosen, values, ir.Constant(vector, [2**32 - 1] * BLOCK))
-        name = "llvm.vector.reduce.umin.v64i32"
-        function = builder.module.declare_intrinsic(
-            name, (), ir.FunctionType(ir.IntType(32), [vector])
+        lane, vector = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
+        low = builder.trunc(args[1], lane)
+        one = builder.insert_element(ir.Constant(vector, ir.Undefined), low, lane(0))
+        spread = builder.shuffle_vector(one, one, ir.Constant(vector, [0] * LANES))
+        minimum = builder.module.declare_intrinsic(
+            "llvm.umin.v8i32", (), ir.FunctionType(vector, [vector, vector])
         )
-        return builder.call(function, [values])
+        lowest = ir.Constant(vector, [2**32 - 1] * LANES)
+        for first in range(0, 32, LANES):
+            bit = ir.Constant(vector, [1 << (first + k) for k in range(LANES)])
+            chosen = builder.icmp_unsigned("==", builder.and_(spread, bit), bit)
+            values = _load(builder, builder.add(args[0], _WORD(4 * first)), vector)
+            values = builder.select(chosen, values, ir.Constant(vector, [2**32 - 1] * LANES))
+            lowest = builder.call(minimum, [lowest, values])
+        reduce = builder.module.declare_intrinsic(
+            "llvm.vector.reduce.umin.v8i32", (), ir.FunctionType(lane, [vector])
+        )
+        return builder.call(reduce, [lowest])
 
     return types.uint32(address, types.uint64), generate
 
@@ -143,6 +171,14 @@ def _space(builder: Any, block: Any, all_of: Callable[[int], Any]) -> Any:
     return builder.or_(breaks, _between(ord(" "), ord(" "))(builder, block, all_of))
 
 
+def _any_of(*ranges: tuple[int, int]) -> Callable[[Any, Any, Callable[[int], Any]], Any]:
+    def condition(builder: Any, block: Any, all_of: Callable[[int], Any]) -> Any:
+        parts = [_between(first, last)(builder, block, all_of) for first, last in ranges]
+        return reduce(builder.or_, parts)
+
+    return condition
+
+
 ascii_letters = _bytes_where(_letter)
 ascii_digits = _bytes_where(_between(ord("0"), ord("9")))
 ascii_spaces = _bytes_where(_space)
@@ -150,3 +186,6 @@ blanks = _bytes_where(_between(ord(" "), ord(" ")))
 apostrophes = _bytes_where(_between(ord("'"), ord("'")))
 continuations = _bytes_where(_between(0x80, 0xBF))  # all bytes of a UTF-8 character but its first
 wide_leads = _bytes_where(_between(0xC0, 0xFF))  # the first bytes of the characters beyond ASCII
+# First bytes of which all characters, of 2 and of 3 bytes, are letters: Latin, Cyrillic, CJK, Hangul.
+letter_leads_of_2 = _bytes_where(_any_of((0xC4, 0xC9), (0xD0, 0xD1), (0xD3, 0xD3)))
+letter_leads_of_3 = _bytes_where(_any_of((0xE5, 0xE8), (0xEB, 0xEC)))

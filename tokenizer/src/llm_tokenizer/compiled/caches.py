@@ -1,0 +1,143 @@
+"""Look up: a piece that was met before has its ids in a cache. A hit has compared every byte.
+
+Near, for pieces of up to 15 bytes that make up to 16 bytes of ids: most of all. A set is 64 bytes, one
+line of the processor's cache, with room for two pieces:
+
+    words 0, 1   the first piece, and in the top byte of word 1 its count of ids << 4 | its size
+    words 2, 3   the second piece
+    words 4, 5   ids of the first piece
+    words 6, 7   ids of the second piece
+
+Far, for the others. A set is two entries, or one of twice the size:
+
+    word 0       its words << 48 | bytes of ids << 32 | bytes of the piece
+    then         the piece in whole words, then its ids
+
+In both a new piece takes the first place and what was there the second: the piece that was there
+longest is forgotten.
+"""
+
+import numpy as np
+
+from llm_tokenizer.compiled.instructions import get64, load_word, prefetch, put64, store_word
+from llm_tokenizer.compiled.jit import compiled, inlined
+from llm_tokenizer.compiled.layouts import (
+    FAR_BITS,
+    FAR_ENTRY,
+    GAVE_UP,
+    MIX_1,
+    MIX_2,
+    NEAR_BITS,
+    NEAR_LONGEST,
+    ZERO,
+    Tables,
+    U,
+    Workspace,
+)
+from llm_tokenizer.compiled.merge import merge
+from llm_tokenizer.compiled.pieces import (
+    are_equal,
+    copy_words,
+    hash_bytes,
+    round_up,
+    store_piece,
+)
+
+# --- near ----------------------------------------------------------------------------------------
+
+
+@inlined
+def _near_key(piece: int, size: int, tables: Tables) -> tuple[np.uint64, np.uint64]:
+    """Return a piece as the two words of an entry, with a count of 0."""
+    row = tables.key_masks + 32 * size
+    return (
+        load_word(piece) & get64(row, 0),
+        load_word(piece + 8) & get64(row, 1) | get64(row, 2),
+    )
+
+
+@inlined
+def near_set(piece: int, size: int, tables: Tables, space: Workspace) -> np.uint64:
+    """Return the address of the set of a piece, which is loaded meanwhile; 0 for a long piece."""
+    if size > NEAR_LONGEST:
+        return ZERO
+    key_1, key_2 = _near_key(piece, size, tables)
+    hashed = (key_1 * MIX_1) ^ (key_2 * MIX_2)
+    address = U(space.near) + (hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
+    prefetch(np.int64(address))
+    return address
+
+
+@inlined
+def take_near(
+    piece: int, size: int, near: np.uint64, out: int, width: int, tables: Tables, space: Workspace
+) -> tuple[bool, int]:
+    """Write the ids of a piece, and up to 14 bytes more, if its set has them."""
+    if size > NEAR_LONGEST:
+        return False, out
+    key_1, key_2 = _near_key(piece, size, tables)
+    entry = np.int64(near)
+    in_first = get64(entry, 0) ^ key_1 | (get64(entry, 1) ^ key_2) << U(4)  # 0 if it is there
+    in_second = get64(entry, 2) ^ key_1 | (get64(entry, 3) ^ key_2) << U(4)
+    if min(in_first, in_second) != ZERO:  # one branch for both: which of them is a coin toss
+        return False, out
+    entry += 16 - np.int64(U(in_first == ZERO) << U(4))
+    store_word(out, get64(entry, 4))
+    store_word(out + 8, get64(entry, 5))
+    return True, out + (np.int64(get64(entry, 1) >> U(60)) << (width >> 1))
+
+
+@inlined
+def _enter_near(piece: int, size: int, ids: int, count: int, tables: Tables, space: Workspace) -> None:
+    near = np.int64(near_set(piece, size, tables, space))
+    key_1, key_2 = _near_key(piece, size, tables)
+    for word in (0, 1, 4, 5):
+        put64(near, word + 2, get64(near, word))
+    put64(near, 0, key_1)
+    put64(near, 1, key_2 | U(count) << U(60))
+    put64(near, 4, load_word(ids))
+    put64(near, 5, load_word(ids + 8))
+
+
+# --- far -----------------------------------------------------------------------------------------
+
+
+@inlined
+def _holds(entry: int, piece: int, size: int) -> bool:
+    return np.int64(get64(entry, 0) & U(2**32 - 1)) == size and are_equal(piece, entry + 8, size)
+
+
+@inlined
+def _is_large(entry: int) -> bool:
+    return get64(entry, 0) >> U(48) > U(FAR_ENTRY // 8)
+
+
+@inlined
+def _enter_far(far: int, piece: int, size: int, ids: int, size_of_ids: int) -> None:
+    room = 8 + round_up(size) + round_up(size_of_ids)
+    if room > 2 * FAR_ENTRY:
+        return
+    if room <= FAR_ENTRY and not _is_large(far):
+        copy_words(far, far + FAR_ENTRY, FAR_ENTRY)
+    put64(far, 0, U(room // 8) << U(48) | U(size_of_ids) << U(32) | U(size))
+    store_piece(piece, size, far + 8)
+    copy_words(ids, far + 8 + round_up(size), size_of_ids)
+
+
+@compiled
+def encode_piece(
+    piece: int, size: int, out: int, width: int, tables: Tables, space: Workspace
+) -> int:
+    """Encode a piece that near does not hold; return as `merge` does. Writes up to 14 bytes more."""
+    far = space.far + 2 * FAR_ENTRY * np.int64(hash_bytes(piece, size) >> U(64 - FAR_BITS))
+    entry = far if _holds(far, piece, size) or _is_large(far) else far + FAR_ENTRY
+    if _holds(entry, piece, size):
+        size_of_ids = np.int64(get64(entry, 0) >> U(32) & U(2**16 - 1))
+        copy_words(entry + 8 + round_up(size), out, size_of_ids)
+        return out + size_of_ids
+    end = merge(piece, size, out, width, tables, space)
+    if size <= NEAR_LONGEST and end - out <= 16:
+        _enter_near(piece, size, out, (end - out) >> (width >> 1), tables, space)
+    elif end != GAVE_UP:
+        _enter_far(far, piece, size, out, end - out)
+    return end

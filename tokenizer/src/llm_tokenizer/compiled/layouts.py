@@ -1,0 +1,90 @@
+"""The tables and the memory that compiled functions read and write, as addresses.
+
+`memory` makes them. A word is 64 bits, an entry of a table as many as its line says.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from llm_tokenizer.compiled.jit import inlined
+
+U = np.uint64
+ZERO, ONE, ALL = U(0), U(1), U(2**64 - 1)
+OTHER, LETTER, NUMBER, SPACE = range(4)
+
+ID_BITS = 21  # of a token id and of a rank
+TAG_BITS = 32 - ID_BITS  # of a hash: a rank and a tag fit 32 bits
+PLACE_BITS = 32 - ID_BITS  # of a place in a piece: a rank and a place fit 32 bits
+ID_MASK, TAG_MASK = U(2**ID_BITS - 1), U(2**TAG_BITS - 1)
+NO_TOKEN = np.uint32(2**ID_BITS - 1)
+NO_KEY = np.uint32(2**32 - 1)  # of a pair that has no merge; nothing in `slots`
+GAVE_UP = -1  # in place of an address
+
+# Pieces are found and encoded so many at a time; the last 64 bytes may bring up as many more.
+BATCH = 256
+MARGIN = 80  # bytes before the end of a text from where on a copy is read: 64 + 16, the widest read
+TAIL_BYTES = 16 + MARGIN + 64 + MARGIN  # of the copy, and what is read behind it
+
+NEAR_BITS, NEAR_LONGEST = 16, 15  # log2 of the sets; bytes of a piece
+FAR_BITS, FAR_ENTRY = 13, 64  # log2 of the sets; bytes of an entry
+
+# Odd numbers without a pattern, for multiplicative hashing (Knuth, TAOCP vol. 3, 6.4).
+MIX_1, MIX_2 = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
+
+
+class Tables(NamedTuple):
+    """What a vocabulary and the Unicode classes come to; read-only."""
+
+    pages: int  # code point >> 8 -> row of `classes`; 8 bits
+    classes: int  # row << 8 | low byte of the code point -> OTHER, LETTER, NUMBER, SPACE; 8 bits
+    byte_ids: int = 0  # byte -> token id; 32 bits
+    byte_pairs: int = 0  # byte << 8 | byte -> id << 32 | rank << PLACE_BITS, or NO_KEY; 64 bits
+    merges: int = 0  # rank -> left id << 42 | right id << 21 | id; 64 bits
+    # A perfect hash table of the pairs that merge, by hash and displace: no two share a slot.
+    # Source: Belazzougui, Botelho, Dietzfelbinger 2009, Hash, displace, and compress.
+    displacements: int = 0  # bucket of a hash -> what leads its pairs to slots that are free; 16 bits
+    bucket_shift: int = 0  # from a hash down to its bucket
+    slots: int = 0  # tag << ID_BITS | rank; 32 bits
+    slot_shift: int = 0  # from a displaced hash down to its slot
+    key_masks: int = 0  # size of a piece -> masks of its two words, and the size; 4 words
+
+
+class Tokens(NamedTuple):
+    """The bytes of all tokens; read-only."""
+
+    content: int  # one token after the other, and 16 bytes more
+    starts: int  # id -> where in the content its bytes begin; 32 bits
+    lengths: int  # id -> how many bytes, NO_TOKEN where there is none; 32 bits
+
+
+class Workspace(NamedTuple):
+    """What one thread writes while it encodes: caches, and room for the batch and for merging."""
+
+    near: int  # see `caches`
+    far: int
+    batch: int  # a piece's end, and what was looked ahead for it; 2 words
+    tail: int  # the copy of a text's last bytes
+    ids: int  # place -> id of the token that begins there; 32 bits
+    keys: int  # place -> rank << PLACE_BITS | place of the pair that begins there; 32 bits
+    made: int  # place -> id that the merge of this pair makes; 32 bits
+    lowest: int  # the lowest key of each 64 places; 32 bits
+    live: int  # a bit for each place: a token begins there
+
+
+class Counts(NamedTuple):
+    """The counts of pieces; table and store grow, see `counting.PieceCounter`."""
+
+    table: int  # hash table: 28 bits of hash, and below them an eighth of a place in `store`
+    table_shift: int  # from a 64-bit hash down to a slot of the table
+    store: int  # entries: a word each for the count and the piece's size, the piece in whole words
+    size: int  # bytes of the store
+    used: int  # bytes of the store, entries; 64 bits
+    batch: int  # as in Workspace
+    tail: int  # as in Workspace
+
+
+@inlined
+def low_bits(count: int) -> np.uint64:
+    """Return a word whose lowest `count` bits are set, fewer than 64."""
+    return (ONE << U(count)) - ONE

@@ -1,0 +1,212 @@
+"""Split a text: GPT-2's rule on 64 bytes at a time, as bit masks. Bit k of a mask is for byte k.
+
+`splitter` has the rule. A piece starts where the class of the characters changes, but for three things:
+a blank belongs to the piece behind it, white space leaves its last character to the text that follows,
+and a contraction such as 's is a piece of its own. Three masks say of what class each byte is; a few
+operations on whole masks then find all starts at once, whatever the text. For "I'll be  9 é", whose é
+has two bytes, byte 0 on the left:
+
+    text      I ' l l _ b e _ _ 9 _ é é
+    letters   1 . 1 1 . 1 1 . . . . 1 1
+    numbers   . . . . . . . . . 1 . . .
+    spaces    . . . . 1 . . 1 1 . 1 . .
+    changed   1 1 1 . 1 1 . 1 . 1 1 1 .   a class's mask differs from itself, moved on by a byte
+    last      . . . . 1 . . . 1 . 1 . .   a space, and the byte behind it is none
+    starts    1 1 1 . 1 . . 1 1 . 1 . .   changed or last, but not behind a blank that is last
+    pieces    1 1 . . 1 . . 1 1 . 1 . .   with the contraction 'll joined
+
+A block of 64 bytes decides about those of its bytes that have what the rule looks at in the block,
+too: 7 bytes before and 3 behind. So blocks overlap by 10 bytes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from llm_tokenizer.compiled.instructions import (
+    apostrophes,
+    ascii_digits,
+    ascii_letters,
+    ascii_spaces,
+    blanks,
+    continuations,
+    get8,
+    get64,
+    letter_leads_of_2,
+    letter_leads_of_3,
+    load_word,
+    put8,
+    put64,
+    trailing_zeros,
+    wide_leads,
+)
+from llm_tokenizer.compiled.jit import compiled, inlined
+from llm_tokenizer.compiled.layouts import (
+    BATCH,
+    GAVE_UP,
+    LETTER,
+    MARGIN,
+    NUMBER,
+    ONE,
+    SPACE,
+    TAIL_BYTES,
+    ZERO,
+    Tables,
+    U,
+    low_bits,
+)
+
+# Behind: the last byte of white space and the first of what follows; two letters of a contraction.
+# Before: a contraction's 3 bytes, and the character before it, of which 4 tell the class.
+LOOK_BEHIND, LOOK_BEFORE = 3, 7
+STRIDE = 64 - LOOK_BEHIND - LOOK_BEFORE
+DECIDED = U(2 ** (64 - LOOK_BEHIND) - 2**LOOK_BEFORE)
+DECIDED_AT_FIRST = U(2 ** (64 - LOOK_BEHIND) - 2)  # nothing stands before a text's first piece
+FOLLOWING = 16  # bytes that the tail has before its first block: a short piece may begin there
+
+
+@inlined
+def _wide_class(word: np.uint64, tables: Tables) -> tuple[int, int]:
+    """Return the class and the length of the character beyond ASCII that `word` begins with."""
+    lead = word & U(0xFF)
+    second, third = (word >> U(8)) & U(0x3F), (word >> U(16)) & U(0x3F)
+    if lead < U(0xE0):
+        code, length = (lead & U(0x1F)) << U(6) | second, 2
+    elif lead < U(0xF0):
+        code, length = (lead & U(0x0F)) << U(12) | second << U(6) | third, 3
+    else:
+        fourth = (word >> U(24)) & U(0x3F)
+        code = (lead & U(0x07)) << U(18) | second << U(12) | third << U(6) | fourth
+        length = 4
+    row = U(get8(tables.pages, code >> U(8)))
+    return get8(tables.classes, row << U(8) | code & U(0xFF)), length
+
+
+@inlined
+def _contraction_length(address: int) -> int:
+    """Return the bytes of the contraction that the apostrophe at `address` begins, or 0."""
+    letters = (load_word(address) >> U(8)) & U(0xFFFF)
+    first = letters & U(0xFF)
+    if first == U(ord("s")) or first == U(ord("t")) or first == U(ord("d")) or first == U(ord("m")):
+        return 2
+    # The two letters of 'll, 've and 're as a little-endian number.
+    return 3 if letters == U(0x6C6C) or letters == U(0x6576) or letters == U(0x6572) else 0
+
+
+@inlined
+def _classes(block: int, tables: Tables) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Return the masks of letters, numbers, white space, and bytes inside of a character."""
+    letters, numbers, spaces = ascii_letters(block), ascii_digits(block), ascii_spaces(block)
+    leads, inner = wide_leads(block), ZERO
+    if leads:
+        inner = continuations(block)
+        of_2, of_3 = letter_leads_of_2(block), letter_leads_of_3(block)
+        letters |= of_2 | of_2 << ONE | of_3 | of_3 << ONE | of_3 << U(2)
+        leads &= ~(of_2 | of_3)
+        while leads:
+            k = trailing_zeros(leads)
+            leads &= leads - ONE
+            kind, length = _wide_class(load_word(block + k), tables)
+            character = low_bits(length) << U(k)
+            letters |= character if kind == LETTER else ZERO
+            numbers |= character if kind == NUMBER else ZERO
+            spaces |= character if kind == SPACE else ZERO
+    return letters, numbers, spaces, inner
+
+
+@inlined
+def piece_starts(block: int, tables: Tables) -> np.uint64:
+    """Return the mask of the bytes at which a piece starts, if one starts at byte 0.
+
+    If none does, the first LOOK_BEFORE bits mean nothing; the last LOOK_BEHIND never do.
+    """
+    letters, numbers, spaces, inner = _classes(block, tables)
+    changed = (letters ^ letters << ONE) | (numbers ^ numbers << ONE) | (spaces ^ spaces << ONE)
+    # The last byte of the last space, then that space's first byte, up to two bytes before.
+    last = spaces & ~(spaces >> ONE)
+    back = (last & inner) >> ONE
+    last = (last | back | (back & inner) >> ONE) & ~inner
+    starts = (changed | last) & ~((last & blanks(block)) << ONE) | ONE
+    quotes = starts & apostrophes(block) & low_bits(64 - LOOK_BEHIND)
+    while quotes:
+        k = trailing_zeros(quotes)
+        quotes &= quotes - ONE
+        length = _contraction_length(block + k)
+        if length:
+            starts = starts & ~(U(2) << U(k)) | ONE << U(k + length)
+    return starts
+
+
+@inlined
+def _copy_tail(first: int, end: int, tail: int) -> None:
+    """Copy a text's last bytes. Line breaks behind them keep the white space at its end whole."""
+    for k in range(end - first):
+        put8(tail, k, get8(first, k))
+    for k in range(end - first, TAIL_BYTES):
+        put8(tail, k, np.uint8(ord("\n")))
+
+
+def for_each_piece(
+    look_ahead: Callable[..., Any], take: Callable[..., Any], work: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a compiled function that goes through the pieces of a text, in batches, in order.
+
+    Args:
+        look_ahead: (piece, size, tables, space) -> a word, once a piece is found; reads no more than
+            16 bytes, and none of a piece of 16 bytes or more.
+        take: (piece, size, word, out, width, tables, space) -> whether this piece is done, and the
+            next `out`; the quick way for most pieces. Reads as look_ahead.
+        work: (piece, size, out, width, tables, space) -> the next `out`, or GAVE_UP; for the others.
+
+    The function returns the piece that was given up, its start and its end, or twice the end of the
+    text; and the next `out`.
+    """
+
+    @compiled
+    def scan(address, end, out, width, tables, space):  # type: ignore[no-untyped-def]
+        piece = block = address
+        decided, last, limit = DECIDED_AT_FIRST, end, end - MARGIN
+        shift, tail = 0, address
+        for in_tail in range(2):  # first where a block lies in the text, then in a copy of its end
+            if in_tail:
+                first = max(address, block - FOLLOWING)
+                tail, shift = space.tail, space.tail - first
+                _copy_tail(first, end, tail)
+                piece, block = piece + shift, block + shift
+                last = limit = end + shift
+            while block < limit:
+                n, found = 0, piece
+                while (block < limit) & (n < BATCH):
+                    starts = piece_starts(block, tables)
+                    if last - block < 64:
+                        starts = starts & low_bits(last - block) | ONE << U(last - block)
+                    starts &= decided
+                    while starts:
+                        stop = block + trailing_zeros(starts)
+                        starts &= starts - ONE
+                        put64(space.batch, 2 * n, U(stop))
+                        put64(space.batch, 2 * n + 1, look_ahead(found, stop - found, tables, space))
+                        found, n = stop, n + 1
+                    block += STRIDE
+                    decided = DECIDED
+                k = 0
+                while True:
+                    size = 0
+                    while k < n:  # nothing slow in here, so that what it needs stays in registers
+                        stop = np.int64(get64(space.batch, 2 * k))
+                        size, word = stop - piece, get64(space.batch, 2 * k + 1)
+                        done, out = take(piece, size, word, out, width, tables, space)
+                        if not done:
+                            break
+                        piece, k = stop, k + 1
+                    if k == n:
+                        break
+                    where = piece if piece >= tail else piece - shift  # a long one begins before it
+                    after = work(where, size, out, width, tables, space)
+                    if after == GAVE_UP:
+                        return piece - shift, piece - shift + size, out
+                    piece, out, k = piece + size, after, k + 1
+        return end, end, out
+
+    return scan  # type: ignore[no-any-return]
