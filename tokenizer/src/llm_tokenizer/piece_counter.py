@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from llm_tokenizer.codec import utf8_address
 from llm_tokenizer.compiled import counting
-from llm_tokenizer.compiled.layouts import BATCH, TAIL_BYTES, Counts, Tables
+from llm_tokenizer.compiled.layouts import BATCH, ENTRY, TAIL_BYTES, Counts, Tables
 from llm_tokenizer.compiled.memory import class_tables
 
 Array = npt.NDArray[Any]
@@ -20,7 +20,8 @@ class PieceCounter:
         self._classes = class_tables()
         pages, classes = (array.ctypes.data for array in self._classes)
         self._tables = Tables(pages, classes)  # no more is needed for splitting
-        self._tail, self._batch = np.zeros(TAIL_BYTES, np.uint8), np.zeros(2 * (BATCH + 64), np.uint64)
+        self._tail = np.zeros(TAIL_BYTES, np.uint8)
+        self._batch = np.zeros(ENTRY * (BATCH + 65) // 8, np.uint64)
         self._used = np.array([counting.FIRST_ENTRY, 0], np.uint64)
         self._table = np.zeros(2**16, np.uint64)
         self._store = np.zeros(2**22, np.uint8)

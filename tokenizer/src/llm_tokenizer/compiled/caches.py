@@ -3,7 +3,7 @@
 Near, for pieces of up to 15 bytes that make up to 16 bytes of ids: most of all. A set is 64 bytes, one
 line of the processor's cache, with room for two pieces:
 
-    words 0, 1   the first piece, and in the top byte of word 1 its count of ids << 4 | its size
+    words 0, 1   the first piece, and in the top byte of word 1 half its bytes of ids << 4 | its size
     words 2, 3   the second piece
     words 4, 5   ids of the first piece
     words 6, 7   ids of the second piece
@@ -19,7 +19,7 @@ longest is forgotten.
 
 import numpy as np
 
-from llm_tokenizer.compiled.instructions import get64, load_word, prefetch, put64, store_word
+from llm_tokenizer.compiled.instructions import copy_two_words, get64, load_word, prefetch, put64
 from llm_tokenizer.compiled.jit import compiled, inlined
 from llm_tokenizer.compiled.layouts import (
     FAR_BITS,
@@ -43,6 +43,9 @@ from llm_tokenizer.compiled.pieces import (
     store_piece,
 )
 
+IS_FAR = U(0xF << 56)
+NO_PIECE = U(2**60 - 1)  # a key that none has, as no piece of 15 bytes ends in 0xFF
+
 # --- near ----------------------------------------------------------------------------------------
 
 
@@ -57,46 +60,46 @@ def _near_key(piece: int, size: int, tables: Tables) -> tuple[np.uint64, np.uint
 
 
 @inlined
-def near_set(piece: int, size: int, tables: Tables, space: Workspace) -> np.uint64:
-    """Return the address of the set of a piece, which is loaded meanwhile; 0 for a long piece."""
-    if size > NEAR_LONGEST:
-        return ZERO
-    key_1, key_2 = _near_key(piece, size, tables)
+def _near_set(key_1: np.uint64, key_2: np.uint64, space: Workspace) -> int:
     hashed = (key_1 * MIX_1) ^ (key_2 * MIX_2)
-    address = U(space.near) + (hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
-    prefetch(np.int64(address))
-    return address
+    return space.near + np.int64(hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
 
 
 @inlined
-def take_near(
-    piece: int, size: int, near: np.uint64, out: int, width: int, tables: Tables, space: Workspace
-) -> tuple[bool, int]:
-    """Write the ids of a piece, and up to 14 bytes more, if its set has them."""
-    if size > NEAR_LONGEST:
-        return False, out
-    key_1, key_2 = _near_key(piece, size, tables)
-    entry = np.int64(near)
-    in_first = get64(entry, 0) ^ key_1 | (get64(entry, 1) ^ key_2) << U(4)  # 0 if it is there
-    in_second = get64(entry, 2) ^ key_1 | (get64(entry, 3) ^ key_2) << U(4)
+def look_near(piece: int, size: int, entry: int, tables: Tables, space: Workspace) -> None:
+    """Write the key of a piece to its entry in the batch, and its set, which is loaded meanwhile."""
+    if size <= NEAR_LONGEST:
+        key_1, key_2 = _near_key(piece, size, tables)
+        near = _near_set(key_1, key_2, space)
+        prefetch(near)
+        put64(entry, 1, U(near))
+        put64(entry, 2, key_1)
+        put64(entry, 3, key_2)
+    else:
+        put64(entry, 1, U(space.near))
+        put64(entry, 3, NO_PIECE)
+
+
+@inlined
+def take_near(entry: int, out: int) -> tuple[bool, int]:
+    """Write the ids of a piece in the batch, and up to 14 bytes more, if near has them."""
+    near, key_1, key_2 = np.int64(get64(entry, 1)), get64(entry, 2), get64(entry, 3)
+    in_first = get64(near, 0) ^ key_1 | (get64(near, 1) ^ key_2) << U(4)  # 0 if it is there
+    in_second = get64(near, 2) ^ key_1 | (get64(near, 3) ^ key_2) << U(4)
     if min(in_first, in_second) != ZERO:  # one branch for both: which of them is a coin toss
         return False, out
-    entry += 16 - np.int64(U(in_first == ZERO) << U(4))
-    store_word(out, get64(entry, 4))
-    store_word(out + 8, get64(entry, 5))
-    return True, out + (np.int64(get64(entry, 1) >> U(60)) << (width >> 1))
+    near += 16 - np.int64(U(in_first == ZERO) << U(4))
+    copy_two_words(near + 32, out)
+    return True, out + 2 * np.int64(get64(near, 1) >> U(60))
 
 
 @inlined
-def _enter_near(piece: int, size: int, ids: int, count: int, tables: Tables, space: Workspace) -> None:
-    near = np.int64(near_set(piece, size, tables, space))
-    key_1, key_2 = _near_key(piece, size, tables)
+def _enter_near(near: int, key_1: np.uint64, key_2: np.uint64, ids: int) -> None:
     for word in (0, 1, 4, 5):
         put64(near, word + 2, get64(near, word))
     put64(near, 0, key_1)
-    put64(near, 1, key_2 | U(count) << U(60))
-    put64(near, 4, load_word(ids))
-    put64(near, 5, load_word(ids + 8))
+    put64(near, 1, key_2)
+    copy_two_words(ids, near + 32)
 
 
 # --- far -----------------------------------------------------------------------------------------
@@ -124,20 +127,43 @@ def _enter_far(far: int, piece: int, size: int, ids: int, size_of_ids: int) -> N
     copy_words(ids, far + 8 + round_up(size), size_of_ids)
 
 
+@inlined
+def _far_set(piece: int, size: int, space: Workspace) -> int:
+    return space.far + 2 * FAR_ENTRY * np.int64(hash_bytes(piece, size) >> U(64 - FAR_BITS))
+
+
+@inlined
+def _take_far(
+    far: int, piece: int, size: int, out: int
+) -> int:
+    entry = far if _holds(far, piece, size) or _is_large(far) else far + FAR_ENTRY
+    if not _holds(entry, piece, size):
+        return GAVE_UP
+    size_of_ids = np.int64(get64(entry, 0) >> U(32) & U(2**16 - 1))
+    copy_words(entry + 8 + round_up(size), out, size_of_ids)
+    return out + size_of_ids
+
+
 @compiled
 def encode_piece(
     piece: int, size: int, out: int, width: int, tables: Tables, space: Workspace
 ) -> int:
     """Encode a piece that near does not hold; return as `merge` does. Writes up to 14 bytes more."""
-    far = space.far + 2 * FAR_ENTRY * np.int64(hash_bytes(piece, size) >> U(64 - FAR_BITS))
-    entry = far if _holds(far, piece, size) or _is_large(far) else far + FAR_ENTRY
-    if _holds(entry, piece, size):
-        size_of_ids = np.int64(get64(entry, 0) >> U(32) & U(2**16 - 1))
-        copy_words(entry + 8 + round_up(size), out, size_of_ids)
-        return out + size_of_ids
+    key_1, key_2, near, marked = ZERO, ZERO, space.near, True
+    if size <= NEAR_LONGEST:
+        key_1, key_2 = _near_key(piece, size, tables)
+        near = _near_set(key_1, key_2, space)
+        mark = key_2 ^ IS_FAR
+        marked = (get64(near, 0) == key_1) & (get64(near, 1) == mark) or (get64(near, 2) == key_1) & (get64(near, 3) == mark)
+    if marked:
+        end = _take_far(_far_set(piece, size, space), piece, size, out)
+        if end != GAVE_UP:
+            return end
     end = merge(piece, size, out, width, tables, space)
     if size <= NEAR_LONGEST and end - out <= 16:
-        _enter_near(piece, size, out, (end - out) >> (width >> 1), tables, space)
+        _enter_near(near, key_1, key_2 | U((end - out) // 2) << U(60), out)
     elif end != GAVE_UP:
-        _enter_far(far, piece, size, out, end - out)
+        _enter_far(_far_set(piece, size, space), piece, size, out, end - out)
+        if size <= NEAR_LONGEST and not marked:
+            _enter_near(near, key_1, key_2 ^ IS_FAR, out)
     return end

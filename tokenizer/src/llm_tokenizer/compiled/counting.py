@@ -34,14 +34,12 @@ HEAD = 16  # bytes of an entry before those of the piece
 
 
 @inlined
-def _look_ahead(_piece: int, _size: int, _tables: Tables, _counts: Counts) -> np.uint64:
-    return ZERO
+def _no_look(_piece: int, _size: int, _entry: int, _tables: Tables, _counts: Counts) -> None:
+    return
 
 
 @inlined
-def _take_none(  # type: ignore[no-untyped-def]
-    _piece, _size, _word, out, _width, _tables, _counts
-):
+def _take_none(_entry: int, out: int) -> tuple[bool, int]:
     return False, out
 
 
@@ -89,7 +87,7 @@ def _count_piece(piece: int, size: int, out: int, _width: int, _tables: Tables, 
     return out
 
 
-_count_pieces = for_each_piece(_look_ahead, _take_none, _count_piece)
+_count_pieces = for_each_piece(_no_look, _take_none, _count_piece)
 
 
 @kept

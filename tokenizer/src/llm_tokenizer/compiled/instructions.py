@@ -55,6 +55,32 @@ def prefetch(_context: Any, address: Any) -> Any:
     return types.void(address), generate
 
 
+@intrinsic
+def is_unlikely(_context: Any, condition: Any) -> Any:
+    """Return a condition; what follows need not wait for it, as it is taken to be false."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        bit = ir.IntType(1)
+        function = builder.module.declare_intrinsic(
+            "llvm.expect.i1", (), ir.FunctionType(bit, [bit, bit])
+        )
+        return builder.call(function, [args[0], bit(0)])
+
+    return types.boolean(condition), generate
+
+
+@intrinsic
+def copy_two_words(_context: Any, source: Any, target: Any) -> Any:
+    """Copy 16 bytes, which need not be aligned."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        two = ir.VectorType(_WORD, 2)
+        pointer = builder.inttoptr(args[1], two.as_pointer())
+        builder.store(_load(builder, args[0], two), pointer, align=1)
+
+    return types.void(source, target), generate
+
+
 def _reader(bits: int, returned: Any) -> Any:
     """Return an instruction: (aligned address of a table, index) -> the entry, of so many bits."""
 

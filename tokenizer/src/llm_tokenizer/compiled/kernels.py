@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llm_tokenizer.compiled.caches import encode_piece, near_set, take_near
+from llm_tokenizer.compiled.caches import encode_piece, look_near, take_near
 from llm_tokenizer.compiled.instructions import get32, get64, put16, put32, put64
 from llm_tokenizer.compiled.jit import inlined, kept
 from llm_tokenizer.compiled.layouts import (
@@ -19,7 +19,7 @@ from llm_tokenizer.compiled.merge import hash_pair, put_id, slot_of, tag_of
 from llm_tokenizer.compiled.pieces import copy_words
 from llm_tokenizer.compiled.scan import for_each_piece
 
-_encode_pieces = for_each_piece(near_set, take_near, encode_piece)
+_encode_pieces = for_each_piece(look_near, take_near, encode_piece)
 
 
 @kept

@@ -22,12 +22,13 @@ NO_KEY = np.uint32(2**32 - 1)  # of a pair that has no merge; nothing in `slots`
 GAVE_UP = -1  # in place of an address
 
 # Pieces are found and encoded so many at a time; the last 64 bytes may bring up as many more.
-BATCH = 256
+BATCH = 64
+ENTRY = 32  # bytes of the batch for a piece: its start, and 3 words of what was looked ahead
 MARGIN = 80  # bytes before the end of a text from where on a copy is read: 64 + 16, the widest read
 TAIL_BYTES = 16 + MARGIN + 64 + MARGIN  # of the copy, and what is read behind it
 
-NEAR_BITS, NEAR_LONGEST = 16, 15  # log2 of the sets; bytes of a piece
-FAR_BITS, FAR_ENTRY = 13, 64  # log2 of the sets; bytes of an entry
+NEAR_BITS, NEAR_LONGEST = 17, 15  # log2 of the sets; bytes of a piece
+FAR_BITS, FAR_ENTRY = 14, 64  # log2 of the sets; bytes of an entry
 
 # Odd numbers without a pattern, for multiplicative hashing (Knuth, TAOCP vol. 3, 6.4).
 MIX_1, MIX_2 = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
@@ -63,7 +64,7 @@ class Workspace(NamedTuple):
 
     near: int  # see `caches`
     far: int
-    batch: int  # a piece's end, and what was looked ahead for it; 2 words
+    batch: int  # entries, and the start of the piece behind them
     tail: int  # the copy of a text's last bytes
     ids: int  # place -> id of the token that begins there; 32 bits
     keys: int  # place -> rank << PLACE_BITS | place of the pair that begins there; 32 bits

@@ -11,6 +11,7 @@ from llm_tokenizer.compiled import kernels
 from llm_tokenizer.compiled.layouts import (
     ALL,
     BATCH,
+    ENTRY,
     FAR_BITS,
     FAR_ENTRY,
     ID_BITS,
@@ -104,7 +105,7 @@ class ThreadMemory:
             {
                 "near": near.nbytes,
                 "far": 2 * FAR_ENTRY * 2**FAR_BITS,
-                "batch": 16 * (BATCH + 64),
+                "batch": ENTRY * (BATCH + 65),
                 "tail": TAIL_BYTES,
                 "ids": 4 * (MANY + 2),
                 "keys": 4 * MANY,

@@ -13,6 +13,7 @@ from llm_tokenizer.compiled.instructions import (
     get16,
     get32,
     get64,
+    is_unlikely,
     leading_zeros,
     lowest_where,
     put16,
@@ -84,7 +85,7 @@ def _merge_of(
     rank = found & np.uint32(ID_MASK)
     none = np.uint32(0) - np.uint32(found >> np.uint32(ID_BITS) != tag_of(hashed))  # all bits, or 0
     merge = get64(tables.merges, rank & ~none)
-    if (merge >> U(ID_BITS) != pair) & (none == np.uint32(0)):
+    if is_unlikely((merge >> U(ID_BITS) != pair) & (none == np.uint32(0))):
         none = NO_KEY
     key = rank << np.uint32(PLACE_BITS) | np.uint32(place) | none
     return np.uint32(key), np.uint32(merge & ID_MASK)

@@ -44,6 +44,7 @@ from llm_tokenizer.compiled.instructions import (
 from llm_tokenizer.compiled.jit import compiled, inlined
 from llm_tokenizer.compiled.layouts import (
     BATCH,
+    ENTRY,
     GAVE_UP,
     LETTER,
     MARGIN,
@@ -153,10 +154,10 @@ def for_each_piece(
     """Return a compiled function that goes through the pieces of a text, in batches, in order.
 
     Args:
-        look_ahead: (piece, size, tables, space) -> a word, once a piece is found; reads no more than
-            16 bytes, and none of a piece of 16 bytes or more.
-        take: (piece, size, word, out, width, tables, space) -> whether this piece is done, and the
-            next `out`; the quick way for most pieces. Reads as look_ahead.
+        look_ahead: (piece, size, entry, tables, space), once a piece is found; may write the words 1
+            to 3 of its entry in the batch. Reads no more than 16 bytes, and none of a piece that has
+            16 or more.
+        take: (entry, out) -> whether this piece is done, and the next `out`: the quick way for most.
         work: (piece, size, out, width, tables, space) -> the next `out`, or GAVE_UP; for the others.
 
     The function returns the piece that was given up, its start and its end, or twice the end of the
@@ -176,8 +177,8 @@ def for_each_piece(
                 piece, block = piece + shift, block + shift
                 last = limit = end + shift
             while block < limit:
-                n, found = 0, piece
-                while (block < limit) & (n < BATCH):
+                batch_end = entry = space.batch
+                while (block < limit) & (batch_end < space.batch + ENTRY * BATCH):
                     starts = piece_starts(block, tables)
                     if last - block < 64:
                         starts = starts & low_bits(last - block) | ONE << U(last - block)
@@ -185,28 +186,26 @@ def for_each_piece(
                     while starts:
                         stop = block + trailing_zeros(starts)
                         starts &= starts - ONE
-                        put64(space.batch, 2 * n, U(stop))
-                        put64(space.batch, 2 * n + 1, look_ahead(found, stop - found, tables, space))
-                        found, n = stop, n + 1
+                        put64(batch_end, 0, U(piece))
+                        look_ahead(piece, stop - piece, batch_end, tables, space)
+                        piece, batch_end = stop, batch_end + ENTRY
                     block += STRIDE
                     decided = DECIDED
-                k = 0
+                put64(batch_end, 0, U(piece))
                 while True:
-                    size = 0
-                    while k < n:  # nothing slow in here, so that what it needs stays in registers
-                        stop = np.int64(get64(space.batch, 2 * k))
-                        size, word = stop - piece, get64(space.batch, 2 * k + 1)
-                        done, out = take(piece, size, word, out, width, tables, space)
+                    while entry < batch_end:  # nothing slow in here, so that it stays in registers
+                        done, out = take(entry, out)
                         if not done:
                             break
-                        piece, k = stop, k + 1
-                    if k == n:
+                        entry += ENTRY
+                    if entry == batch_end:
                         break
-                    where = piece if piece >= tail else piece - shift  # a long one begins before it
-                    after = work(where, size, out, width, tables, space)
+                    start, stop = np.int64(get64(entry, 0)), np.int64(get64(entry + ENTRY, 0))
+                    where = start if start >= tail else start - shift  # a long one begins before it
+                    after = work(where, stop - start, out, width, tables, space)
                     if after == GAVE_UP:
-                        return piece - shift, piece - shift + size, out
-                    piece, out, k = piece + size, after, k + 1
+                        return start - shift, stop - shift, out
+                    entry, out = entry + ENTRY, after
         return end, end, out
 
     return scan  # type: ignore[no-any-return]
