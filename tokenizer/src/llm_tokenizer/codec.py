@@ -4,9 +4,9 @@ import ctypes
 import os
 from array import array
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,19 @@ from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
+Out = TypeVar("Out")
 
 KEPT_WORKSPACES = os.cpu_count() or 1  # of the threads that have encoded at once
+SHORT_TEXT = 2**14  # bytes of a text whose ids are written to memory that is kept for that
+FEW_IDS = 512  # fewer than that are made Python objects sooner than found among those there are
+WORTH_A_THREAD = 2**18  # bytes of text: encoded in several times what starting a thread takes
 
-_utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
-_utf8_of.restype = ctypes.c_void_p
-_utf8_of.argtypes = [ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t)]
+_utf8_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))(
+    ("PyUnicode_AsUTF8AndSize", ctypes.pythonapi)
+)
+_ascii_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+    ("PyUnicode_AsUTF8", ctypes.pythonapi)
+)
 
 
 def fits(vocabulary: Vocabulary) -> bool:
@@ -32,6 +39,8 @@ def fits(vocabulary: Vocabulary) -> bool:
 
 def utf8_address(text: str) -> tuple[str, int, int]:
     """Return a well-formed text, which must be kept, and the address and size of its UTF-8."""
+    if text.isascii():  # the size is known: one argument less to convert
+        return text, _ascii_of(text), len(text)
     size = ctypes.c_ssize_t()
     try:
         return text, _utf8_of(text, ctypes.byref(size)), size.value
@@ -53,12 +62,25 @@ class Codec:
         self._tables, self._tokens = _tables(vocabulary), _tokens(vocabulary)
         self._encode_piece = encode_piece
         self._dtype = np.dtype(f"u{vocabulary.id_bytes}")
-        self._idle: list[_Workspace] = []
+        self._idle: list[_Room] = []
 
     def encode(self, text: str) -> Array:
         """Return the ids of a text."""
-        text, address, size = utf8_address(text)
-        return self._encode(address, np.array([0, size]))[0]
+        return self._encode_one(text, _kept)
+
+    def encode_to_list(self, text: str) -> list[int]:
+        """Return the ids of a text as Python's own."""
+        return self._encode_one(text, self.to_list)
+
+    def to_list(self, ids: Array) -> list[int]:
+        """Return ids, all of them in the vocabulary, as a list.
+
+        Many are taken from among those that the vocabulary holds: in a fourth of the memory and a
+        third of the time that new objects of their own need.
+        """
+        if len(ids) < FEW_IDS:
+            return ids.tolist()
+        return self._ids.take(ids, mode="clip").tolist()  # to clip is cheaper than to check
 
     def encode_documents(
         self,
@@ -75,7 +97,8 @@ class Codec:
             num_threads: How many threads share the work, at least 1.
             opener: An id of the vocabulary to put before those of each text.
         """
-        num_threads = min(num_threads, len(bounds))
+        n_bytes = int(bounds[-1] - bounds[0])
+        num_threads = min(num_threads, len(bounds), 1 + n_bytes // WORTH_A_THREAD)
         shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
         firsts = np.searchsorted(bounds[:-1], shares)
         firsts[0], firsts[-1] = 0, len(bounds) - 1
@@ -95,12 +118,48 @@ class Codec:
         if array is None:
             return None
         tokens, n_known = self._tokens[0], self._vocabulary.largest_id + 1
-        size = compiled.decoded_size(array.ctypes.data, len(array), tokens, n_known)
+        address = array.ctypes.data
+        size = compiled.decoded_size(address, len(array), tokens, n_known)
         if size == compiled.GAVE_UP:
             return None
         out = np.empty(size + 7, np.uint8)
-        compiled.decode(array.ctypes.data, len(array), tokens, out.ctypes.data)
+        compiled.decode(address, len(array), tokens, out.ctypes.data)
         return out[:size].tobytes()
+
+    @cached_property
+    def _ids(self) -> Array:
+        """The Python object of each id at the place of that number."""
+        of_place = np.empty(self._vocabulary.largest_id + 1, object)
+        ids = list(self._vocabulary.bytes_of_id)
+        of_place[ids] = ids
+        return of_place
+
+    def _room(self) -> "_Room":
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Room(self._tables.near, self._dtype)
+
+    def _give_back(self, room: "_Room") -> None:
+        if len(self._idle) < KEPT_WORKSPACES:
+            self._idle.append(room)
+
+    def _encode_one(self, text: str, result_of: Callable[[Array], Out]) -> Out:
+        """Return what `result_of` makes of the ids of a text, which it must copy out of a view."""
+        text, address, size = utf8_address(text)
+        if size <= SHORT_TEXT:
+            room = self._room()
+            try:
+                room.bounds[1] = size
+                place, out = compiled.encode(
+                    address, room.at_bounds, room.at_ends, 1, -1, (0, address), room.at_ids,
+                    self._dtype.itemsize, self._tables.addresses, room.workspace.addresses,
+                )  # fmt: skip
+                if place[0] == 1:
+                    return result_of(room.ids[: (out - room.at_ids) // self._dtype.itemsize])
+            finally:
+                self._give_back(room)
+        return result_of(self._encode(address, np.array([0, size]))[0])
 
     def _encode(
         self, text: int, bounds: npt.NDArray[np.int64], opener: int | None = None
@@ -112,15 +171,12 @@ class Codec:
         ids = np.empty(int(bounds[-1] - bounds[0]) + openers + 16 // width, self._dtype)
         ends = np.empty(number, np.int64)
         place, out = (0, text + int(bounds[0])), ids.ctypes.data
-        try:
-            workspace = self._idle.pop()
-        except IndexError:
-            workspace = _Workspace(self._tables.near)
+        room = self._room()
         try:
             while True:
                 place, out = compiled.encode(
                     text, bounds.ctypes.data, ends.ctypes.data, number, before, place, out, width,
-                    self._tables.addresses, workspace.addresses,
+                    self._tables.addresses, room.workspace.addresses,
                 )  # fmt: skip
                 if place[0] == number:
                     break
@@ -131,8 +187,7 @@ class Codec:
                 ctypes.memmove(out, merged.ctypes.data, merged.nbytes)
                 place, out = (place[0], piece_end), out + merged.nbytes
         finally:
-            if len(self._idle) < KEPT_WORKSPACES:
-                self._idle.append(workspace)
+            self._give_back(room)
         ends = (ends - ids.ctypes.data) // width
         ids.resize((out - ids.ctypes.data) // width, refcheck=False)  # gives back what is left
         return ids, ends
@@ -148,6 +203,22 @@ def _uint32(ids: Iterable[int]) -> Array | None:
         return np.frombuffer(array("I", ids), np.uint32)  # far faster than numpy's own reading
     except (TypeError, OverflowError):
         return None
+
+
+def _kept(ids: Array) -> Array:
+    """Return ids in memory of their own."""
+    return ids if ids.base is None else ids.copy()
+
+
+class _Room:
+    """What one call needs: a workspace, and for a short text its bounds, its end and its ids."""
+
+    def __init__(self, near: Array, dtype: np.dtype[Any]) -> None:
+        self.workspace = _Workspace(near)
+        self.bounds, self.ends = np.zeros(2, np.int64), np.empty(1, np.int64)
+        self.ids = np.empty(SHORT_TEXT + 16 // dtype.itemsize, dtype)
+        self.at_bounds, self.at_ends = self.bounds.ctypes.data, self.ends.ctypes.data
+        self.at_ids = self.ids.ctypes.data
 
 
 class _Workspace:
