@@ -430,7 +430,9 @@ class Tokenizer:
                 self._characters_seen += characters
                 if self._codec is None and self._is_worth_loading():
                     from llm_tokenizer.codec import Codec, fits
+                    from llm_tokenizer.compile_notice import announce_compiling
 
+                    announce_compiling()
                     if fits(self.vocabulary):
                         self._codec = Codec(self.vocabulary, self._reference.encode_piece)
         return self._codec
