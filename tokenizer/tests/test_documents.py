@@ -2,8 +2,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm_tokenizer import Tokenizer, TokenizerError, UnknownTokenError
+from llm_tokenizer import Tokenizer, TokenizerError, UnknownTokenError, codec
 from llm_tokenizer.documents import utf8_of
+
+from .conftest import on_compiled_path
+
+
+@pytest.fixture(autouse=True)
+def little_text_is_worth_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "WORTH_A_THREAD", 1)
+
 
 TEXTS = ["Hello, world", "", "naïve 日本語", " a", "'s", "\n\n"]
 
@@ -34,6 +42,21 @@ def test_an_opener_stands_before_each_document(
     for k, text in enumerate(texts):
         expected = [opener, *tokenizer.encode_ordinary(text)]
         assert ids[offsets[k] : offsets[k + 1]].tolist() == expected
+
+
+@pytest.mark.parametrize(("worth_a_thread", "started"), [(1, 3), (100, 2), (2**18, 1)])
+def test_threads_are_started_for_so_much_text_alone(
+    released: Tokenizer, monkeypatch: pytest.MonkeyPatch, worth_a_thread: int, started: int
+) -> None:
+    fast, parts = on_compiled_path(released), []
+    monkeypatch.setattr(codec, "WORTH_A_THREAD", worth_a_thread)
+    in_threads = codec.in_threads
+    monkeypatch.setattr(
+        codec, "in_threads", lambda do, items, n: parts.append(n) or in_threads(do, items, n)
+    )
+    texts = ["it's " * 10] * 3  # 150 bytes
+    assert fast.encode_ordinary_batch(texts, num_threads=3) == [fast.encode(texts[0])] * 3
+    assert parts == [started]
 
 
 def test_an_opener_that_is_no_token_is_refused(gpt2: Tokenizer) -> None:

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -83,6 +84,80 @@ def test_another_kind_of_tokenizer_is_refused(tmp_path: Path, content: object, t
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(TokenizerError, match=told):
         Tokenizer.load(tmp_path)
+
+
+CL100K = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+O200K_BEGINS = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+
+
+def with_pre_tokenizer(path: Path, *steps: dict[str, object]) -> Path:
+    """Write a tokenizer.json that is GPT-2's kind but for these steps of its pre-tokenizer."""
+    Tokenizer.train(["abab"], 258).save(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": list(steps)}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "told"),
+    [
+        ([CL100K], "got cl100k_base's (GPT-4, Llama 3); use"),
+        ([CL100K.replace("{1,3}", "")], "got Qwen 2's; use"),
+        ([O200K_BEGINS], "got o200k_base's (GPT-4o) or one like it; use"),
+        ([r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", r"\s+"], "got DeepSeek's; use"),
+        ([r"\w+|\W"], r"got '\\w+|\\W'; use"),
+    ],
+)
+def test_a_split_rule_that_is_spelled_out_is_refused_by_the_name_of_its_owner(
+    tmp_path: Path, patterns: list[str], told: str
+) -> None:
+    splits = [{"type": "Split", "pattern": {"Regex": pattern}} for pattern in patterns]
+    path = with_pre_tokenizer(
+        tmp_path / "x.json", *splits, {"type": "ByteLevel", "use_regex": False}
+    )
+    with pytest.raises(TokenizerError, match=re.escape(told)):
+        Tokenizer.load(path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([{"type": "Digits"}, {"type": "ByteLevel"}], "got 'Digits + ByteLevel'"),
+        ([{"type": "Split", "pattern": {"String": " "}}], "got 'Split'"),
+        ([{"type": "ByteLevel", "use_regex": False}], "use_regex must be True, got False"),
+    ],
+)
+def test_other_steps_before_the_merges_are_named(
+    tmp_path: Path, steps: list[dict[str, object]], told: str
+) -> None:
+    with pytest.raises(TokenizerError, match=re.escape(told)):
+        Tokenizer.load(with_pre_tokenizer(tmp_path / "x.json", *steps))
+
+
+def test_a_sequence_of_gpt2s_step_alone_is_gpt2s_rule(tmp_path: Path) -> None:
+    path = with_pre_tokenizer(tmp_path / "x.json", {"type": "ByteLevel", "add_prefix_space": False})
+    assert Tokenizer.load(path).encode("ab") == [256]
+
+
+@pytest.mark.parametrize("size", [100_256, 258])
+def test_a_tiktoken_file_of_another_split_rule_is_refused_by_the_name_of_its_size(
+    tmp_path: Path, size: int
+) -> None:
+    tokens = [bytes([byte]) for byte in range(256)] + [b".c"]
+    tokens += [b"a%d" % i for i in range(size - len(tokens))]
+    lines = [base64.b64encode(token) + b" %d\n" % i for i, token in enumerate(tokens)]
+    path = tmp_path / "x.tiktoken"
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(TokenizerError, match="which never joins b'.c' in one token") as raised:
+        Tokenizer.load(path)
+    named = "its 100256 tokens are as many as those of cl100k_base (GPT-4); use" in str(
+        raised.value
+    )
+    assert named == (size == 100_256)
 
 
 @pytest.mark.parametrize("name", ["folder", "tokenizer.json", "gpt2.tiktoken"])

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from llm_tokenizer.splitter import last_cut, split
 
+ASCII_TEXT = st.text(st.characters(max_codepoint=0x7F) | st.sampled_from("ab'slve \n1!"))
+
 
 @pytest.mark.parametrize(
     ("text", "pieces"),
@@ -33,6 +35,11 @@ def test_the_control_characters_1c_to_1f_are_no_white_space() -> None:
 @given(st.text())
 def test_no_character_is_lost(text: str) -> None:
     assert "".join(split(text)) == text
+
+
+@given(ASCII_TEXT)
+def test_a_text_in_ascii_splits_as_before_a_letter_that_is_none(text: str) -> None:
+    assert split(text + "\ne") == [*split(text + "\né")[:-1], "e"]
 
 
 @given(st.text(st.sampled_from("ab'slve \n\u3000é日1!\u0301")), st.text(st.sampled_from("lts 1!b")))

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,73 @@ def test_a_batch_is_encoded_and_decoded_text_by_text(
     assert allowed == tiktoken_gpt2.encode_batch(TEXTS, allowed_special="all")
 
 
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_a_batch_of_which_some_texts_hold_special_tokens_keeps_its_order(
+    gpt2: Tokenizer, tiktoken_gpt2: tiktoken.Encoding, num_threads: int
+) -> None:
+    texts = ["a", f"b{EOT}", "<|end", "", EOT, "\ud800", "c" * 30_000]
+    for specials in ({"allowed_special": {EOT}}, {"disallowed_special": ()}):
+        ids = gpt2.encode_batch(texts, num_threads=num_threads, **specials)
+        assert ids == tiktoken_gpt2.encode_batch(texts, **specials)
+    assert gpt2.encode_batch([], num_threads=num_threads) == []
+    assert gpt2.encode_batch(iter(["a", "b"])) == [[64], [65]]  # type: ignore[arg-type]
+
+
+def test_text_that_is_disallowed_and_no_special_token_is_refused_in_a_batch_too(
+    gpt2: Tokenizer, tiktoken_gpt2: tiktoken.Encoding
+) -> None:
+    for tokenizer in (gpt2, tiktoken_gpt2):
+        assert tokenizer.encode_batch(["ab"], disallowed_special={"x"}) == [[397]]
+        with pytest.raises(ValueError, match="special token 'x'"):
+            tokenizer.encode_batch(["ab", "axb"], disallowed_special={"x"})
+
+
+@pytest.mark.parametrize("on_path", [on_reference_path, on_compiled_path])
+def test_of_several_special_tokens_each_is_found(
+    on_path: Callable[[Tokenizer], Tokenizer],
+) -> None:
+    alike, unlike = ["<|a|>", "<|ab|>"], ["[x]", "<|a|>"]
+    for specials in (alike, unlike):
+        tokenizer = on_path(Tokenizer.train(["low"], 258, special_tokens=specials))
+        for special, i in tokenizer.vocabulary.special_tokens.items():
+            assert tokenizer.encode(f"l{special}", allowed_special="all")[1:] == [i]
+            assert tokenizer.encode_batch(["l", special], allowed_special="all")[1] == [i]
+            with pytest.raises(TokenizerError, match="special token"):
+                tokenizer.encode(f"l{special}")
+    without = on_path(Tokenizer.train(["low"], 256, special_tokens=()))
+    assert without.decode(without.encode("l<|a|>")) == "l<|a|>"
+
+
+@pytest.mark.parametrize("size", [2**14 - 1, 2**14, 2**14 + 1])
+def test_a_text_around_the_size_of_the_kept_memory_has_its_ids(
+    gpt2: Tokenizer, tiktoken_gpt2: tiktoken.Encoding, size: int
+) -> None:
+    text = ("it's é 12, " * size).encode()[:size].decode("utf-8", "ignore").ljust(size)
+    assert gpt2.encode(text) == tiktoken_gpt2.encode(text)
+    first, second = gpt2.encode_to_numpy(text), gpt2.encode_to_numpy("b" + text)
+    assert first.tolist() == tiktoken_gpt2.encode(text)  # the second call left it as it was
+    assert second.tolist() == tiktoken_gpt2.encode("b" + text)
+
+
+def test_a_list_of_ids_is_the_callers_own_whatever_its_length(gpt2: Tokenizer) -> None:
+    for text in ("a b", "a b " * 5000):
+        first = gpt2.encode(text)
+        expected = list(first)
+        first[0] = -1
+        assert gpt2.encode(text) == expected
+        assert {type(i) for i in expected} == {int}
+
+
+def test_threads_may_encode_short_texts_at_once(
+    released: Tokenizer, tiktoken_gpt2: tiktoken.Encoding
+) -> None:
+    fast = on_compiled_path(released)
+    texts = [f"text {k}, it's {'x' * (k % 70)} naïve" for k in range(500)]
+    with ThreadPoolExecutor(4) as threads:
+        ids = list(threads.map(fast.encode, texts))
+    assert ids == [tiktoken_gpt2.encode(text) for text in texts]
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_offsets_are_those_of_tiktoken(
     gpt2: Tokenizer, tiktoken_gpt2: tiktoken.Encoding, text: str
@@ -265,7 +333,14 @@ def test_the_rest_of_tiktokens_names_mean_what_they_mean_there(
     assert (gpt2.name, tokenizer.name) == ("gpt2", "custom")
 
 
-def test_the_parameters_have_tiktokens_names(tiktoken_gpt2: tiktoken.Encoding) -> None:
+def test_every_public_name_of_tiktoken_is_here_but_one(tiktoken_gpt2: tiktoken.Encoding) -> None:
+    theirs = {name for name in dir(tiktoken_gpt2) if not name.startswith("_")}
+    assert theirs - set(dir(Tokenizer)) == {"encode_with_unstable"}
+
+
+def test_parameters_have_tiktokens_names_order_kinds_and_defaults(
+    tiktoken_gpt2: tiktoken.Encoding,
+) -> None:
     names = [
         name
         for name in vars(Tokenizer)
@@ -273,9 +348,14 @@ def test_the_parameters_have_tiktokens_names(tiktoken_gpt2: tiktoken.Encoding) -
     ]
     assert len(names) >= 15
     for name in names:
-        ours = inspect.signature(getattr(Tokenizer, name)).parameters
-        theirs = inspect.signature(getattr(tiktoken.Encoding, name)).parameters
-        assert list(ours) == list(theirs), name
+        ours, theirs = map(parameters_of, (Tokenizer, tiktoken.Encoding), (name, name))
+        assert ours == theirs, name
+
+
+def parameters_of(owner: type, name: str) -> list[tuple[object, ...]]:
+    """Return name, kind and default of each parameter; an empty set and () mean the same."""
+    parameters = inspect.signature(getattr(owner, name)).parameters.values()
+    return [(p.name, p.kind, () if p.default == set() else p.default) for p in parameters]
 
 
 def with_gaps(ids: Iterable[int], end_of_text: int) -> Tokenizer:

@@ -1,6 +1,5 @@
 """Token ids to text while they come: in whole characters, and cut at a stop string."""
 
-import codecs
 from collections.abc import Iterator, Sequence
 
 from llm_tokenizer import Tokenizer
@@ -23,9 +22,8 @@ class TextStream:
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         self.stopped = False  # whether a stop string has ended the text
-        self._tokenizer = tokenizer
         self._stop = tuple(stop)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoded = tokenizer.decode_stream()
         self._held: list[Piece] = []
         self._count = 0  # tokens
 
@@ -35,13 +33,13 @@ class TextStream:
         Raises:
             UnknownTokenError: The tokenizer has no such token.
         """
-        token_bytes = self._tokenizer.decode_single_token_bytes(token)
+        text = self._decoded.add(token)
         self._count += 1
-        return self._known(self._decoder.decode(token_bytes))
+        return self._known(text)
 
     def finish(self) -> list[Piece]:
         """Return the rest of the text: after the last token nothing is held back."""
-        rest = self._known(self._decoder.decode(b"", final=True))
+        rest = self._known(self._decoded.finish())
         held, self._held = self._held, []
         return rest + held
 

@@ -1,38 +1,53 @@
-"""Codec: calls the functions of `compiled`, and owns the memory that they read and write."""
+"""Codec: calls the compiled functions, and owns the memory that they read and write."""
 
 import ctypes
 import os
 from array import array
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from llm_tokenizer.compiled import kernels, layouts
-from llm_tokenizer.compiled.memory import ThreadMemory, token_tables, vocabulary_tables
+from llm_tokenizer.compiled import kernels
+from llm_tokenizer.compiled.layouts import GAVE_UP, NO_TOKEN
+from llm_tokenizer.compiled.memory import (
+    ThreadMemory,
+    VocabularyTables,
+    token_tables,
+    vocabulary_tables,
+)
 from llm_tokenizer.documents import in_threads
 from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
+Out = TypeVar("Out")
 
-KEPT_WORKSPACES = os.cpu_count() or 1  # of the threads that have encoded at once
+KEPT_ROOMS = os.cpu_count() or 1  # of the threads that have encoded at once
+SHORT_TEXT = 2**14  # bytes of a text whose ids are written to memory that is kept for that
+FEW_IDS = 512  # fewer than that are made Python objects sooner than found among those there are
+WORTH_A_THREAD = 2**18  # bytes of text: encoded in several times what starting a thread takes
 
-_utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
-_utf8_of.restype = ctypes.c_void_p
-_utf8_of.argtypes = [ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t)]
+_utf8_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))(
+    ("PyUnicode_AsUTF8AndSize", ctypes.pythonapi)
+)
+_ascii_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+    ("PyUnicode_AsUTF8", ctypes.pythonapi)
+)
 
 
 def fits(vocabulary: Vocabulary) -> bool:
     """Say if the compiled functions can hold the ids and ranks of a vocabulary."""
-    return bool(max(vocabulary.largest_id, len(vocabulary.merges)) < layouts.NO_TOKEN)
+    return bool(max(vocabulary.largest_id, len(vocabulary.merges)) < NO_TOKEN)
 
 
 def utf8_address(text: str) -> tuple[str, int, int]:
     """Return a well-formed text, which must be kept, and the address and size of its UTF-8."""
+    if text.isascii():  # the size is known: one argument less to convert
+        return text, _ascii_of(text), len(text)
     size = ctypes.c_ssize_t()
     try:
         return text, _utf8_of(text, ctypes.byref(size)), size.value
@@ -54,12 +69,25 @@ class Codec:
         self._tables, self._tokens = vocabulary_tables(vocabulary), token_tables(vocabulary)
         self._encode_piece = encode_piece
         self._dtype = np.dtype(f"u{vocabulary.id_bytes}")
-        self._idle: list[ThreadMemory] = []
+        self._idle: list[_Room] = []
 
     def encode(self, text: str) -> Array:
         """Return the ids of a text."""
-        text, address, size = utf8_address(text)
-        return self._encode(address, np.array([0, size]))[0]
+        return self._encode_one(text, _kept)
+
+    def encode_to_list(self, text: str) -> list[int]:
+        """Return the ids of a text as Python's own."""
+        return self._encode_one(text, self.to_list)
+
+    def to_list(self, ids: Array) -> list[int]:
+        """Return ids, all of them in the vocabulary, as a list.
+
+        Many are taken from among those that the vocabulary holds: in a fourth of the memory and a
+        third of the time that new objects of their own need.
+        """
+        if len(ids) < FEW_IDS:
+            return ids.tolist()
+        return self._ids.take(ids, mode="clip").tolist()  # to clip is cheaper than to check
 
     def encode_documents(
         self,
@@ -76,7 +104,8 @@ class Codec:
             num_threads: How many threads share the work, at least 1.
             opener: An id of the vocabulary to put before those of each text.
         """
-        num_threads = min(num_threads, len(bounds))
+        n_bytes = int(bounds[-1] - bounds[0])
+        num_threads = min(num_threads, len(bounds), 1 + n_bytes // WORTH_A_THREAD)
         shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
         firsts = np.searchsorted(bounds[:-1], shares)
         firsts[0], firsts[-1] = 0, len(bounds) - 1
@@ -96,12 +125,47 @@ class Codec:
         if array is None:
             return None
         tokens, n_known = self._tokens[0], self._vocabulary.largest_id + 1
-        size = kernels.decoded_size(array.ctypes.data, len(array), tokens, n_known)
-        if size == layouts.GAVE_UP:
+        address = array.ctypes.data
+        size = kernels.decoded_size(address, len(array), tokens, n_known)
+        if size == GAVE_UP:
             return None
         out = np.empty(size + 7, np.uint8)
-        kernels.decode(array.ctypes.data, len(array), tokens, out.ctypes.data)
+        kernels.decode(address, len(array), tokens, out.ctypes.data)
         return out[:size].tobytes()
+
+    @cached_property
+    def _ids(self) -> Array:
+        """The Python object of each id at the place of that number."""
+        of_place = np.empty(self._vocabulary.largest_id + 1, object)
+        ids = list(self._vocabulary.bytes_of_id)
+        of_place[ids] = ids
+        return of_place
+
+    def _room(self) -> "_Room":
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Room(self._tables, self._dtype)
+
+    def _give_back(self, room: "_Room") -> None:
+        if len(self._idle) < KEPT_ROOMS:
+            self._idle.append(room)
+
+    def _encode_one(self, text: str, result_of: Callable[[Array], Out]) -> Out:
+        """Return what `result_of` makes of the ids of a text, which it must copy out of a view."""
+        text, address, size = utf8_address(text)
+        if size <= SHORT_TEXT:
+            room = self._room()
+            try:
+                room.bounds[1] = size
+                done, _, _, out = kernels.encode(
+                    address, room.at_bounds, room.at_ends, 1, -1, 0, address, room.at_ids, room.at
+                )
+                if done:
+                    return result_of(room.ids[: (out - room.at_ids) // self._dtype.itemsize])
+            finally:
+                self._give_back(room)
+        return result_of(self._encode(address, np.array([0, size]))[0])
 
     def _encode(
         self, text: int, bounds: npt.NDArray[np.int64], opener: int | None = None
@@ -112,26 +176,22 @@ class Codec:
         openers = 0 if opener is None else number
         ids = np.empty(int(bounds[-1] - bounds[0]) + openers + 16 // width, self._dtype)
         ends = np.empty(number, np.int64)
-        place, out = (0, text + int(bounds[0])), ids.ctypes.data
-        try:
-            workspace = self._idle.pop()
-        except IndexError:
-            workspace = ThreadMemory(self._tables.near)
+        k, piece, out = 0, text + int(bounds[0]), ids.ctypes.data
+        room = self._room()
         try:
             while True:
-                place, piece_end, out = kernels.encode(
-                    text, bounds.ctypes.data, ends.ctypes.data, number, before, place, out, width,
-                    self._tables.addresses, workspace.addresses,
+                k, piece, piece_end, out = kernels.encode(
+                    text, bounds.ctypes.data, ends.ctypes.data, number, before, k, piece, out,
+                    room.at,
                 )  # fmt: skip
-                if place[0] == number:
+                if k == number:
                     break
-                piece = ctypes.string_at(place[1], piece_end - place[1])
-                merged = np.array(self._encode_piece(piece), self._dtype)
-                ctypes.memmove(out, merged.ctypes.data, merged.nbytes)
-                place, out = (place[0], piece_end), out + merged.nbytes
+                merged = self._encode_piece(ctypes.string_at(piece, piece_end - piece))
+                ids_of_piece = np.array(merged, self._dtype)
+                ctypes.memmove(out, ids_of_piece.ctypes.data, ids_of_piece.nbytes)
+                piece, out = piece_end, out + ids_of_piece.nbytes
         finally:
-            if len(self._idle) < KEPT_WORKSPACES:
-                self._idle.append(workspace)
+            self._give_back(room)
         ends = (ends - ids.ctypes.data) // width
         ids.resize((out - ids.ctypes.data) // width, refcheck=False)  # gives back what is left
         return ids, ends
@@ -147,3 +207,22 @@ def _uint32(ids: Iterable[int]) -> Array | None:
         return np.frombuffer(array("I", ids), np.uint32)  # far faster than numpy's own reading
     except (TypeError, OverflowError):
         return None
+
+
+def _kept(ids: Array) -> Array:
+    """Return ids in memory of their own."""
+    return ids if ids.base is None else ids.copy()
+
+
+class _Room:
+    """What one call needs: a thread's memory, and for a short text its bounds, end and ids."""
+
+    def __init__(self, tables: VocabularyTables, dtype: np.dtype[Any]) -> None:
+        self._memory = ThreadMemory(tables.near)
+        words = [*tables.addresses, *self._memory.addresses, dtype.itemsize]
+        self._words = np.array(words, np.int64)
+        self.at = self._words.ctypes.data
+        self.bounds, self.ends = np.zeros(2, np.int64), np.empty(1, np.int64)
+        self.ids = np.empty(SHORT_TEXT + 16 // dtype.itemsize, dtype)
+        self.at_bounds, self.at_ends = self.bounds.ctypes.data, self.ends.ctypes.data
+        self.at_ids = self.ids.ctypes.data

@@ -1,6 +1,6 @@
 """Many texts as one run of UTF-8 and the places where each begins and ends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,12 +41,20 @@ def utf8_of(
         return _of_arrow(documents, num_threads)
     if isinstance(documents, str):
         raise TokenizerError("documents must be several texts; put a single one in a list")
+    try:
+        texts = list(map(str.encode, documents))
+    except (TypeError, UnicodeEncodeError):
+        texts = _with_care(documents)
+    bounds = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
+    return np.frombuffer(b"".join(texts), np.uint8), bounds
+
+
+def _with_care(documents: Iterable[str]) -> list[bytes]:
+    """Encode texts of which one is no text, or no well-formed text."""
     for k, text in enumerate(documents):
         if not isinstance(text, str):
             raise TokenizerError(f"document {k} must be a string, got {type(text).__name__}")
-    texts = [well_formed(text).encode() for text in documents]
-    bounds = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
-    return np.frombuffer(b"".join(texts), np.uint8), bounds
+    return [well_formed(text).encode() for text in documents]
 
 
 def _of_arrow(array: Any, num_threads: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

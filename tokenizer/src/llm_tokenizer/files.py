@@ -16,6 +16,7 @@ from typing import Any
 
 from llm_tokenizer.atomic import write_whole
 from llm_tokenizer.errors import TokenizerError, shown
+from llm_tokenizer.known_rules import owner_of_pattern, vocabulary_of_size
 from llm_tokenizer.text_files import read_text
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_bytes
 
@@ -117,14 +118,14 @@ def _read_folder(path: Path) -> Vocabulary:
     settled = (path / TOKENIZER_FILE).exists()  # the split rule, by a file that names it
     if settled and not (path / VOCAB_FILE).exists():
         return _read_tokenizer_json(path / TOKENIZER_FILE)
+    if settled:
+        with _expecting_tokenizer_json(path / TOKENIZER_FILE):
+            _check_settings(_read_json(path / TOKENIZER_FILE), path / TOKENIZER_FILE)
     entries = _read_vocab(path / VOCAB_FILE)
     if (path / ADDED_FILE).exists():
         entries |= _read_vocab(path / ADDED_FILE)
     vocabulary = _of_entries(entries, _read_merges(path / MERGES_FILE))
-    if settled:
-        with _expecting_tokenizer_json(path / TOKENIZER_FILE):
-            _check_settings(_read_json(path / TOKENIZER_FILE), path / TOKENIZER_FILE)
-    else:
+    if not settled:
         _check_split_rule(vocabulary, path)
     return vocabulary
 
@@ -132,9 +133,12 @@ def _read_folder(path: Path) -> Vocabulary:
 def _check_split_rule(vocabulary: Vocabulary, path: Path) -> None:
     """Refuse a vocabulary in a file that does not name its split rule, where it is another one."""
     if token := vocabulary.foreign_token:
+        number = len(vocabulary.token_ids)
+        known = vocabulary_of_size(number)
         raise TokenizerError(
             f"{path} must be of GPT-2's split rule, which never joins {shown(token)} in one token; "
-            "use the tokenizer that this vocabulary was made for"
+            + (f"its {number} tokens are as many as those of {known}; " if known else "")
+            + "use the tokenizer that this vocabulary was made for"
         )
 
 
@@ -151,10 +155,11 @@ def _expecting_tokenizer_json(path: Path) -> Iterator[None]:
 
 def _check_settings(content: dict[str, Any], path: Path) -> None:
     """Refuse a tokenizer.json whose split rule or merging is not GPT-2's."""
-    model, split = content["model"], content["pre_tokenizer"] or {}
+    model, steps = content["model"], _steps_of(content["pre_tokenizer"] or {})
+    split = steps[0] if len(steps) == 1 else {}
     settings = {
         "model": model.get("type", "BPE"),
-        "pre_tokenizer": split.get("type"),
+        "pre_tokenizer": " + ".join(step["type"] for step in steps) or None,
         "use_regex": split.get("use_regex", True),
         "add_prefix_space": split.get("add_prefix_space", False),
         "normalizer": content.get("normalizer"),
@@ -163,6 +168,7 @@ def _check_settings(content: dict[str, Any], path: Path) -> None:
         "continuing_subword_prefix": model.get("continuing_subword_prefix") or None,
         "end_of_word_suffix": model.get("end_of_word_suffix") or None,
     }
+    _check_patterns(steps, path)
     for name, wanted in GPT2_SETTINGS.items():
         if settings[name] != wanted:
             raise TokenizerError(
@@ -174,6 +180,22 @@ def _check_settings(content: dict[str, Any], path: Path) -> None:
             raise TokenizerError(
                 f"{path} must have {chosen[0]} false for the added token {shown(token['content'])}"
             )
+
+
+def _check_patterns(steps: list[dict[str, Any]], path: Path) -> None:
+    """Refuse a split rule that is spelled out, by the name of those who use it if that is known."""
+    patterns = [step["pattern"].get("Regex") for step in steps if "pattern" in step]
+    if spelled := [pattern for pattern in patterns if pattern]:
+        owner = next(filter(None, map(owner_of_pattern, spelled)), shown(spelled[0]))
+        raise TokenizerError(
+            f"{path} must be a byte-level BPE as GPT-2's is: its split rule must be GPT-2's, "
+            f"'ByteLevel', got {owner}; use the tokenizer that this vocabulary was made for"
+        )
+
+
+def _steps_of(split: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a pre-tokenizer, which may be a sequence of others."""
+    return split.get("pretokenizers", [split] if split else [])
 
 
 def _read_tokenizer_json(path: Path) -> Vocabulary:
@@ -249,10 +271,9 @@ def _read_tiktoken(path: Path) -> Vocabulary:
             raise TokenizerError(
                 f"{path}, line {number}: wanted base64, a blank and an id, got {shown(line)}"
             ) from None
+    _check_split_rule(Vocabulary(token_ids, (), {}), path)  # another rule may give no merges at all
     specials = {END_OF_TEXT: _first_free(token_ids)}
-    vocabulary = Vocabulary(token_ids, _merges_of_ranks(token_ids), specials)
-    _check_split_rule(vocabulary, path)
-    return vocabulary
+    return Vocabulary(token_ids, _merges_of_ranks(token_ids), specials)
 
 
 def _tiktoken_of(vocabulary: Vocabulary) -> bytes:

@@ -2,11 +2,26 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import takewhile
 from typing import Literal
 
 from llm_tokenizer.errors import TokenizerError, shown
 
 Specials = Literal["all"] | Collection[str]
+
+_SEVERAL = (tuple, list, set, frozenset)
+
+
+def are_usual(allowed_special: Specials, disallowed_special: Specials) -> bool:
+    """Return whether these can be no mistake, and concern a vocabulary's special tokens alone.
+
+    `parts_of` has nothing to do then for a text that holds none of them. This is the quick check
+    before it; False may mean anything.
+    """
+    return (allowed_special == "all" or isinstance(allowed_special, _SEVERAL)) and (
+        disallowed_special == "all"
+        or (isinstance(disallowed_special, _SEVERAL) and not disallowed_special)
+    )
 
 
 def parts_of(
@@ -45,6 +60,16 @@ def parts_of(
     present = {special for special in allowed & specials if special in text}
     parts = re.split(f"({_alternatives(present)})", text) if present else [text]
     return [special_tokens[part] if part in present else part for part in parts]
+
+
+def common_start(texts: Collection[str]) -> str:
+    """Return what all texts begin with.
+
+    >>> common_start(["<|user|>", "<|end|>"])
+    '<|'
+    """
+    both = zip(min(texts, default=""), max(texts, default=""), strict=False)  # all lie between
+    return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], both))
 
 
 def _must_be_several(name: str, specials: Specials) -> None:

@@ -8,18 +8,18 @@ So a process begins with the first, and switches when it has encoded enough text
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from llm_tokenizer import files, trainer
+from llm_tokenizer.decode_stream import DecodeStream
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError, shown
 from llm_tokenizer.reference import Reference
-from llm_tokenizer.special_tokens import Specials, parts_of
+from llm_tokenizer.special_tokens import Specials, are_usual, common_start, parts_of
 from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
 
@@ -33,9 +33,7 @@ if TYPE_CHECKING:  # these take longer to load than all the rest: only where the
     Ids = npt.NDArray[np.unsignedinteger]
 
 WORTH_LOADING = 2**20  # characters: about as many as the reference encodes while the codec loads
-
-In = TypeVar("In")
-Out = TypeVar("Out")
+FEW_IDS = 256  # fewer are decoded by the reference before the codec has been called
 
 
 class Tokenizer:
@@ -172,6 +170,8 @@ class Tokenizer:
             TokenizerError: The text holds a disallowed special token, or a plain string was given
                 in place of several special tokens.
         """
+        if self._special_start not in text and are_usual(allowed_special, disallowed_special):
+            return self.encode_ordinary(text)
         ids: list[int] = []
         specials = self.vocabulary.special_tokens
         for part in parts_of(text, specials, allowed_special, disallowed_special):
@@ -186,6 +186,8 @@ class Tokenizer:
         disallowed_special: Specials = "all",
     ) -> "Ids":
         """Return `encode` of a text as an array: uint16 where the vocabulary fits, else uint32."""
+        if self._special_start not in text and are_usual(allowed_special, disallowed_special):
+            return self.encode_to_array(text)
         import numpy as np
 
         specials = self.vocabulary.special_tokens
@@ -198,7 +200,7 @@ class Tokenizer:
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the ids of `text`, in which special tokens are text like any other."""
         codec = self._codec_for(len(text))
-        return codec.encode(text).tolist() if codec else self._reference.encode(text)
+        return codec.encode_to_list(text) if codec else self._reference.encode(text)
 
     def encode_to_array(self, text: str | bytes) -> "Ids":
         """Return `encode_ordinary` of a text, or of its UTF-8, as an array.
@@ -227,7 +229,7 @@ class Tokenizer:
         Args:
             documents: An Arrow array of type string or large_string, whose bytes are read where
                 they lie, or strings.
-            num_threads: How many threads share the work, at least 1.
+            num_threads: How many threads share the work at most, at least 1; little text needs one.
             opener: An id to put before those of each document, such as `eot_token`.
         Returns:
             The ids, as in `encode_to_array`, and offsets, one more than documents: those of
@@ -264,17 +266,47 @@ class Tokenizer:
         allowed_special: Specials = (),
         disallowed_special: Specials = "all",
     ) -> list[list[int]]:
-        """Return `encode` of each text."""
-        encode = partial(
-            self.encode, allowed_special=allowed_special, disallowed_special=disallowed_special
-        )
-        return _in_threads(encode, text, num_threads)
+        """Return `encode` of each text.
+
+        Args:
+            text: The texts.
+            num_threads: As for `encode_ordinary_batch`.
+            allowed_special: As for `encode`.
+            disallowed_special: As for `encode`.
+        Raises:
+            TokenizerError: As for `encode`; a single string was given; `num_threads` is below 1.
+        """
+        texts = _several(text, num_threads)
+        start, usual = self._special_start, are_usual(allowed_special, disallowed_special)
+        with_special = {
+            k: self.encode(
+                one, allowed_special=allowed_special, disallowed_special=disallowed_special
+            )
+            for k, one in enumerate(texts)
+            if not usual or start in one
+        }
+        others = [one for k, one in enumerate(texts) if k not in with_special]
+        ids = iter(self.encode_ordinary_batch(others, num_threads=num_threads))
+        return [with_special[k] if k in with_special else next(ids) for k in range(len(texts))]
 
     def encode_ordinary_batch(
         self, text: Sequence[str], *, num_threads: int = 8
     ) -> list[list[int]]:
-        """Return `encode_ordinary` of each text."""
-        return _in_threads(self.encode_ordinary, text, num_threads)
+        """Return `encode_ordinary` of each text.
+
+        Args:
+            text: The texts.
+            num_threads: How many threads share the work at most, at least 1; little text needs one.
+        Raises:
+            TokenizerError: A single string was given, or `num_threads` is below 1.
+        """
+        texts = _several(text, num_threads)
+        codec = self._codec_for(sum(map(len, texts)))
+        if codec is None:
+            return [self._reference.encode(one) for one in texts]
+        array, offsets = self.encode_documents(texts, num_threads=num_threads)
+        ids = codec.to_list(array)
+        return [ids[first:last] for first, last in pairwise(offsets.tolist())]
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """Return the id of one token, special or not.
@@ -315,7 +347,7 @@ class Tokenizer:
         if not isinstance(tokens, Collection) or isinstance(tokens, bytes | bytearray):
             tokens = list(tokens)
         codec = self._codec_for(len(tokens) // 8)  # the reference decodes 8 while it encodes 1
-        decoded = codec.decode(tokens) if codec else None
+        decoded = codec.decode(tokens) if codec and len(tokens) >= FEW_IDS else None
         if decoded is None:  # if an id is at fault, the reference tells which
             decoded = b"".join(self._reference.token_bytes(tokens))
         return decoded
@@ -331,14 +363,27 @@ class Tokenizer:
     def decode_batch(
         self, batch: Sequence[Iterable[int]], *, errors: str = "replace", num_threads: int = 8
     ) -> list[str]:
-        """Return `decode` of each of several sequences of ids."""
-        return _in_threads(partial(self.decode, errors=errors), batch, num_threads)
+        """Return `decode` of each of several sequences of ids.
+
+        `num_threads` is there for programs that pass it to tiktoken: one thread decodes as fast as
+        several, as each has to hold Python's lock for most of the time.
+        """
+        return [part.decode("utf-8", errors) for part in self.decode_bytes_batch(batch)]
 
     def decode_bytes_batch(
         self, batch: Sequence[Iterable[int]], *, num_threads: int = 8
     ) -> list[bytes]:
-        """Return `decode_bytes` of each of several sequences of ids."""
-        return _in_threads(self.decode_bytes, batch, num_threads)
+        """Return `decode_bytes` of each of several sequences of ids; see `decode_batch`."""
+        return [self.decode_bytes(tokens) for tokens in batch]
+
+    def decode_stream(self) -> DecodeStream:
+        """Return what decodes the ids of one text while they come, in whole characters.
+
+        >>> stream = Tokenizer.gpt2().decode_stream()
+        >>> [stream.add(token) for token in (220, 33768, 98, 17312, 105)], stream.finish()
+        ([' ', '', '日', '', '本'], '')
+        """
+        return DecodeStream(self.decode_single_token_bytes)
 
     def decode_with_offsets(self, tokens: Iterable[int]) -> tuple[str, list[int]]:
         """Return the text of ids, and for each the place in it where the token begins.
@@ -370,6 +415,11 @@ class Tokenizer:
         return sorted(self.vocabulary.token_ids)
 
     @cached_property
+    def _special_start(self) -> str:
+        """What all special tokens begin with: a text without it holds none of them."""
+        return common_start(self.vocabulary.special_tokens)
+
+    @cached_property
     def _special_ids(self) -> dict[bytes, int]:
         return {text.encode(): i for text, i in self.vocabulary.special_tokens.items()}
 
@@ -380,7 +430,9 @@ class Tokenizer:
                 self._characters_seen += characters
                 if self._codec is None and self._is_worth_loading():
                     from llm_tokenizer.codec import Codec, fits
+                    from llm_tokenizer.compile_notice import announce_compiling
 
+                    announce_compiling()
                     if fits(self.vocabulary):
                         self._codec = Codec(self.vocabulary, self._reference.encode_piece)
         return self._codec
@@ -397,10 +449,9 @@ class Tokenizer:
         return f"<Tokenizer n_vocab={self.n_vocab} first_merge={first!r}>"
 
 
-def _in_threads(do: Callable[[In], Out], items: Sequence[In], num_threads: int) -> list[Out]:
+def _several(texts: Iterable[str], num_threads: int) -> list[str]:
     if num_threads < 1:
         raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
-    if isinstance(items, str):
+    if isinstance(texts, str):
         raise TokenizerError("text must be several texts; put a single one in a list")
-    with ThreadPoolExecutor(num_threads) as threads:
-        return list(threads.map(do, items))
+    return list(texts)

@@ -55,6 +55,19 @@ def prefetch(_context: Any, address: Any) -> Any:
     return types.void(address), generate
 
 
+@intrinsic(prefer_literal=True)
+def words_at(_context: Any, address: Any, count: Any) -> Any:
+    """Return so many words, a constant, at an address, as a tuple of int64."""
+    returned = types.UniTuple(types.int64, count.literal_value)
+
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        places = [_WORD(8 * k) for k in range(count.literal_value)]
+        words = [_load(builder, builder.add(args[0], place), _WORD) for place in places]
+        return context.make_tuple(builder, returned, words)
+
+    return returned(address, count), generate
+
+
 @intrinsic
 def is_unlikely(_context: Any, condition: Any) -> Any:
     """Return a condition; what follows need not wait for it, as it is taken to be false."""

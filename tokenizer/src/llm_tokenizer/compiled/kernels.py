@@ -3,7 +3,7 @@
 import numpy as np
 
 from llm_tokenizer.compiled.caches import encode_piece, look_near, take_near
-from llm_tokenizer.compiled.instructions import get32, get64, put16, put32, put64
+from llm_tokenizer.compiled.instructions import get32, get64, put16, put32, put64, words_at
 from llm_tokenizer.compiled.jit import inlined, kept
 from llm_tokenizer.compiled.layouts import (
     GAVE_UP,
@@ -19,12 +19,14 @@ from llm_tokenizer.compiled.merge import hash_pair, put_id, slot_of, tag_of
 from llm_tokenizer.compiled.pieces import copy_words
 from llm_tokenizer.compiled.scan import for_each_piece
 
+N_TABLES, N_WORKSPACE = len(Tables._fields), len(Workspace._fields)
+
 _encode_pieces = for_each_piece(look_near, take_near, encode_piece)
 
 
 @kept
 def encode(  # type: ignore[no-untyped-def]
-    text, bounds, ends, n_texts, opener, place, out, width, tables, space
+    text, bounds, ends, n_texts, opener, k, address, out, memory
 ):
     """Write the ids of the texts that lie one after the other at `text` to `out`.
 
@@ -34,17 +36,20 @@ def encode(  # type: ignore[no-untyped-def]
         ends: Address of int64: where to write the address at which the ids of text k end.
         n_texts: How many texts.
         opener: An id to write before those of each text, or -1 for none.
-        place: Where to begin: a text's number, and an address in it.
+        k: The text to begin with.
+        address: Where in it.
         out: Address to write the ids to; one for each byte and opener, and 16 bytes, are enough.
-        width: Bytes of an id, 2 or 4.
-        tables: Tables.
-        space: Workspace, which no other thread uses meanwhile.
+        memory: Address of int64: what Tables and a Workspace, which no other thread uses meanwhile,
+            hold, and the bytes of an id, 2 or 4. One number, as it takes longer to unpack many than
+            to encode a short text.
 
     Returns:
-        Where it stopped, as `place`; the end of the piece at `place`, which needs the reference if
-        texts are left; and `out`.
+        Where it stopped: `k`, `address` and `out`, and before the last the end of the piece at
+        `address`, which needs the reference if texts are left.
     """
-    k, address = place
+    tables = Tables(*words_at(memory, N_TABLES))
+    space = Workspace(*words_at(memory + 8 * N_TABLES, N_WORKSPACE))
+    width = words_at(memory + 8 * (N_TABLES + N_WORKSPACE), 1)[0]
     stop = address
     while k < n_texts:
         end = text + np.int64(get64(bounds, k + 1))
@@ -55,7 +60,7 @@ def encode(  # type: ignore[no-untyped-def]
             break
         put64(ends, k, U(out))
         k += 1
-    return (k, address), stop, out
+    return k, address, stop, out
 
 
 @inlined

@@ -196,9 +196,10 @@ def _near_of_tokens(vocabulary: Vocabulary, tables: Tables) -> Array:
     bounds = np.cumsum([0, *map(len, tokens)])
     text = np.frombuffer(b"".join(tokens) + bytes(LINE), np.uint8)
     out, ends = np.empty(bounds[-1] + 8, np.uint32), np.empty(len(tokens), np.int64)
+    words = np.array([*tables, *memory.addresses, vocabulary.id_bytes], np.int64)
     kernels.encode(
         text.ctypes.data, bounds.ctypes.data, ends.ctypes.data, len(tokens), -1,
-        (0, text.ctypes.data), out.ctypes.data, vocabulary.id_bytes, tables, memory.addresses,
+        0, text.ctypes.data, out.ctypes.data, words.ctypes.data,
     )  # fmt: skip
     return memory.near
 
