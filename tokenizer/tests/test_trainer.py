@@ -1,17 +1,22 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models, pre_tokenizers, trainers
 from transformers import GPT2TokenizerFast
 
-from llm_tokenizer import Tokenizer, TokenizerError, text_files
+from llm_tokenizer import Tokenizer, TokenizerError, learner, text_files
+from llm_tokenizer.counting import learn_by_counting
 from llm_tokenizer.piece_counter import PieceCounter
 from llm_tokenizer.splitter import split
+from llm_tokenizer.trainer import train
 from llm_tokenizer.vocabulary import show_bytes
 
 TEXT = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8") * 2
@@ -103,6 +108,28 @@ def test_a_single_text_is_not_taken_for_a_list_of_characters() -> None:
         Tokenizer.train("text", 300)
 
 
+@given(
+    texts=st.lists(st.text("ab", max_size=14) | st.text("abcé ", max_size=30), max_size=6),
+    room=st.integers(0, 60),
+    min_frequency=st.integers(1, 3),
+)
+def test_the_merges_are_those_found_by_counting_anew(
+    texts: list[str], room: int, min_frequency: int
+) -> None:
+    # Few letters: almost every step has a tie or a run.
+    vocabulary = train(texts, 256 + room, special_tokens=(), min_frequency=min_frequency)
+    assert vocabulary.merges == learn_by_counting(pieces_of(texts), room, min_frequency)
+    assert len(vocabulary.token_ids) == 256 + len(vocabulary.merges)  # no token is made twice
+
+
+def test_more_pairs_than_there_was_room_for_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "BYTE_PAIRS", 4)  # as many as two letters have
+    chance = random.Random(0)
+    texts = ["".join(chance.choices("ab", k=50)) for _ in range(10)]
+    merges = train(texts, 400, special_tokens=(), min_frequency=1).merges
+    assert merges == learn_by_counting(pieces_of(texts), 400 - 256, 1)
+
+
 @pytest.mark.parametrize("min_frequency", [1, 3])
 def test_the_merges_are_those_of_hugging_face(min_frequency: int) -> None:
     ours = Tokenizer.train([TEXT], 700, special_tokens=[], min_frequency=min_frequency)
@@ -177,3 +204,7 @@ def test_the_bar_is_written_to_stderr_on_request(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr()
     assert "counting pieces" in shown.err
     assert shown.out == ""
+
+
+def pieces_of(texts: Iterable[str]) -> dict[bytes, int]:
+    return Counter(piece.encode() for text in texts for piece in split(text))

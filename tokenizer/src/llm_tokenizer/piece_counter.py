@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_tokenizer.codec import utf8_address
-from llm_tokenizer.compiled import counting
+from llm_tokenizer.compiled import piece_counts
 from llm_tokenizer.compiled.layouts import BATCH, ENTRY, TAIL_BYTES, Counts, Tables
 from llm_tokenizer.compiled.memory import class_tables
 
@@ -22,7 +22,7 @@ class PieceCounter:
         self._tables = Tables(pages, classes)  # no more is needed for splitting
         self._tail = np.zeros(TAIL_BYTES, np.uint8)
         self._batch = np.zeros(ENTRY * (BATCH + 65) // 8, np.uint64)
-        self._used = np.array([counting.FIRST_ENTRY, 0], np.uint64)
+        self._used = np.array([piece_counts.FIRST_ENTRY, 0], np.uint64)
         self._table = np.zeros(2**16, np.uint64)
         self._store = np.zeros(2**22, np.uint8)
 
@@ -30,16 +30,16 @@ class PieceCounter:
         """Count the pieces of a text."""
         text, address, size = utf8_address(text)
         end = address + size
-        while (address := counting.count(address, end, self._tables, self._counts())) < end:
+        while (address := piece_counts.count(address, end, self._tables, self._counts())) < end:
             self._grow()
 
     def pieces(self) -> tuple[Array, Array, Array]:
-        """Return the bytes of all pieces and 8 more, where each piece begins, and the counts."""
+        """Return the bytes of all pieces, where each piece begins, and the counts."""
         used, number = self._used.tolist()
         content = np.empty(used, np.uint8)
         bounds, frequencies = np.empty(number + 1, np.int64), np.empty(number, np.int64)
-        counting.read_store(self._counts(), content, bounds, frequencies)
-        return content[: bounds[-1] + 8], bounds, frequencies
+        piece_counts.read_store(self._counts(), content, bounds, frequencies)
+        return content[: bounds[-1]], bounds, frequencies
 
     def _counts(self) -> Counts:
         return Counts(
@@ -55,6 +55,6 @@ class PieceCounter:
     def _grow(self) -> None:
         if 2 * self._used[1] >= len(self._table):
             self._table = np.zeros(2 * len(self._table), np.uint64)
-            counting.fill_table(self._counts())
+            piece_counts.fill_table(self._counts())
         else:
             self._store = np.concatenate([self._store, np.zeros_like(self._store)])

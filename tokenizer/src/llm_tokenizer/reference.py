@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 from operator import index
 
 from llm_tokenizer.errors import UnknownTokenError
-from llm_tokenizer.merging import Merge, Pair, merge
+from llm_tokenizer.merging import Merge, Pair, merge_with_heap
 from llm_tokenizer.splitter import split, well_formed
 from llm_tokenizer.vocabulary import Vocabulary
 
@@ -31,7 +31,7 @@ class Reference:
 
     def encode_piece(self, piece: bytes) -> list[int]:
         """Return the ids of one piece."""
-        return merge([self._byte_ids[byte] for byte in piece], self._merges)
+        return merge_with_heap([self._byte_ids[byte] for byte in piece], self._merges)
 
     def token_bytes(self, ids: Iterable[int]) -> list[bytes]:
         """Return the bytes of each id.

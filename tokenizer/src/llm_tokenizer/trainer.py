@@ -1,4 +1,4 @@
-"""Learn the merges of a byte-pair encoding from text.
+"""Learn a vocabulary from texts and files; `counting` is the same for pieces, in some 20 lines.
 
 The most frequent pair of neighbouring tokens becomes a token, again and again, until there are as
 many as wanted; pairs are counted inside pieces only, each as often as its piece occurs. Of equally
@@ -8,7 +8,6 @@ Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from operator import index
 from pathlib import Path
@@ -21,7 +20,7 @@ from llm_tokenizer.vocabulary import BYTE_ORDER, END_OF_TEXT, Vocabulary
 if TYPE_CHECKING:
     from llm_tokenizer.piece_counter import PieceCounter
 
-MOST_BYTES = 2**29  # of all distinct pieces: three links a byte must be counted in 31 bits
+MOST_BYTES = 2**29  # of all distinct pieces: two pairs a byte must be numbered in 31 bits
 
 
 def train(
@@ -86,8 +85,6 @@ def _count(texts: Iterable[str | Path], bar: "_Bar | None") -> "PieceCounter":
 def _learn(
     pieces: "PieceCounter", room: int, min_frequency: int, bar: "_Bar | None"
 ) -> list[tuple[bytes, bytes]]:
-    import numpy as np
-
     from llm_tokenizer.learner import learn
 
     content, bounds, frequencies = pieces.pieces()
@@ -96,29 +93,11 @@ def _learn(
             f"the texts must have no more than {MOST_BYTES:,} bytes of distinct pieces, got "
             f"{bounds[-1]:,}; train on a sample of them"
         )
-    # Each token takes the place of two; so many at most can there be, and so often a pair.
-    room, min_frequency = min(room, int(bounds[-1])), min(min_frequency, 2**62)
-    byte_ids = np.empty(256, np.int32)
-    byte_ids[np.frombuffer(BYTE_ORDER, np.uint8)] = np.arange(256)
-    progress = np.zeros(2, np.int64)
-    with ThreadPoolExecutor(1) as thread:  # so that Ctrl-C ends it, and a bar can follow it
-        learning = thread.submit(
-            learn, content, byte_ids, bounds, frequencies, room, min_frequency, progress
-        )
-        try:
-            while wait([learning], timeout=0.1).not_done:
-                if bar:
-                    bar.learned(int(progress[0]), room)
-        except BaseException:
-            progress[1] = 1
-            raise
-    tokens = [bytes([byte]) for byte in BYTE_ORDER]
-    known, merges = set(tokens), []
-    for left, right in learning.result().tolist():
-        merges.append((tokens[left], tokens[right]))
-        if (token := tokens[left] + tokens[right]) not in known:
-            known.add(token)
-            tokens.append(token)
+    merges = []
+    for merge in learn(content, bounds, frequencies, room, min_frequency):
+        merges.append(merge)
+        if bar:
+            bar.learned(len(merges), room)
     return merges
 
 

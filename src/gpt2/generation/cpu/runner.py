@@ -223,7 +223,7 @@ def compile_pass() -> None:
     kinds = step.Team, step.Rows, step.Model
     known = [typeof(_example(kind)) for kind in kinds]  # type: ignore[no-untyped-call]
     with install_listener("numba:compile", _Announcement()):
-        step.forward.compile((*known, types.int64))
+        step.forward.compile((*known, types.int64))  # type: ignore[attr-defined]
 
 
 class _Announcement(Listener):

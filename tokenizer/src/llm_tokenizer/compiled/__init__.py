@@ -7,13 +7,15 @@ how. Read in this order:
 2. scan: the split rule on 64 bytes at a time, as bit masks;
 3. merge: the pairs of one piece, the lowest rank first;
 4. caches: pieces that were met before have their ids in a cache;
-5. kernels: what Python calls; counting: the pieces of a text counted, for training.
+5. kernels: what Python calls to encode and decode.
+
+For training: piece_counts, how often each piece occurs; pair_index, where each pair occurs.
 
 Below these lie instructions, machine instructions that Python has no word for, pieces, the bytes of
 a piece hashed and compared, and jit, how all of it is compiled and kept.
 
-Addresses are plain integers, so text is read where it lies: in a Python string, in an Arrow buffer.
-Nothing beyond its end is read. `get` and `put` are for tables, whose entries are aligned, `load_word`
-and `store_word` for anything else. Every number that meets a 64-bit word is a `U`, as Numba makes a
-float of a signed and an unsigned integer.
+Addresses are plain integers, so text is read where it lies: in a Python string, in an Arrow
+buffer. Nothing beyond its end is read. `get` and `put` are for tables, whose entries are aligned,
+`load_word` and `store_word` for anything else. Every number that meets a 64-bit word is a `U`, as
+Numba makes a float of a signed and an unsigned integer.
 """

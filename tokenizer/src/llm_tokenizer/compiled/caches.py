@@ -1,20 +1,20 @@
 """Look up: a piece that was met before has its ids in a cache. A hit has compared every byte.
 
-Near, for pieces of up to 15 bytes that make up to 16 bytes of ids: most of all. A set is 64 bytes, one
-line of the processor's cache, with room for two pieces:
+Near, for pieces of up to 15 bytes that make up to 16 bytes of ids: most of all. A set is 64 bytes,
+one line of the processor's cache, with room for two pieces:
 
-    words 0, 1   the first piece, and in the top byte of word 1 half its bytes of ids << 4 | its size
+    words 0, 1   the first piece, as its key: its bytes, and in the top byte half its bytes of ids
+                 << 4 | its size; or 0 if its ids are in the other cache
     words 2, 3   the second piece
     words 4, 5   ids of the first piece
     words 6, 7   ids of the second piece
 
 Far, for the others. A set is two entries, or one of twice the size:
 
-    word 0       its words << 48 | bytes of ids << 32 | bytes of the piece
+    word 0       words of the entry << 48 | bytes of ids << 32 | bytes of the piece
     then         the piece in whole words, then its ids
 
-In both a new piece takes the first place and what was there the second: the piece that was there
-longest is forgotten.
+In both a new piece takes the first place, and what was there takes the second.
 """
 
 import numpy as np
@@ -30,6 +30,7 @@ from llm_tokenizer.compiled.layouts import (
     NEAR_BITS,
     NEAR_LONGEST,
     ZERO,
+    Int,
     Tables,
     U,
     Workspace,
@@ -43,7 +44,7 @@ from llm_tokenizer.compiled.pieces import (
     store_piece,
 )
 
-IS_FAR = U(0xF << 56)
+SIZE_BITS = U(0xF << 56)  # of word 1 of a key
 NO_PIECE = U(2**60 - 1)  # a key that none has, as no piece of 15 bytes ends in 0xFF
 
 # --- near ----------------------------------------------------------------------------------------
@@ -62,12 +63,12 @@ def _near_key(piece: int, size: int, tables: Tables) -> tuple[np.uint64, np.uint
 @inlined
 def _near_set(key_1: np.uint64, key_2: np.uint64, space: Workspace) -> int:
     hashed = (key_1 * MIX_1) ^ (key_2 * MIX_2)
-    return space.near + np.int64(hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
+    return space.near + Int(hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
 
 
 @inlined
 def look_near(piece: int, size: int, entry: int, tables: Tables, space: Workspace) -> None:
-    """Write the key of a piece to its entry in the batch, and its set, which is loaded meanwhile."""
+    """Write a piece's key and set to its entry in the batch, and have the set loaded meanwhile."""
     if size <= NEAR_LONGEST:
         key_1, key_2 = _near_key(piece, size, tables)
         near = _near_set(key_1, key_2, space)
@@ -83,14 +84,14 @@ def look_near(piece: int, size: int, entry: int, tables: Tables, space: Workspac
 @inlined
 def take_near(entry: int, out: int) -> tuple[bool, int]:
     """Write the ids of a piece in the batch, and up to 14 bytes more, if near has them."""
-    near, key_1, key_2 = np.int64(get64(entry, 1)), get64(entry, 2), get64(entry, 3)
+    near, key_1, key_2 = Int(get64(entry, 1)), get64(entry, 2), get64(entry, 3)
     in_first = get64(near, 0) ^ key_1 | (get64(near, 1) ^ key_2) << U(4)  # 0 if it is there
     in_second = get64(near, 2) ^ key_1 | (get64(near, 3) ^ key_2) << U(4)
     if min(in_first, in_second) != ZERO:  # one branch for both: which of them is a coin toss
         return False, out
-    near += 16 - np.int64(U(in_first == ZERO) << U(4))
+    near += 16 - Int(U(in_first == ZERO) << U(4))
     copy_two_words(near + 32, out)
-    return True, out + 2 * np.int64(get64(near, 1) >> U(60))
+    return True, out + 2 * Int(get64(near, 1) >> U(60))
 
 
 @inlined
@@ -107,7 +108,7 @@ def _enter_near(near: int, key_1: np.uint64, key_2: np.uint64, ids: int) -> None
 
 @inlined
 def _holds(entry: int, piece: int, size: int) -> bool:
-    return np.int64(get64(entry, 0) & U(2**32 - 1)) == size and are_equal(piece, entry + 8, size)
+    return Int(get64(entry, 0) & U(2**32 - 1)) == size and are_equal(piece, entry + 8, size)
 
 
 @inlined
@@ -129,17 +130,15 @@ def _enter_far(far: int, piece: int, size: int, ids: int, size_of_ids: int) -> N
 
 @inlined
 def _far_set(piece: int, size: int, space: Workspace) -> int:
-    return space.far + 2 * FAR_ENTRY * np.int64(hash_bytes(piece, size) >> U(64 - FAR_BITS))
+    return space.far + 2 * FAR_ENTRY * Int(hash_bytes(piece, size) >> U(64 - FAR_BITS))
 
 
 @inlined
-def _take_far(
-    far: int, piece: int, size: int, out: int
-) -> int:
+def _take_far(far: int, piece: int, size: int, out: int) -> int:
     entry = far if _holds(far, piece, size) or _is_large(far) else far + FAR_ENTRY
     if not _holds(entry, piece, size):
         return GAVE_UP
-    size_of_ids = np.int64(get64(entry, 0) >> U(32) & U(2**16 - 1))
+    size_of_ids = Int(get64(entry, 0) >> U(32) & U(2**16 - 1))
     copy_words(entry + 8 + round_up(size), out, size_of_ids)
     return out + size_of_ids
 
@@ -148,13 +147,15 @@ def _take_far(
 def encode_piece(
     piece: int, size: int, out: int, width: int, tables: Tables, space: Workspace
 ) -> int:
-    """Encode a piece that near does not hold; return as `merge` does. Writes up to 14 bytes more."""
+    """Encode a piece that near does not hold; return as `merge` does, write up to 14 bytes more."""
     key_1, key_2, near, marked = ZERO, ZERO, space.near, True
     if size <= NEAR_LONGEST:
         key_1, key_2 = _near_key(piece, size, tables)
         near = _near_set(key_1, key_2, space)
-        mark = key_2 ^ IS_FAR
-        marked = (get64(near, 0) == key_1) & (get64(near, 1) == mark) or (get64(near, 2) == key_1) & (get64(near, 3) == mark)
+        mark = key_2 & ~SIZE_BITS
+        marked = (get64(near, 0) == key_1) & (get64(near, 1) == mark) or (
+            get64(near, 2) == key_1
+        ) & (get64(near, 3) == mark)
     if marked:
         end = _take_far(_far_set(piece, size, space), piece, size, out)
         if end != GAVE_UP:
@@ -165,5 +166,5 @@ def encode_piece(
     elif end != GAVE_UP:
         _enter_far(_far_set(piece, size, space), piece, size, out, end - out)
         if size <= NEAR_LONGEST and not marked:
-            _enter_near(near, key_1, key_2 ^ IS_FAR, out)
+            _enter_near(near, key_1, key_2 & ~SIZE_BITS, out)
     return end

@@ -8,8 +8,7 @@ from functools import reduce
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
 
 BLOCK = 64  # bytes that an instruction which returns a mask looks at: as many as a word has bits
 
@@ -18,19 +17,27 @@ _BYTE = ir.IntType(8)
 _VECTOR = ir.VectorType(_BYTE, BLOCK)
 
 
+def _instruction(typing: Callable[..., Any]) -> Any:
+    """Make an instruction of a function that returns its types, and what generates its code.
+
+    The arguments that it is called with are those of the function but for the first.
+    """
+    return extending.intrinsic(prefer_literal=True)(typing)
+
+
 def _load(builder: Any, address: Any, loaded: Any) -> Any:
     value = builder.load(builder.inttoptr(address, loaded.as_pointer()))
     value.align = 1
     return value
 
 
-@intrinsic
+@_instruction
 def load_word(_context: Any, address: Any) -> Any:
     """Return the 8 bytes at `address`, which need not be aligned, as uint64."""
     return types.uint64(address), lambda _, builder, __, args: _load(builder, args[0], _WORD)
 
 
-@intrinsic
+@_instruction
 def store_word(_context: Any, address: Any, word: Any) -> Any:
     """Write the 8 bytes of `word` to `address`, which need not be aligned."""
 
@@ -40,7 +47,7 @@ def store_word(_context: Any, address: Any, word: Any) -> Any:
     return types.void(address, types.uint64), generate
 
 
-@intrinsic
+@_instruction
 def prefetch(_context: Any, address: Any) -> Any:
     """Begin to load the cache line at `address`, to be read soon; any address will do."""
 
@@ -55,10 +62,10 @@ def prefetch(_context: Any, address: Any) -> Any:
     return types.void(address), generate
 
 
-@intrinsic(prefer_literal=True)
+@_instruction
 def words_at(_context: Any, address: Any, count: Any) -> Any:
     """Return so many words, a constant, at an address, as a tuple of int64."""
-    returned = types.UniTuple(types.int64, count.literal_value)
+    returned: Any = types.UniTuple(types.int64, count.literal_value)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
         places = [_WORD(8 * k) for k in range(count.literal_value)]
@@ -68,7 +75,7 @@ def words_at(_context: Any, address: Any, count: Any) -> Any:
     return returned(address, count), generate
 
 
-@intrinsic
+@_instruction
 def is_unlikely(_context: Any, condition: Any) -> Any:
     """Return a condition; what follows need not wait for it, as it is taken to be false."""
 
@@ -82,7 +89,7 @@ def is_unlikely(_context: Any, condition: Any) -> Any:
     return types.boolean(condition), generate
 
 
-@intrinsic
+@_instruction
 def copy_two_words(_context: Any, source: Any, target: Any) -> Any:
     """Copy 16 bytes, which need not be aligned."""
 
@@ -97,7 +104,7 @@ def copy_two_words(_context: Any, source: Any, target: Any) -> Any:
 def _reader(bits: int, returned: Any) -> Any:
     """Return an instruction: (aligned address of a table, index) -> the entry, of so many bits."""
 
-    @intrinsic
+    @_instruction
     def read(_context: Any, table: Any, index: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
             entry = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
@@ -111,7 +118,7 @@ def _reader(bits: int, returned: Any) -> Any:
 def _writer(bits: int, taken: Any) -> Any:
     """Return an instruction: (aligned address of a table, index, entry) -> None."""
 
-    @intrinsic
+    @_instruction
     def write(_context: Any, table: Any, index: Any, _entry: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
             entry = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
@@ -128,7 +135,7 @@ get64, put64 = _reader(64, types.uint64), _writer(64, types.uint64)
 get16, put16 = _reader(16, types.uint16), _writer(16, types.uint16)
 
 
-@intrinsic
+@_instruction
 def trailing_zeros(_context: Any, word: Any) -> Any:
     """Return how many low bits of `word`, which is not 0, are 0: the index of its lowest 1."""
 
@@ -138,7 +145,7 @@ def trailing_zeros(_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@intrinsic
+@_instruction
 def leading_zeros(_context: Any, word: Any) -> Any:
     """Return how many high bits of `word`, which is not 0, are 0."""
 
@@ -151,7 +158,7 @@ def leading_zeros(_context: Any, word: Any) -> Any:
 LANES = 8  # of 32 bits, as many as AVX2 has
 
 
-@intrinsic
+@_instruction
 def lowest_where(_context: Any, address: Any, bits: Any) -> Any:
     """Return the least of the 32 uint32 at `address` whose bit is set in `bits`, or 2**32 - 1."""
 
@@ -181,7 +188,7 @@ def lowest_where(_context: Any, address: Any, bits: Any) -> Any:
 def _bytes_where(condition: Callable[[Any, Any, Callable[[int], Any]], Any]) -> Any:
     """Return an instruction: the 64 bytes at an address -> uint64, bit k set where byte k fits."""
 
-    @intrinsic
+    @_instruction
     def bytes_where(_context: Any, address: Any) -> Any:
         def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
             def all_of(value: int) -> Any:
@@ -225,6 +232,6 @@ blanks = _bytes_where(_between(ord(" "), ord(" ")))
 apostrophes = _bytes_where(_between(ord("'"), ord("'")))
 continuations = _bytes_where(_between(0x80, 0xBF))  # all bytes of a UTF-8 character but its first
 wide_leads = _bytes_where(_between(0xC0, 0xFF))  # the first bytes of the characters beyond ASCII
-# First bytes of which all characters, of 2 and of 3 bytes, are letters: Latin, Cyrillic, CJK, Hangul.
+# First bytes, of 2 and of 3, of which all characters are letters: of Latin, Cyrillic, CJK, Hangul.
 letter_leads_of_2 = _bytes_where(_any_of((0xC4, 0xC9), (0xD0, 0xD1), (0xD3, 0xD3)))
 letter_leads_of_3 = _bytes_where(_any_of((0xE5, 0xE8), (0xEB, 0xEC)))

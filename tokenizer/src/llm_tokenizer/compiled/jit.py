@@ -1,7 +1,7 @@
 """How functions are compiled: by Numba, on their first call, and kept on disk.
 
-Numba keeps what it has compiled beside the file of a function, until that file changes. What is kept
-here contains code of several files, so it is kept until any of them changes.
+Numba keeps what it has compiled beside the file of a function, until that file changes. What is
+kept here contains code of several files, so it is kept until any of them changes.
 """
 
 import hashlib
@@ -11,10 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+njit: Any = numba.njit  # whose types are not those of the functions that it returns
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -23,20 +24,20 @@ def kept(function: Function) -> Function:
     try:
         dispatcher = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # Numba found no folder that it can write to
-        return njit(nogil=True)(function)  # type: ignore[no-any-return]
+        return njit(nogil=True)(function)
     folder = Path(inspect.getfile(function)).parent
     dispatcher._cache._cache_file._source_stamp = _stamp(folder)  # in place of that of one file
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def compiled(function: Function) -> Function:
     """Compile a function that compiled functions call."""
-    return njit(function)  # type: ignore[no-any-return]
+    return njit(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a function into each of those that call it."""
-    return njit(forceinline=True)(function)  # type: ignore[no-any-return]
+    return njit(forceinline=True)(function)
 
 
 @cache

@@ -10,6 +10,7 @@ from llm_tokenizer.compiled.layouts import (
     ID_BITS,
     NO_KEY,
     NO_TOKEN,
+    Int,
     Tables,
     Tokens,
     U,
@@ -25,9 +26,17 @@ _encode_pieces = for_each_piece(look_near, take_near, encode_piece)
 
 
 @kept
-def encode(  # type: ignore[no-untyped-def]
-    text, bounds, ends, n_texts, opener, k, address, out, memory
-):
+def encode(
+    text: int,
+    bounds: int,
+    ends: int,
+    n_texts: int,
+    opener: int,
+    k: int,
+    address: int,
+    out: int,
+    memory: int,
+) -> tuple[int, int, int, int]:
     """Write the ids of the texts that lie one after the other at `text` to `out`.
 
     Args:
@@ -52,8 +61,8 @@ def encode(  # type: ignore[no-untyped-def]
     width = words_at(memory + 8 * (N_TABLES + N_WORKSPACE), 1)[0]
     stop = address
     while k < n_texts:
-        end = text + np.int64(get64(bounds, k + 1))
-        if opener >= 0 and address == text + np.int64(get64(bounds, k)):
+        end = text + Int(get64(bounds, k + 1))
+        if opener >= 0 and address == text + Int(get64(bounds, k)):
             out = put_id(out, np.uint32(opener), width)
         address, stop, out = _encode_pieces(address, end, out, width, tables, space)
         if address < end:
@@ -70,7 +79,7 @@ def _hash_of(rank: np.uint32, tables: Tables) -> np.uint64:
 
 @inlined
 def _enter(ranks: int, first: int, end: int, displacement: int, tables: Tables) -> bool:
-    """Enter a bucket's merges in the slots to which a displacement leads, if all of these are free."""
+    """Enter a bucket's merges in the slots a displacement leads to, if all of these are free."""
     for k in range(first, end):
         rank = get32(ranks, k)
         hashed = _hash_of(rank, tables)
@@ -95,7 +104,7 @@ def fill_slots(ranks: int, bounds: int, n_buckets: int, tables: Tables) -> bool:
         tables: Tables, of which `slots` holds NO_KEY alone.
     """
     for k in range(n_buckets):
-        first, end = np.int64(get64(bounds, k)), np.int64(get64(bounds, k + 1))
+        first, end = Int(get64(bounds, k)), Int(get64(bounds, k + 1))
         displacement = 0
         while not _enter(ranks, first, end, displacement, tables):
             displacement += 1
@@ -114,10 +123,10 @@ def decoded_size(ids: int, n_ids: int, tokens: Tokens, n_known: int) -> int:
     """
     total = 0
     for k in range(n_ids):
-        token = np.int64(get32(ids, k))
+        token = Int(get32(ids, k))
         if token >= n_known or get32(tokens.lengths, token) == NO_TOKEN:
             return GAVE_UP
-        total += np.int64(get32(tokens.lengths, token))
+        total += Int(get32(tokens.lengths, token))
     return total
 
 
@@ -125,7 +134,7 @@ def decoded_size(ids: int, n_ids: int, tokens: Tokens, n_known: int) -> int:
 def decode(ids: int, n_ids: int, tokens: Tokens, out: int) -> None:
     """Write the bytes of tokens, all of them known, to `out`, and up to 7 bytes more."""
     for k in range(n_ids):
-        token = np.int64(get32(ids, k))
-        size = np.int64(get32(tokens.lengths, token))
-        copy_words(tokens.content + np.int64(get32(tokens.starts, token)), out, size)
+        token = Int(get32(ids, k))
+        size = Int(get32(tokens.lengths, token))
+        copy_words(tokens.content + Int(get32(tokens.starts, token)), out, size)
         out += size

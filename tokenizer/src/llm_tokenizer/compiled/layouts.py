@@ -3,13 +3,14 @@
 `memory` makes them. A word is 64 bits, an entry of a table as many as its line says.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from llm_tokenizer.compiled.jit import inlined
 
 U = np.uint64
+Int: Any = np.int64  # an int to mypy, which takes Numba's for two kinds
 ZERO, ONE, ALL = U(0), U(1), U(2**64 - 1)
 OTHER, LETTER, NUMBER, SPACE = range(4)
 
@@ -44,7 +45,9 @@ class Tables(NamedTuple):
     merges: int = 0  # rank -> left id << 42 | right id << 21 | id; 64 bits
     # A perfect hash table of the pairs that merge, by hash and displace: no two share a slot.
     # Source: Belazzougui, Botelho, Dietzfelbinger 2009, Hash, displace, and compress.
-    displacements: int = 0  # bucket of a hash -> what leads its pairs to slots that are free; 16 bits
+    displacements: int = (
+        0  # bucket of a hash -> what leads its pairs to slots that are free; 16 bits
+    )
     bucket_shift: int = 0  # from a hash down to its bucket
     slots: int = 0  # tag << ID_BITS | rank; 32 bits
     slot_shift: int = 0  # from a displaced hash down to its slot
@@ -74,7 +77,7 @@ class Workspace(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The counts of pieces; table and store grow, see `counting.PieceCounter`."""
+    """The counts of pieces; table and store grow, see `piece_counter`."""
 
     table: int  # hash table: 28 bits of hash, and below them an eighth of a place in `store`
     table_shift: int  # from a 64-bit hash down to a slot of the table

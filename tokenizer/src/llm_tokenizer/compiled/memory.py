@@ -40,8 +40,8 @@ LINE, HUGE_PAGE = 64, 2**21  # bytes
 class Arena:
     """Arrays of zeros that begin at whole cache lines, all in one piece of memory.
 
-    Where the system grants huge pages, for which numpy asks, the processor finds the places of large
-    tables sooner; so the first array begins at the start of a page.
+    Where the system grants huge pages, for which numpy asks, the processor finds a place in a large
+    table sooner; so the first array begins at the start of a page.
     """
 
     def __init__(self, sizes: dict[str, int]) -> None:
@@ -88,9 +88,7 @@ def vocabulary_tables(vocabulary: Vocabulary) -> VocabularyTables:
         arena = Arena(sizes | {"displacements": 2 * 2**bucket_bits, "slots": 4 * 2**slot_bits})
         for name, array in arrays.items():
             arena.arrays[name][:] = array.reshape(-1).view(np.uint8)
-        tables = Tables(
-            **arena.addresses, bucket_shift=64 - bucket_bits, slot_shift=64 - slot_bits
-        )
+        tables = Tables(**arena.addresses, bucket_shift=64 - bucket_bits, slot_shift=64 - slot_bits)
         if _fill_slots(arrays["merges"], arena.arrays["slots"].view(np.uint32), tables):
             return VocabularyTables(tables, arena, _near_of_tokens(vocabulary, tables))
         slot_bits += 1
@@ -181,9 +179,7 @@ def _fill_slots(merges: Array, slots: Array, tables: Tables) -> bool:
     in_order, buckets = ranks[order].astype(np.uint32), buckets[order]
     bounds = np.concatenate([[0], 1 + np.flatnonzero(np.diff(buckets)), [len(order)]])
     slots[:] = NO_KEY
-    placed = kernels.fill_slots(
-        in_order.ctypes.data, bounds.ctypes.data, len(bounds) - 1, tables
-    )
+    placed = kernels.fill_slots(in_order.ctypes.data, bounds.ctypes.data, len(bounds) - 1, tables)
     slots[slots == NO_KEY] = 0  # the first merge, of which it turns out that it is another
     return bool(placed)
 

@@ -1,8 +1,9 @@
 """Merge one piece: neighbours with the lowest rank first, as `merging.merge` does.
 
-A token keeps the place of its first byte, and a bit in `live`; a pair has the place of its left token,
-and as its key its rank above its place: the lowest key is the pair to merge next. A merge changes two
-keys, those of the new token with its neighbours, and the lowest of the others is found meanwhile.
+A token keeps the place of its first byte, and a bit in `live`. A pair has the place of its left
+token, and as its key its rank above its place: the lowest key is the pair to merge next. A merge
+changes two keys, those of the new token and its neighbours; the lowest of the others is found
+meanwhile.
 """
 
 import numpy as np
@@ -35,13 +36,17 @@ from llm_tokenizer.compiled.layouts import (
     PLACE_BITS,
     TAG_MASK,
     ZERO,
+    Int,
     Tables,
     U,
     Workspace,
     low_bits,
 )
 
-FEW, MANY = 60, 2**PLACE_BITS  # bytes that are merged at once: the bits of a word, and what keys hold
+FEW, MANY = (
+    60,
+    2**PLACE_BITS,
+)  # bytes that are merged at once: the bits of a word, and what keys hold
 
 
 # --- the merge of a pair -------------------------------------------------------------------------
@@ -76,7 +81,8 @@ def _merge_of(
 ) -> tuple[np.uint32, np.uint32]:
     """Return the key of a pair at a place, or NO_KEY, and the id that its merge makes.
 
-    Which it is would be a coin toss for a branch, so there is none until a tag turns out to be wrong.
+    Whether there is a merge would be a coin toss for a branch, so a hash's tag decides without one;
+    that a tag is wrong is seen later, and rare.
     """
     pair = U(left) << U(ID_BITS) | U(right)
     hashed = hash_pair(pair)
@@ -126,7 +132,7 @@ def _merge_few(address: int, size: int, tables: Tables, space: Workspace) -> Non
     live = low_bits(size + 2)
     key = _lowest(keys, live, size)
     while key != NO_KEY:
-        left = np.int64(key) & (MANY - 1)
+        left = Int(key) & (MANY - 1)
         token = get32(made, left)
         put32(ids, left, token)
         rest = live >> U(left + 1)
@@ -189,7 +195,7 @@ def _merge_many(address: int, size: int, tables: Tables, space: Workspace) -> No
     """
     ids, keys, lowest, live = space.ids + 4, space.keys, space.lowest, space.live
     for k in range(size):
-        put32(ids, k, get32(tables.byte_ids, np.int64(get8(address, k))))
+        put32(ids, k, get32(tables.byte_ids, Int(get8(address, k))))
     put32(ids, size, NO_TOKEN)  # so that the last one merges with nothing
     blocks = (size + 63) >> 6
     for b in range(blocks):
@@ -206,8 +212,8 @@ def _merge_many(address: int, size: int, tables: Tables, space: Workspace) -> No
             key = min(key, get32(lowest, b))
         if key == NO_KEY:
             return
-        left = np.int64(key) & (MANY - 1)
-        merge = get64(tables.merges, np.int64(key >> np.uint32(PLACE_BITS)))
+        left = Int(key) & (MANY - 1)
+        merge = get64(tables.merges, Int(key >> np.uint32(PLACE_BITS)))
         token = np.uint32(merge & ID_MASK)
         put32(ids, left, token)
         right = _next_live(left, blocks, live)

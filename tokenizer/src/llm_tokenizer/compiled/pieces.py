@@ -1,4 +1,4 @@
-"""The bytes of a piece: hashed, compared, copied; by words, without reading any behind the piece."""
+"""The bytes of a piece: hashed, compared, copied by words, without reading any behind them."""
 
 import numpy as np
 
@@ -16,10 +16,10 @@ def round_up(size: int) -> int:
 @inlined
 def _last_word(address: int, size: int) -> np.uint64:
     """Return the last `size & 7` of `size` bytes as a word, reading none behind them."""
-    bits = U(8 * (size & 7))
+    bits = 8 * (size & 7)
     if size < 8:  # then a text goes on for 8 bytes, or there is a copy of its end
         return load_word(address) & low_bits(bits)
-    return (load_word(address + size - 8) >> ONE) >> (U(63) - bits)
+    return (load_word(address + size - 8) >> ONE) >> U(63 - bits)
 
 
 @inlined

@@ -1,10 +1,10 @@
 """Split a text: GPT-2's rule on 64 bytes at a time, as bit masks. Bit k of a mask is for byte k.
 
-`splitter` has the rule. A piece starts where the class of the characters changes, but for three things:
-a blank belongs to the piece behind it, white space leaves its last character to the text that follows,
-and a contraction such as 's is a piece of its own. Three masks say of what class each byte is; a few
-operations on whole masks then find all starts at once, whatever the text. For "I'll be  9 é", whose é
-has two bytes, byte 0 on the left:
+`splitter` has the rule. A piece starts where the class of the characters changes, with three
+exceptions: a blank belongs to the piece behind it, white space leaves its last character to what
+follows it, and a contraction such as 's is a piece of its own. Three masks hold which bytes are of
+which class; a few operations on whole masks then find all starts at once, whatever the text. For
+"I'll be  9 é", whose é has two bytes, byte 0 on the left:
 
     text      I ' l l _ b e _ _ 9 _ é é
     letters   1 . 1 1 . 1 1 . . . . 1 1
@@ -53,8 +53,10 @@ from llm_tokenizer.compiled.layouts import (
     SPACE,
     TAIL_BYTES,
     ZERO,
+    Int,
     Tables,
     U,
+    Workspace,
     low_bits,
 )
 
@@ -154,18 +156,20 @@ def for_each_piece(
     """Return a compiled function that goes through the pieces of a text, in batches, in order.
 
     Args:
-        look_ahead: (piece, size, entry, tables, space), once a piece is found; may write the words 1
-            to 3 of its entry in the batch. Reads no more than 16 bytes, and none of a piece that has
-            16 or more.
-        take: (entry, out) -> whether this piece is done, and the next `out`: the quick way for most.
-        work: (piece, size, out, width, tables, space) -> the next `out`, or GAVE_UP; for the others.
+        look_ahead: (piece, size, entry, tables, space), once a piece is found. It may write words
+            1 to 3 of the piece's entry in the batch, and reads no more than 16 bytes, none of a
+            piece that has 16 or more.
+        take: (entry, out) -> whether this piece is done, and the next `out`; quick, for most.
+        work: (piece, size, out, width, tables, space) -> the next `out`, or GAVE_UP; for the rest.
 
     The function returns the piece that was given up, its start and its end, or twice the end of the
     text; and the next `out`.
     """
 
     @compiled
-    def scan(address, end, out, width, tables, space):  # type: ignore[no-untyped-def]
+    def scan(
+        address: int, end: int, out: int, width: int, tables: Tables, space: Workspace
+    ) -> tuple[int, int, int]:
         piece = block = address
         decided, last, limit = DECIDED_AT_FIRST, end, end - MARGIN
         shift, tail = 0, address
@@ -200,7 +204,7 @@ def for_each_piece(
                         entry += ENTRY
                     if entry == batch_end:
                         break
-                    start, stop = np.int64(get64(entry, 0)), np.int64(get64(entry + ENTRY, 0))
+                    start, stop = Int(get64(entry, 0)), Int(get64(entry + ENTRY, 0))
                     where = start if start >= tail else start - shift  # a long one begins before it
                     after = work(where, stop - start, out, width, tables, space)
                     if after == GAVE_UP:
@@ -208,4 +212,4 @@ def for_each_piece(
                     entry, out = entry + ENTRY, after
         return end, end, out
 
-    return scan  # type: ignore[no-any-return]
+    return scan

@@ -1,10 +1,9 @@
 """How often each piece occurs in texts: what is counted for training, in a table and a store.
 
-The table is a hash table of places in the store; the store has an entry for each piece: its count, its
-size, and its bytes in whole words.
+The table is a hash table of places in the store; the store has an entry for each piece: its count,
+its size, and its bytes in whole words.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from llm_tokenizer.compiled.instructions import get64, put64
 from llm_tokenizer.compiled.jit import compiled, inlined, kept
 from llm_tokenizer.compiled.layouts import (
     ALL,
-    BATCH,
     GAVE_UP,
     ONE,
-    TAIL_BYTES,
     ZERO,
     Counts,
+    Int,
     Tables,
     U,
 )
@@ -46,7 +44,7 @@ def _take_none(_entry: int, out: int) -> tuple[bool, int]:
 @inlined
 def _size_of(place: int, store: int) -> int:
     """Return how many bytes the piece of an entry has."""
-    return np.int64(get64(store + place, 1))
+    return Int(get64(store + place, 1))
 
 
 @inlined
@@ -61,20 +59,22 @@ def _next_slot(slot: np.uint64, counts: Counts) -> np.uint64:
 
 
 @compiled
-def _count_piece(piece: int, size: int, out: int, _width: int, _tables: Tables, counts: Counts) -> int:
+def _count_piece(
+    piece: int, size: int, out: int, _width: int, _tables: Tables, counts: Counts
+) -> int:
     """Count a piece; return `out`, or GAVE_UP if there is no room for it."""
     hashed = hash_bytes(piece, size)
     slot = hashed >> U(counts.table_shift)
     found = get64(counts.table, slot)
     while found != ZERO:
         if (found ^ hashed) & ~PLACE_MASK == ZERO:
-            entry = counts.store + 8 * np.int64(found & PLACE_MASK)
-            if np.int64(get64(entry, 1)) == size and are_equal(piece, entry + HEAD, size):
+            entry = counts.store + 8 * Int(found & PLACE_MASK)
+            if Int(get64(entry, 1)) == size and are_equal(piece, entry + HEAD, size):
                 put64(entry, 0, get64(entry, 0) + ONE)
                 return out
         slot = _next_slot(slot, counts)
         found = get64(counts.table, slot)
-    place, entries = np.int64(get64(counts.used, 0)), get64(counts.used, 1)
+    place, entries = Int(get64(counts.used, 0)), get64(counts.used, 1)
     is_full = U(2) * entries > ALL >> U(counts.table_shift)
     if is_full or place + HEAD + round_up(size) > counts.size:
         return GAVE_UP
@@ -100,7 +100,7 @@ def count(address: int, end: int, tables: Tables, counts: Counts) -> int:
 def fill_table(counts: Counts) -> None:
     """Enter what the store holds in the empty table."""
     place = FIRST_ENTRY
-    while place < np.int64(get64(counts.used, 0)):
+    while place < Int(get64(counts.used, 0)):
         hashed = hash_bytes(counts.store + place + HEAD, _size_of(place, counts.store))
         slot = hashed >> U(counts.table_shift)
         while get64(counts.table, slot) != ZERO:
@@ -114,10 +114,12 @@ def read_store(counts: Counts, content: Array, bounds: Array, frequencies: Array
     """Copy the pieces, where each begins and ends, and their counts out of the store."""
     place, start = FIRST_ENTRY, 0
     for k in range(len(frequencies)):
-        frequencies[k] = np.int64(get64(counts.store + place, 0))
+        frequencies[k] = Int(get64(counts.store + place, 0))
         bounds[k] = start
         for j in range(_size_of(place, counts.store)):
-            content[start + j] = np.uint8(get64(counts.store + place + HEAD, j >> 3) >> U(8 * (j & 7)))
+            content[start + j] = np.uint8(
+                get64(counts.store + place + HEAD, j >> 3) >> U(8 * (j & 7))
+            )
         start += _size_of(place, counts.store)
         place = _end_of(place, counts.store)
     bounds[len(frequencies)] = start
