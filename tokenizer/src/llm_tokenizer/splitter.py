@@ -15,6 +15,7 @@ Source: OpenAI, gpt-2, src/encoder.py (the pattern), 2019.
 
 import codecs
 import re
+from collections.abc import Iterator
 from functools import cache
 
 from llm_tokenizer import unicode_classes
@@ -29,6 +30,17 @@ def split(text: str) -> list[str]:
     ['I', "'ll", ' take', ' 12', ' ', ' apples']
     """
     return _pattern().findall(text)
+
+
+def split_by_line(text: str) -> Iterator[tuple[int, str]]:
+    """Give the pieces of `text` in order, each after the line of the rule, 1 to 6, that took it.
+
+    >>> list(split_by_line("It's 7  pm"))
+    [(2, 'It'), (1, "'s"), (3, ' 7'), (5, ' '), (2, ' pm')]
+    """
+    for match in _numbered_pattern().finditer(text):
+        assert match.lastindex  # each line is a group, and one of them has matched
+        yield match.lastindex, match[0]
 
 
 def last_cut(text: str) -> int:
@@ -109,12 +121,22 @@ def _cut_pattern() -> re.Pattern[str]:
 
 @cache
 def _pattern() -> re.Pattern[str]:
+    return re.compile("|".join(_lines()))
+
+
+@cache
+def _numbered_pattern() -> re.Pattern[str]:
+    return re.compile("|".join(f"({line})" for line in _lines()))
+
+
+def _lines() -> tuple[str, ...]:
+    """Return the six lines of the rule as patterns."""
     letter, number, space = _classes()
-    return re.compile(
-        "'(?:[sdmt]|ll|ve|re)"
-        f"| ?[{letter}]+"
-        f"| ?[{number}]+"
-        f"| ?[^{space}{letter}{number}]+"
-        f"|[{space}]+(?![^{space}])"
-        f"|[{space}]+"
+    return (
+        "'(?:[sdmt]|ll|ve|re)",
+        f" ?[{letter}]+",
+        f" ?[{number}]+",
+        f" ?[^{space}{letter}{number}]+",
+        f"[{space}]+(?![^{space}])",
+        f"[{space}]+",
     )
