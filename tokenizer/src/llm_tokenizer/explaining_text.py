@@ -73,8 +73,8 @@ def _merges(explanation: Explanation, paint: Paint) -> Iterator[str]:
     yield paint("2. Each piece: from bytes to tokens", BOLD)
     yield "   A piece begins as its bytes; vocab.json writes each as one character. Of all"
     yield "   neighbours that have a merge, ── joins those of the lowest rank, until none have one."
-    yield f"   The ranks of this vocabulary are 0 to {explanation.n_merges - 1:,}. Merges under"
-    yield '   "later" wait: their rank is higher.'
+    n_merges = counted(explanation.n_merges, "merge")
+    yield f'   Merges under "later" wait for it. The vocabulary has {n_merges}; ranks count from 0.'
     times = Counter(piece.key for piece in explanation.pieces)
     for piece in explanation.distinct:
         yield ""
