@@ -80,6 +80,14 @@ def test_a_merge_in_words_lists_the_pairs_that_wait(lower: Tokenizer) -> None:
     )
 
 
+def test_at_most_five_waiting_pairs_are_listed_in_words(released: Tokenizer) -> None:
+    first, *_ = re.findall(r"<li><code>Ġ</code> \+ .*?</li>", page_of(released, " tokenization"))
+    assert first.startswith("<li><code>Ġ</code> + <code>t</code> = <code>Ġt</code>, rank 0; ")
+    waiting = re.findall(r"</code> (\d+)", first)
+    assert waiting == ["5", "9", "12", "109", "226"]
+    assert first.endswith(" and 6 more</li>")
+
+
 def test_a_repeated_piece_is_drawn_once_and_each_place_leads_to_it(lower: Tokenizer) -> None:
     text = page_of(lower, "low low low<|end|><|end|>")
     assert re.findall(r'href="#(piece-\d)"', text) == [f"piece-{i}" for i in (0, 1, 1, 2, 2)]

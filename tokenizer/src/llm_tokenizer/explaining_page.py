@@ -10,6 +10,7 @@ from llm_tokenizer.showing import N_COLORS, character, counted, quoted, readable
 from llm_tokenizer.vocabulary import show_bytes
 
 MOST_TOKENS = 200  # of the text, at its top, and of a piece
+MOST_LATER = 5  # pairs of a merge in words
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -187,7 +188,9 @@ def _row(name: str, cells: Iterable[str], kind: str) -> str:
 
 
 def _cell(text: str, n_bytes: int, kind: str = "", more: str = "") -> str:
-    return f'<td colspan="{n_bytes}" class="{kind}"><bdi>{escape(text)}</bdi>{more}</td>'
+    span = f' colspan="{n_bytes}"' if n_bytes > 1 else ""
+    look = f' class="{kind}"' if kind else ""
+    return f"<td{span}{look}><bdi>{escape(text)}</bdi>{more}</td>"
 
 
 def _tokens_before(step: Step, new: int) -> Iterator[str]:
@@ -216,9 +219,13 @@ def _in_words(steps: tuple[Step, ...]) -> str:
 
 def _sentence(step: Step) -> str:
     left, right, joined = map(_code, (*step.pair, step.joined))
-    later = ", ".join(f"{_code(a)} {_code(b)} {rank}" for (a, b), rank in step.later.items())
-    waits = f"; with a higher rank: {later}" if later else ""
-    return f"{left} + {right} = {joined}, rank {step.rank}{waits}"
+    later = [f"{_code(a)} {_code(b)} {rank}" for (a, b), rank in step.later.items()]
+    waits = f"; with a higher rank: {', '.join(later[:MOST_LATER])}" if later else ""
+    more = len(later) - MOST_LATER
+    return (
+        f"{left} + {right} = {joined}, rank {step.rank}{waits}"
+        f"{f' and {more} more' if more > 0 else ''}"
+    )
 
 
 def _code(token: bytes) -> str:

@@ -92,7 +92,7 @@ def _piece(piece: Piece, paint: Paint) -> Iterator[str]:
         yield from _drawn(piece, piece.steps, paint)
     for i, (token, utf8) in enumerate(piece.tokens[:MOST_TOKENS]):
         background = f"38;5;16;48;5;{ANSI_BACKGROUNDS[i % N_COLORS]}"
-        yield f'     id {token:>7}  "{paint(readable(utf8), background)}"'
+        yield f'     id{token:>8}  "{paint(readable(utf8), background)}"'
     if (more := len(piece.tokens) - MOST_TOKENS) > 0:
         yield f"     and {more:,} tokens more"
 
