@@ -105,7 +105,7 @@ def test_special_tokens_are_ordinary_text_unless_allowed(lower: Tokenizer) -> No
         explain(lower, "<|end|>", allowed_special="<|end|>")
 
 
-def test_a_piece_is_distinct_from_a_special_token_of_its_text(lower: Tokenizer) -> None:
+def test_pieces_of_one_text_are_distinct_once(lower: Tokenizer) -> None:
     explanation = explain(lower, "low low low<|end|>low low", allowed_special="all")
     assert [piece.text for piece in explanation.distinct] == ["low", " low", "<|end|>"]
 

@@ -12,12 +12,13 @@ VOID = {"meta"}
 
 
 class Reader(HTMLParser):
-    """Read a page whose tags are all closed: the text and the columns of each cell, by row."""
+    """Read a page whose tags are all closed: its labels, and by row the cells, text and columns."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.tags: set[str] = set()
+        self.labels: list[str | None] = []
         self.rows: list[list[tuple[int, str]]] = []
         self.feed(text)
         assert self.open == []
@@ -26,6 +27,7 @@ class Reader(HTMLParser):
         self.tags.add(tag)
         if tag not in VOID:
             self.open.append(tag)
+        self.labels += [value for name, value in attrs if name == "aria-label"]
         if tag == "tr":
             self.rows.append([])
         if tag in ("td", "th"):
@@ -62,6 +64,12 @@ def test_a_piece_is_a_table_of_a_column_a_byte_in_which_tokens_grow(lower: Token
         [(1, "merge 3"), (2, "lo"), (1, "w 2"), (2, "er")],
         [(1, "tokens"), (3, "low 258"), (2, "er 257")],
     ]
+
+
+def test_the_lowest_rank_and_the_newest_token_are_marked(lower: Tokenizer) -> None:
+    text = page_of(lower, "lower")
+    assert re.findall(r'"rank best">(\d)<', text) == ["0", "1", "2"]
+    assert re.findall(r'class="new[ a-z]*"><bdi>(\w+)<', text) == ["lo", "er"]
 
 
 def test_a_character_spans_its_bytes_and_tokens_may_cut_it(released: Tokenizer) -> None:
@@ -106,6 +114,13 @@ def test_the_text_is_shown_and_never_read_as_html(released: Tokenizer, text: str
     shown = "".join(cell for row in reader.rows if row[0][1] == "text" for _, cell in row[1:])
     distinct = "".join(piece.text for piece in explain(released, text).distinct)
     assert shown == distinct.translate({0x20: "␣", 0: "␀", 0x1B: "␛"})
+
+
+def test_the_text_stays_inside_of_attributes_and_sentences(released: Tokenizer) -> None:
+    text = page_of(released, "a<\">'&amp;")
+    assert Reader(text).labels[2:4] == ['Merges of "a"', 'Merges of "<">\'&"']
+    assert "<title>How &quot;a&lt;&quot;&gt;&#x27;&amp;amp;&quot; becomes tokens</title>" in text
+    assert "before &quot;&lt;&quot;, no letter" in text
 
 
 def test_the_page_needs_no_network_and_no_script(released: Tokenizer) -> None:

@@ -76,6 +76,7 @@ def test_at_most_three_waiting_pairs_are_listed_the_lowest_rank_first(released: 
     ("text", "rows"),
     [
         ("日本", ["日       本", "E6 97 A5 E6 9C AC", "æ  Ĺ  ¥  æ  ľ  ¬"]),
+        ("！？", ["！       ？", "EF BC 81 EF BC 9F", "ï  ¼  ģ  ï  ¼  Ł"]),
         (" 😀", ["␣  😀", "20 F0 9F 98 80", "Ġ  ð  Ł  ĺ  Ģ"]),
         ("\u0301\u0302", ["◌\u0301     ◌\u0302", "CC 81 CC 82", "Ì  ģ  Ì  Ĥ"]),
         ("של", ["ש     ל", "D7 A9 D7 9C", "×  ©  ×  ľ"]),

@@ -76,11 +76,6 @@ class Piece:
     tokens: tuple[tuple[int, bytes], ...]  # ids and bytes
     steps: tuple[Step, ...] | None  # None for a piece of more than MOST_BYTES
 
-    @property
-    def key(self) -> tuple[str, bool]:
-        """What pieces that become the same tokens by the same steps have in common."""
-        return self.text, self.line is None
-
     @cached_property
     def utf8(self) -> bytes:
         """The bytes of the piece."""
@@ -109,10 +104,10 @@ class Explanation:
 
     @property
     def distinct(self) -> list[Piece]:
-        """The first piece of each text, and each special token once."""
-        first: dict[tuple[str, bool], Piece] = {}
+        """The first of the pieces of each text: others become the same tokens in the same way."""
+        first: dict[str, Piece] = {}
         for piece in self.pieces:
-            first.setdefault(piece.key, piece)
+            first.setdefault(piece.text, piece)
         return list(first.values())
 
 

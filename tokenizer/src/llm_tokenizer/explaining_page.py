@@ -121,9 +121,9 @@ def _visible(text: str) -> str:
 
 
 def _split(explanation: Explanation) -> str:
-    numbers = {piece.key: number for number, piece in enumerate(explanation.distinct)}
+    numbers = {piece.text: number for number, piece in enumerate(explanation.distinct)}
     rows = "".join(
-        f'<tr><th scope="row"><a href="#piece-{numbers[piece.key]}">{_name(piece)}</a></th>'
+        f'<tr><th scope="row"><a href="#piece-{numbers[piece.text]}">{_name(piece)}</a></th>'
         f"<td>{piece.line or '-'}</td><td>{piece.takes}</td>"
         f"<td><bdi>{escape(piece.ends)}</bdi></td></tr>\n"
         for piece in explanation.pieces
@@ -143,9 +143,9 @@ def _name(piece: Piece) -> str:
 
 
 def _merges(explanation: Explanation) -> str:
-    times = Counter(piece.key for piece in explanation.pieces)
+    times = Counter(piece.text for piece in explanation.pieces)
     pieces = "\n".join(
-        f'<li id="piece-{number}"><h3>{_name(piece)}</h3>{_piece(piece, times[piece.key])}</li>'
+        f'<li id="piece-{number}"><h3>{_name(piece)}</h3>{_piece(piece, times[piece.text])}</li>'
         for number, piece in enumerate(explanation.distinct)
     )
     return MERGES.format(n_merges=f"{explanation.n_merges:,}", pieces=pieces)

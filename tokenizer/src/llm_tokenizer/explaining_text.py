@@ -75,10 +75,10 @@ def _merges(explanation: Explanation, paint: Paint) -> Iterator[str]:
     yield "   neighbours that have a merge, ── joins those of the lowest rank, until none have one."
     n_merges = counted(explanation.n_merges, "merge")
     yield f'   Merges under "later" wait for it. The vocabulary has {n_merges}; ranks count from 0.'
-    times = Counter(piece.key for piece in explanation.pieces)
+    times = Counter(piece.text for piece in explanation.pieces)
     for piece in explanation.distinct:
         yield ""
-        again = f", {times[piece.key]} times in the text" if times[piece.key] > 1 else ""
+        again = f", {times[piece.text]} times in the text" if times[piece.text] > 1 else ""
         yield f"   {paint(quoted(piece.text), BOLD)}{again}"
         yield from _piece(piece, paint)
 
