@@ -113,6 +113,37 @@ def test_show_does_not_let_the_text_drive_the_terminal(
     assert not set(out) & set("\x1b\x07\r")
 
 
+def explained(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    assert main(["explain", *args]) == 0
+    return capsys.readouterr().out
+
+
+def test_explain_takes_a_text_or_words_or_stdin(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = explained(capsys, "Hello, world")
+    assert "\n   15496 11 995\n" in expected
+    for args in (["Hello,", "world"], ["--format", "text", "Hello,", "world"], ["-"], []):
+        read_from(monkeypatch, b"Hello, world")
+        assert explained(capsys, *args) == expected
+
+
+def test_explain_takes_the_flags_of_the_other_verbs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Tokenizer.train(["abab"] * 2, 300).save(tmp_path / "v")
+    text = "abab<|endoftext|>"
+    out = explained(capsys, text, "--tokenizer", str(tmp_path / "v"), "--allow-special")
+    assert "\n   257 258\n" in out
+    assert "27 91 437 1659 5239 91 29\n" in explained(capsys, text)
+    assert explained(capsys, text, "--format", "html").startswith("<!doctype html>\n")
+    assert "\x1b[1m" in explained(capsys, text, "--format", "color")
+
+
+def test_an_empty_text_is_explained_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(capsys, "") == "the text is empty: no pieces, no tokens\n"
+
+
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--version"])
@@ -241,6 +272,7 @@ def test_what_is_no_id_is_named_in_a_short_line(
         ["count", "--tokenizer=a", "--tok", "b"],
         ["encode", "--allow-special", "--allow-special"],
         ["show", "--format", "text", "x", "--format=html"],
+        ["explain", "--format", "text", "x", "--format=html"],
         ["train", "x", "--vocab-size", "300", "--out", "a", "--out", "b"],
         ["train", "x", "--out", "a", "--vocab-size", "300", "--vocab-size", "300"],
         ["train", "x", "--out", "a", "--vocab-size", "300", "--force", "--force"],
@@ -308,7 +340,8 @@ def test_ctrl_c_is_caught_from_the_first_import_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", ["count README.md", "encode README.md", "show README.md", "--version", "--help"]
+    "args",
+    ["count README.md", "encode README.md", "show README.md", "explain x", "--version", "--help"],
 )
 @pytest.mark.parametrize("end", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -37,9 +37,16 @@ def test_the_examples_print_what_they_say(capsys: pytest.CaptureFixture[str]) ->
 def test_the_commands_work() -> None:
     lines = "".join(code_blocks("")).splitlines()
     commands = [shlex.split(line) for line in lines if line.startswith("llm-tokenizer ")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for _program, *args in commands:
         assert main(args) == 0, args
+
+
+def test_the_explanation_holds_what_is_shown_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = code_blocks("console")
+    command, shown = block.removeprefix("$ llm-tokenizer ").split("\n", 1)
+    assert main(shlex.split(command)) == 0
+    assert f"\n{shown}\n" in capsys.readouterr().out
 
 
 def test_the_swap_for_tiktoken_works_and_its_names_are_in_both(

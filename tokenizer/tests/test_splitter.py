@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_tokenizer.splitter import last_cut, split
+from llm_tokenizer.splitter import last_cut, split, split_by_line
 
 ASCII_TEXT = st.text(st.characters(max_codepoint=0x7F) | st.sampled_from("ab'slve \n1!"))
 
@@ -51,3 +51,23 @@ def test_a_text_cut_in_two_splits_as_the_whole(text: str, more: str) -> None:
 @pytest.mark.parametrize(("text", "cut"), [("", 0), ("abc", 0), ("   ", 0), ("a b", 1), ("x1'", 2)])
 def test_the_last_cut_is_where_a_piece_ends_in_any_case(text: str, cut: int) -> None:
     assert last_cut(text) == cut
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("'s", [1]),
+        ("a é", [2, 2]),
+        (" 7", [3]),
+        (" ?!\u0301", [4]),
+        ("a \n", [2, 5]),
+        ("\nb", [6, 2]),
+    ],
+)
+def test_each_piece_has_the_line_of_the_rule_that_took_it(text: str, lines: list[int]) -> None:
+    assert [line for line, _ in split_by_line(text)] == lines
+
+
+@given(st.text(st.sampled_from("ab'slve \n\u3000é日1!\u0301")))
+def test_the_pieces_are_the_same_with_and_without_their_lines(text: str) -> None:
+    assert [piece for _, piece in split_by_line(text)] == split(text)

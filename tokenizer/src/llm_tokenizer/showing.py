@@ -1,11 +1,17 @@
 """How `llm-tokenizer show` tells tokens apart: by colour, on a page of HTML, or line by line."""
 
 import html
+import unicodedata
 from typing import Protocol
 
 N_COLORS = 6  # enough that neighbours differ, few enough to be pleasant
 ANSI_BACKGROUNDS = (153, 151, 223, 183, 217, 187)  # of the 256-colour palette: light ones
 HTML_BACKGROUNDS = ("#cde4ff", "#cdeccd", "#ffe3b8", "#e6d3f7", "#ffd3d6", "#e6e6b8")
+LONGEST_QUOTED = 40  # characters
+
+# What has a picture of one cell: a blank, and control characters except \t, \n and \r.
+_PICTURES = {i: chr(0x2400 + i) for i in range(32) if chr(i) not in "\t\n\r"}
+_PICTURES |= {ord(" "): "␣", 0x7F: "␡"}
 
 
 def readable(token: bytes) -> str:
@@ -16,6 +22,55 @@ def readable(token: bytes) -> str:
     """
     text = token.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def quoted(text: str) -> str:
+    """Return a text as one readable line in quotation marks, cut where it is long.
+
+    >>> print(quoted("a\\n"), quoted("ha" * 30))
+    "a\\n" "hahahahahahahahahahahahahahahahahahahaha"...
+    """
+    cut = "..." if len(text) > LONGEST_QUOTED else ""
+    start = text[:LONGEST_QUOTED]
+    return f'"{_circle(start[:1])}{readable(start.encode())}"{cut}'
+
+
+def character(one: str) -> str:
+    """Return a character of a text so that it is seen where it stands alone.
+
+    >>> print(*map(character, ["a", " ", "\\n", "\\x1b", "\\u0301", "\\u200d"]))
+    a ␣ \\n ␛ ◌́ \\u200d
+    """
+    return _circle(one) + (_PICTURES.get(ord(one)) or readable(one.encode()))
+
+
+def _circle(first: str) -> str:
+    """Return what a mark may join, as it would join the character before it; "" if it is none."""
+    return "◌" if first and unicodedata.category(first).startswith("M") else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    >>> counted(1, "byte"), counted(2000, "byte")
+    ('1 byte', '2,000 bytes')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def width(text: str) -> int:
+    """Return how many cells of a terminal a readable text takes.
+
+    >>> width("abc"), width("日本"), width("e\\u0301")
+    (3, 4, 1)
+    """
+    return sum(map(_cells, text))
+
+
+def _cells(one: str) -> int:
+    if unicodedata.category(one) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in "WF" else 1
 
 
 class Format(Protocol):

@@ -16,6 +16,7 @@ Source: OpenAI, gpt-2, src/encoder.py (the pattern), 2019.
 import codecs
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 
 from llm_tokenizer import unicode_classes
@@ -33,6 +34,17 @@ def split(text: str) -> list[str]:
     ['I', "'ll", ' take', ' 12', ' ', ' apples']
     """
     return _pattern(ASCII if text.isascii() else sys.maxunicode).findall(text)
+
+
+def split_by_line(text: str) -> Iterator[tuple[int, str]]:
+    """Give the pieces of `text` in order, each after the line of the rule, 1 to 6, that took it.
+
+    >>> list(split_by_line("It's 7  pm"))
+    [(2, 'It'), (1, "'s"), (3, ' 7'), (5, ' '), (2, ' pm')]
+    """
+    for match in _numbered_pattern().finditer(text):
+        assert match.lastindex  # each line is a group, and one of them has matched
+        yield match.lastindex, match[0]
 
 
 def last_cut(text: str) -> int:
@@ -118,12 +130,22 @@ def _cut_pattern() -> re.Pattern[str]:
 @cache
 def _pattern(end: int) -> re.Pattern[str]:
     """Return what matches a piece of a text whose characters are none beyond `end`."""
+    return re.compile("|".join(_lines(end)))
+
+
+@cache
+def _numbered_pattern() -> re.Pattern[str]:
+    return re.compile("|".join(f"({line})" for line in _lines()))
+
+
+def _lines(end: int = sys.maxunicode) -> tuple[str, ...]:
+    """Return the six lines of the rule as patterns, for characters up to `end`."""
     letter, number, space = _classes(end)
-    return re.compile(
-        "'(?:[sdmt]|ll|ve|re)"
-        f"| ?[{letter}]+"
-        f"| ?[{number}]+"
-        f"| ?[^{space}{letter}{number}]+"
-        f"|[{space}]+(?![^{space}])"
-        f"|[{space}]+"
+    return (
+        "'(?:[sdmt]|ll|ve|re)",
+        f" ?[{letter}]+",
+        f" ?[{number}]+",
+        f" ?[^{space}{letter}{number}]+",
+        f"[{space}]+(?![^{space}])",
+        f"[{space}]+",
     )

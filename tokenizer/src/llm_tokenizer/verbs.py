@@ -1,4 +1,4 @@
-"""The verbs of `llm-tokenizer`, encode, decode, count, show and train, and their flags.
+"""The verbs of `llm-tokenizer`, encode, decode, count, show, explain and train, and their flags.
 
 Text and ids are read and written in parts, so a file of any size takes little memory.
 """
@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from llm_tokenizer import showing
 from llm_tokenizer.errors import TokenizerError, shown
+from llm_tokenizer.explaining import explain
+from llm_tokenizer.explaining_page import page
+from llm_tokenizer.explaining_text import colored, plain, text_lines
+from llm_tokenizer.special_tokens import Specials
 from llm_tokenizer.streams import to_stderr
 from llm_tokenizer.target import check_target
 from llm_tokenizer.text_files import check_readable, read_text, text_parts
@@ -84,10 +88,19 @@ def _parser() -> argparse.ArgumentParser:
         ("decode", _decode, "print the text of token ids, which white space or commas separate"),
         ("count", _count, "print the number of tokens of a text"),
         ("show", _show, "print a text, each of its tokens marked"),
+        ("explain", _explain, "print how a text becomes tokens, merge by merge"),
     ):
         verb = verbs.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
         verb.set_defaults(run=run_verb)
-        _add_reading_flags(verb)
+        if name == "explain":
+            verb.add_argument(
+                "text", nargs="*", help="words, joined by spaces; stdin if it is - or not given"
+            )
+        else:
+            verb.add_argument(
+                "file", nargs="?", type=_input, help="file to read; stdin if it is - or not given"
+            )
+        _add_flag_of_tokenizer(verb)
         if name != "decode":
             _add_flag(
                 verb,
@@ -95,12 +108,12 @@ def _parser() -> argparse.ArgumentParser:
                 "special tokens in the text, such as <|endoftext|>, become their ids, and the file "
                 "is read whole; they are ordinary text if not given",
             )
-    verbs.choices["show"].add_argument(
-        "--format",
-        action=_Once,
-        choices=sorted(showing.FORMATS),
-        help="color: by background, as on a terminal; html: a page; text: an id and a token a "
-        "line. color for a terminal, else text, if not given",
+    _add_format(
+        verbs.choices["show"],
+        "color: by background, as on a terminal; html: a page; text: an id and a token a line",
+    )
+    _add_format(
+        verbs.choices["explain"], "color: for a terminal; html: a page; text: without colors"
     )
     _add_train(verbs.add_parser("train", help="learn a vocabulary from text files"))
     return parser
@@ -110,10 +123,16 @@ def _add_flag(verb: argparse.ArgumentParser, name: str, does: str) -> None:
     verb.add_argument(name, action=_Once, nargs=0, const=True, default=False, help=does)
 
 
-def _add_reading_flags(verb: argparse.ArgumentParser) -> None:
+def _add_format(verb: argparse.ArgumentParser, formats: str) -> None:
     verb.add_argument(
-        "file", nargs="?", type=_input, help="file to read; stdin if it is - or not given"
+        "--format",
+        action=_Once,
+        choices=sorted(showing.FORMATS),
+        help=f"{formats}. color for a terminal, else text, if not given",
     )
+
+
+def _add_flag_of_tokenizer(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tokenizer",
         action=_Once,
@@ -173,8 +192,7 @@ def _decode(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     tokenizer = _tokenizer(options)
-    chosen = options.format or ("color" if sys.stdout.isatty() else "text")
-    show = showing.FORMATS[chosen]()
+    show = showing.FORMATS[_format(options)]()
     sys.stdout.write(show.head)
     number = 0
     for part in _encoded(options, tokenizer):
@@ -182,6 +200,23 @@ def _show(options: argparse.Namespace) -> None:
             sys.stdout.write(show.token(number, i, tokenizer.decode_single_token_bytes(i)))
             number += 1
     sys.stdout.write(show.foot)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    tokenizer = _tokenizer(options)
+    text = read_text(None) if options.text in ([], [STDIN]) else " ".join(options.text)
+    allowed: Specials = "all" if options.allow_special else ()
+    explanation = explain(tokenizer, text, allowed_special=allowed)
+    match _format(options):
+        case "html":
+            sys.stdout.write(page(explanation))
+        case chosen:
+            for line in text_lines(explanation, colored if chosen == "color" else plain):
+                print(line)
+
+
+def _format(options: argparse.Namespace) -> str:
+    return options.format or ("color" if sys.stdout.isatty() else "text")
 
 
 def _train(options: argparse.Namespace) -> None:
