@@ -11,6 +11,7 @@ import re
 import struct
 import sys
 import sysconfig
+import zlib
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from importlib.metadata import distribution
@@ -92,12 +93,10 @@ def content(path: Path) -> bytes:
             if b"\0" in start and not start.startswith(CATALOG):
                 return b""
             whole = start + file.read(LARGEST_FILE)
-    except (OSError, EOFError):  # EOFError: a .gz file that ends early
+        text = catalog_texts(whole) if whole.startswith(CATALOG) else whole
+    except (OSError, EOFError, zlib.error, struct.error):  # not readable, or damaged
         return b""
-    if len(whole) > LARGEST_FILE:
-        return b""
-    text = catalog_texts(whole) if whole.startswith(CATALOG) else whole
-    return text if is_text(text) else b""
+    return text if len(whole) <= LARGEST_FILE and is_text(text) else b""
 
 
 def catalog_texts(catalog: bytes) -> bytes:
