@@ -34,7 +34,10 @@ bench: bench-tokenizer ## measure against peers, side by side
 	$(BIN)/python benchmarks/training.py
 
 bench-tokenizer: .venv/installed-bench ## encoding, decoding and training a tokenizer, beside peers
-	$(BIN)/python benchmarks/tokenizer.py --train
+	$(BIN)/python benchmarks/tokenizer.py
+	$(BIN)/python benchmarks/tokenizer_threads.py
+	$(BIN)/python benchmarks/tokenizer_first_call.py
+	$(BIN)/python benchmarks/tokenizer_training.py
 
 clean: ## remove the environment and the caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
