@@ -93,13 +93,11 @@ def environment(place: Path, packages: Iterable[Path], wheels: Iterable[Path]) -
 def hand_over_what_is_compiled(package: Path) -> None:
     """Give an installed tokenizer what Numba has compiled in the checkout, if it has.
 
-    Numba keeps it in __pycache__, for sources of one size and time, and takes 15 seconds otherwise.
+    Numba keeps it in __pycache__, for sources of one content, and takes seconds otherwise.
     """
     here = ROOT / "tokenizer/src/llm_tokenizer"
-    for source in here.glob("*.py"):
-        os.utime(package / source.name, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
-    for compiled in (here / "__pycache__").glob("*.nb?"):
-        shutil.copy(compiled, package / "__pycache__")
+    for compiled in here.rglob("*.nb?"):
+        shutil.copy(compiled, package / compiled.relative_to(here))
 
 
 def pip(*args: str) -> None:

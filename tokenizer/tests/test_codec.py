@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
-from llm_tokenizer import Tokenizer, compiled
+from llm_tokenizer import Tokenizer
+from llm_tokenizer.compiled import layouts
 from llm_tokenizer.merging import Merge, merge
 from llm_tokenizer.vocabulary import Vocabulary
 
@@ -111,11 +112,11 @@ def _through_all_pairs(symbols: bytes) -> Iterator[int]:
     return iter(circuit)
 
 
-def test_a_full_cache_starts_over_and_stays_right(
+def test_a_full_cache_forgets_pieces_and_stays_right(
     released: Tokenizer, tiktoken_gpt2: tiktoken.Encoding
 ) -> None:
     # Distinct pieces of more than 15 bytes, more of them than the far cache has room for.
-    number = 2 ** (compiled.FAR_BITS - 1) + 20_000
+    number = 2 * 2**layouts.FAR_BITS + 20_000
     source = letters(number + 20)
     text = " ".join(source[k : k + 20] for k in range(number))
     fast = on_compiled_path(released)
@@ -247,9 +248,9 @@ def test_nothing_behind_a_text_is_read() -> None:
 
 
 def test_where_numba_cannot_keep_what_it_compiled_everything_still_works(tmp_path: Path) -> None:
-    package, moved = Path(compiled.__file__).parent, tmp_path / "llm_tokenizer"
+    package, moved = Path(layouts.__file__).parents[1], tmp_path / "llm_tokenizer"
     shutil.copytree(package, moved, ignore=shutil.ignore_patterns("__pycache__"))
-    (moved / "__pycache__").write_text("no folder")
+    (moved / "compiled" / "__pycache__").write_text("no folder")
     (tmp_path / "home").write_text("no folder")
     code = (
         "import llm_tokenizer; from llm_tokenizer.piece_counter import PieceCounter;"

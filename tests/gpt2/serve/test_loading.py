@@ -17,7 +17,7 @@ from gpt2.generation.engine import Engine
 from gpt2.serve.errors import ApiError
 from gpt2.serve.loading import cache_bytes, check_usable, open_models
 from gpt2.serve.models import ServedModel, ServedModels, serve_model
-from llm_tokenizer import compiled
+from llm_tokenizer.compiled import kernels
 
 CPU = torch.device("cpu")
 
@@ -70,7 +70,7 @@ def test_the_tokenizer_is_loaded_whole_before_requests_come(model: GPT2, tmp_pat
     [(_, found, _)] = open_models({"small": str(tmp_path)}, opener, ServeConfig()).values()
 
     # What is compiled at the first long text would hold up all others then, for seconds.
-    assert compiled.encode.signatures and compiled.decode.signatures
+    assert kernels.encode.signatures and kernels.decode.signatures  # type: ignore[attr-defined]
     assert found.require_tokenizer()._codec is not None
 
 
