@@ -7,6 +7,7 @@ from numba.core import event
 
 from llm_tokenizer.streams import to_stderr
 
+PACKAGE = f"{__package__}."
 LINE = "llm-tokenizer: compiling for this processor, which takes some seconds the first time"
 
 
@@ -25,8 +26,8 @@ class _Notice(event.Listener):
         self._is_printed = False
 
     def on_start(self, event: event.Event) -> None:
-        package = event.data["dispatcher"].py_func.__module__.split(".")[0]
-        if self._is_printed or package != __name__.split(".")[0] or sys.stderr is None:
+        module = event.data["dispatcher"].py_func.__module__ or ""  # none in code without a file
+        if self._is_printed or not module.startswith(PACKAGE) or sys.stderr is None:
             return
         if sys.stderr.isatty():
             self._is_printed = True

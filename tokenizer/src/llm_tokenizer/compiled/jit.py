@@ -16,6 +16,7 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 njit: Any = numba.njit  # whose types are not those of the functions that it returns
+FROM_COMPILED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # to call, which take time
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -32,12 +33,12 @@ def kept(function: Function) -> Function:
 
 def compiled(function: Function) -> Function:
     """Compile a function that compiled functions call."""
-    return njit(function)
+    return njit(**FROM_COMPILED)(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a function into each of those that call it."""
-    return njit(forceinline=True)(function)
+    return njit(forceinline=True, **FROM_COMPILED)(function)
 
 
 @cache

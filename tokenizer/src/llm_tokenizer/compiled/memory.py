@@ -95,7 +95,7 @@ def vocabulary_tables(vocabulary: Vocabulary) -> VocabularyTables:
 
 
 class ThreadMemory:
-    """The memory of one thread, some 7 MiB."""
+    """The memory of one thread, some 12 MiB."""
 
     def __init__(self, near: Array) -> None:
         """Begin with a near cache, which is copied."""

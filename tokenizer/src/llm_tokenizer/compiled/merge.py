@@ -262,61 +262,29 @@ def _write_live(end: int, out: int, width: int, space: Workspace) -> int:
 def merge(address: int, size: int, out: int, width: int, tables: Tables, space: Workspace) -> int:
     """Merge a piece of any size; return where its ids end in `out`, or GAVE_UP.
 
-    Tokens are the merge of their text if and only if every two neighbours are the merge of theirs:
-    a first merge across a border would have been seen in the two neighbours alone. So if a window
-    begins at a token of the window before it, and begins with that very token, the tokens before it
-    and its own are together the merge of the two windows' text. If it begins otherwise, the end of
-    the window before it had cut something in two, and a larger window is tried in its place; if
-    that begins otherwise, all is done again with large windows.
+    More than MANY bytes are merged window by window. Tokens are the merge of their text if and only
+    if every two neighbours are the merge of theirs: a first merge across a border would have been
+    seen in the two neighbours alone. So if a window begins at a token of the window before it, and
+    begins with that very token, the tokens before it and its own are together the merge of the two
+    windows' text. If it begins otherwise, the end of the window before it had cut something in two.
 
     Source of the lemma: Neubeck, van Antwerpen, github/rust-gems, crates/bpe, README.md, 2024.
     """
     if size <= FEW:
         _merge_few(address, size, tables, space)
         return _write_live(size, out, width, space)
-    for limit in (FEW, MANY):
-        end = _merge_in_windows(address, size, limit, out, width, tables, space)
-        if end != GAVE_UP:
-            return end
-    return GAVE_UP
-
-
-@compiled
-def _merge_window(address: int, size: int, tables: Tables, space: Workspace) -> None:
-    if size <= FEW:
-        _merge_few(address, size, tables, space)
-    else:
-        _merge_many(address, size, tables, space)
-
-
-@compiled
-def _merge_in_windows(
-    address: int, size: int, limit: int, out: int, width: int, tables: Tables, space: Workspace
-) -> int:
-    """Merge window by window, each of `limit` bytes; return as `merge` does.
-
-    Of a window the tokens in its first three quarters are kept; the next window begins at the last
-    of them, `cut`, and must begin with it.
-    """
-    ids, done, begins_with = space.ids + 4, 0, NO_TOKEN
-    window = min(limit, size)
-    _merge_window(address, window, tables, space)
-    while done + window < size:
-        cut = _previous_live(window - (window >> 2) + 1, space.live)
-        follows = get32(ids, cut)
-        agreed = False
-        if cut > 0:
-            written = _write_live(cut, out, width, space)  # to be written over if not agreed
-            next_window = min(limit, size - done - cut)
-            _merge_window(address + done + cut, next_window, tables, space)
-            agreed = get32(ids, 0) == follows
-        if agreed:
-            done, out, window, begins_with = done + cut, written, next_window, follows
-        elif window == MANY:
+    ids, end = space.ids + 4, address + size
+    window = min(MANY, size)
+    _merge_many(address, window, tables, space)
+    while address + window < end:
+        cut = _previous_live(window - (window >> 2) + 1, space.live)  # in the first three quarters
+        if cut == 0:
             return GAVE_UP
-        else:
-            window = min(MANY, size - done)
-            _merge_window(address + done, window, tables, space)
-            if done > 0 and get32(ids, 0) != begins_with:
-                return GAVE_UP
+        follows = get32(ids, cut)
+        out = _write_live(cut, out, width, space)
+        address += cut
+        window = min(MANY, end - address)
+        _merge_many(address, window, tables, space)
+        if get32(ids, 0) != follows:
+            return GAVE_UP
     return _write_live(window, out, width, space)

@@ -66,6 +66,9 @@ LOOK_BEHIND, LOOK_BEFORE = 3, 7
 STRIDE = 64 - LOOK_BEHIND - LOOK_BEFORE
 DECIDED = U(2 ** (64 - LOOK_BEHIND) - 2**LOOK_BEFORE)
 DECIDED_AT_FIRST = U(2 ** (64 - LOOK_BEHIND) - 2)  # nothing stands before a text's first piece
+S, T, D, M = (U(ord(letter)) for letter in "stdm")
+LL, VE, RE = (U(int.from_bytes(letters, "little")) for letters in (b"ll", b"ve", b"re"))
+LINE_BREAK = np.uint8(ord("\n"))
 FOLLOWING = 16  # bytes that the tail has before its first block: a short piece may begin there
 
 
@@ -91,10 +94,9 @@ def _contraction_length(address: int) -> int:
     """Return the bytes of the contraction that the apostrophe at `address` begins, or 0."""
     letters = (load_word(address) >> U(8)) & U(0xFFFF)
     first = letters & U(0xFF)
-    if first == U(ord("s")) or first == U(ord("t")) or first == U(ord("d")) or first == U(ord("m")):
+    if first in (S, T, D, M):
         return 2
-    # The two letters of 'll, 've and 're as a little-endian number.
-    return 3 if letters == U(0x6C6C) or letters == U(0x6576) or letters == U(0x6572) else 0
+    return 3 if letters in (LL, VE, RE) else 0
 
 
 @inlined
@@ -147,7 +149,7 @@ def _copy_tail(first: int, end: int, tail: int) -> None:
     for k in range(end - first):
         put8(tail, k, get8(first, k))
     for k in range(end - first, TAIL_BYTES):
-        put8(tail, k, np.uint8(ord("\n")))
+        put8(tail, k, LINE_BREAK)
 
 
 def for_each_piece(
