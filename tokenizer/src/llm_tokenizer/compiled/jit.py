@@ -16,16 +16,18 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 njit: Any = numba.njit  # whose types are not those of the functions that it returns
-FROM_COMPILED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # to call, which take time
+# Each way to call a function takes time to compile, so there are none that nobody needs.
+NOT_FROM_C = {"no_cfunc_wrapper": True}
+NOT_FROM_PYTHON = NOT_FROM_C | {"no_cpython_wrapper": True}
 PACKAGE = Path(__file__).parents[1]
 
 
 def kept(function: Function) -> Function:
     """Compile a function that Python calls, and keep the outcome on disk if that is possible."""
     try:
-        dispatcher = njit(nogil=True, cache=True)(function)
+        dispatcher = njit(nogil=True, cache=True, **NOT_FROM_C)(function)
     except RuntimeError:  # Numba found no folder that it can write to
-        return njit(nogil=True)(function)
+        return njit(nogil=True, **NOT_FROM_C)(function)
     folder = Path(inspect.getfile(function)).parent
     dispatcher._cache._cache_file._source_stamp = _stamp(folder)  # in place of that of one file
     return dispatcher
@@ -33,12 +35,12 @@ def kept(function: Function) -> Function:
 
 def compiled(function: Function) -> Function:
     """Compile a function that compiled functions call."""
-    return njit(**FROM_COMPILED)(function)
+    return njit(**NOT_FROM_PYTHON)(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a function into each of those that call it."""
-    return njit(forceinline=True, **FROM_COMPILED)(function)
+    return njit(forceinline=True, **NOT_FROM_PYTHON)(function)
 
 
 @cache
