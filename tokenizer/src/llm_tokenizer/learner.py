@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from llm_tokenizer.compiled.pair_index import (
-    ENTRY,
     NONE,
     PAIR,
     PLACE,
+    QUEUED,
     SIZES,
     Array,
     PairIndex,
@@ -59,7 +59,7 @@ def index_of(content: Array, bounds: Array, frequencies: Array) -> PairIndex:
         frequencies=frequencies,
         pairs=np.empty(2 * BYTE_PAIRS, PAIR),
         table=np.full(2 * BYTE_PAIRS * SLOTS_A_PAIR, NONE),
-        queue=np.empty(2 * BYTE_PAIRS, ENTRY),
+        queue=np.empty(2 * BYTE_PAIRS, QUEUED),
         sizes=np.zeros(1, SIZES),
     )
     link_all(index)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from llm_tokenizer.codec import utf8_address
 from llm_tokenizer.compiled import piece_counts
-from llm_tokenizer.compiled.layouts import BATCH, ENTRY, TAIL_BYTES, Counts, Tables
+from llm_tokenizer.compiled.layouts import BATCH_BYTES, TAIL_BYTES, Counts, Tables
 from llm_tokenizer.compiled.memory import class_tables
 
 Array = npt.NDArray[Any]
@@ -21,7 +21,7 @@ class PieceCounter:
         pages, classes = (array.ctypes.data for array in self._classes)
         self._tables = Tables(pages, classes)  # no more is needed for splitting
         self._tail = np.zeros(TAIL_BYTES, np.uint8)
-        self._batch = np.zeros(ENTRY * (BATCH + 65) // 8, np.uint64)
+        self._batch = np.zeros(BATCH_BYTES // 8, np.uint64)
         self._used = np.array([piece_counts.FIRST_ENTRY, 0], np.uint64)
         self._table = np.zeros(2**16, np.uint64)
         self._store = np.zeros(2**22, np.uint8)

@@ -7,7 +7,8 @@ how. Read in this order:
 2. scan: the split rule on 64 bytes at a time, as bit masks;
 3. merge: the pairs of one piece, the lowest rank first;
 4. caches: pieces that were met before have their ids in a cache;
-5. kernels: what Python calls to encode and decode.
+5. kernels: what Python calls to encode and decode;
+6. memory: the tables of a vocabulary made, and a thread's workspace.
 
 For training: piece_counts, how often each piece occurs; pair_index, where each pair occurs.
 

@@ -4,7 +4,7 @@ Near, for pieces of up to 15 bytes that make up to 16 bytes of ids: most of all.
 one line of the processor's cache, with room for two pieces:
 
     words 0, 1   the first piece, as its key: its bytes, and in the top byte half its bytes of ids
-                 << 4 | its size; or 0 if its ids are in the other cache
+                 << 4 | its size; or 0, a size that no piece has, if its ids are in far
     words 2, 3   the second piece
     words 4, 5   ids of the first piece
     words 6, 7   ids of the second piece
@@ -30,10 +30,10 @@ from llm_tokenizer.compiled.layouts import (
     NEAR_BITS,
     NEAR_LONGEST,
     ZERO,
-    Int,
     Tables,
     U,
     Workspace,
+    signed,
 )
 from llm_tokenizer.compiled.merge import merge
 from llm_tokenizer.compiled.pieces import (
@@ -63,7 +63,7 @@ def _near_key(piece: int, size: int, tables: Tables) -> tuple[np.uint64, np.uint
 @inlined
 def _near_set(key_1: np.uint64, key_2: np.uint64, space: Workspace) -> int:
     hashed = (key_1 * MIX_1) ^ (key_2 * MIX_2)
-    return space.near + Int(hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
+    return space.near + signed(hashed >> U(64 - NEAR_BITS - 6) & U(64 * (2**NEAR_BITS - 1)))
 
 
 @inlined
@@ -83,15 +83,15 @@ def look_near(piece: int, size: int, entry: int, tables: Tables, space: Workspac
 
 @inlined
 def take_near(entry: int, out: int) -> tuple[bool, int]:
-    """Write the ids of a piece in the batch, and up to 14 bytes more, if near has them."""
-    near, key_1, key_2 = Int(get64(entry, 1)), get64(entry, 2), get64(entry, 3)
+    """Write the ids of a piece in the batch if near has them: 16 bytes, whatever their number."""
+    near, key_1, key_2 = signed(get64(entry, 1)), get64(entry, 2), get64(entry, 3)
     in_first = get64(near, 0) ^ key_1 | (get64(near, 1) ^ key_2) << U(4)  # 0 if it is there
     in_second = get64(near, 2) ^ key_1 | (get64(near, 3) ^ key_2) << U(4)
     if min(in_first, in_second) != ZERO:  # one branch for both: which of them is a coin toss
         return False, out
-    near += 16 - Int(U(in_first == ZERO) << U(4))
+    near += 16 - signed(U(in_first == ZERO) << U(4))  # 16 bytes on if it is the second
     copy_two_words(near + 32, out)
-    return True, out + 2 * Int(get64(near, 1) >> U(60))
+    return True, out + 2 * signed(get64(near, 1) >> U(60))
 
 
 @inlined
@@ -108,7 +108,7 @@ def _enter_near(near: int, key_1: np.uint64, key_2: np.uint64, ids: int) -> None
 
 @inlined
 def _holds(entry: int, piece: int, size: int) -> bool:
-    return Int(get64(entry, 0) & U(2**32 - 1)) == size and are_equal(piece, entry + 8, size)
+    return signed(get64(entry, 0) & U(2**32 - 1)) == size and are_equal(piece, entry + 8, size)
 
 
 @inlined
@@ -121,7 +121,9 @@ def _enter_far(far: int, piece: int, size: int, ids: int, size_of_ids: int) -> N
     room = 8 + round_up(size) + round_up(size_of_ids)
     if room > 2 * FAR_ENTRY:
         return
-    if room <= FAR_ENTRY and not _is_large(far):
+    if _is_large(far):
+        put64(far + FAR_ENTRY, 0, ZERO)  # it has the middle of a piece, and becomes empty
+    elif room <= FAR_ENTRY:
         copy_words(far, far + FAR_ENTRY, FAR_ENTRY)
     put64(far, 0, U(room // 8) << U(48) | U(size_of_ids) << U(32) | U(size))
     store_piece(piece, size, far + 8)
@@ -130,7 +132,7 @@ def _enter_far(far: int, piece: int, size: int, ids: int, size_of_ids: int) -> N
 
 @inlined
 def _far_set(piece: int, size: int, space: Workspace) -> int:
-    return space.far + 2 * FAR_ENTRY * Int(hash_bytes(piece, size) >> U(64 - FAR_BITS))
+    return space.far + 2 * FAR_ENTRY * signed(hash_bytes(piece, size) >> U(64 - FAR_BITS))
 
 
 @inlined
@@ -138,7 +140,7 @@ def _take_far(far: int, piece: int, size: int, out: int) -> int:
     entry = far if _holds(far, piece, size) or _is_large(far) else far + FAR_ENTRY
     if not _holds(entry, piece, size):
         return GAVE_UP
-    size_of_ids = Int(get64(entry, 0) >> U(32) & U(2**16 - 1))
+    size_of_ids = signed(get64(entry, 0) >> U(32) & U(2**16 - 1))
     copy_words(entry + 8 + round_up(size), out, size_of_ids)
     return out + size_of_ids
 

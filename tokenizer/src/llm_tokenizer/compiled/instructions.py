@@ -16,6 +16,9 @@ _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
 _VECTOR = ir.VectorType(_BYTE, BLOCK)
 
+# (builder, block, what makes a block of one value) -> a bit for each byte of the block
+Condition = Callable[[Any, Any, Callable[[int], Any]], Any]
+
 
 def _instruction(typing: Callable[..., Any]) -> Any:
     """Make an instruction of a function that returns its types, and what generates its code.
@@ -170,22 +173,23 @@ def lowest_where(_context: Any, address: Any, bits: Any) -> Any:
         minimum = builder.module.declare_intrinsic(
             "llvm.umin.v8i32", (), ir.FunctionType(vector, [vector, vector])
         )
-        lowest = ir.Constant(vector, [2**32 - 1] * LANES)
+        none = ir.Constant(vector, [2**32 - 1] * LANES)
+        lowest = none
         for first in range(0, 32, LANES):
             bit = ir.Constant(vector, [1 << (first + k) for k in range(LANES)])
             chosen = builder.icmp_unsigned("==", builder.and_(spread, bit), bit)
             values = _load(builder, builder.add(args[0], _WORD(4 * first)), vector)
-            values = builder.select(chosen, values, ir.Constant(vector, [2**32 - 1] * LANES))
+            values = builder.select(chosen, values, none)
             lowest = builder.call(minimum, [lowest, values])
-        reduce = builder.module.declare_intrinsic(
+        least = builder.module.declare_intrinsic(
             "llvm.vector.reduce.umin.v8i32", (), ir.FunctionType(lane, [vector])
         )
-        return builder.call(reduce, [lowest])
+        return builder.call(least, [lowest])
 
     return types.uint32(address, types.uint64), generate
 
 
-def _bytes_where(condition: Callable[[Any, Any, Callable[[int], Any]], Any]) -> Any:
+def _bytes_where(condition: Condition) -> Any:
     """Return an instruction: the 64 bytes at an address -> uint64, bit k set where byte k fits."""
 
     @_instruction
@@ -202,7 +206,7 @@ def _bytes_where(condition: Callable[[Any, Any, Callable[[int], Any]], Any]) -> 
     return bytes_where
 
 
-def _between(first: int, last: int) -> Callable[[Any, Any, Callable[[int], Any]], Any]:
+def _between(first: int, last: int) -> Condition:
     return lambda builder, block, all_of: builder.icmp_unsigned(
         "<=", builder.sub(block, all_of(first)), all_of(last - first)
     )
@@ -212,12 +216,7 @@ def _letter(builder: Any, block: Any, all_of: Callable[[int], Any]) -> Any:
     return _between(ord("a"), ord("z"))(builder, builder.or_(block, all_of(0x20)), all_of)
 
 
-def _space(builder: Any, block: Any, all_of: Callable[[int], Any]) -> Any:
-    breaks = _between(ord("\t"), ord("\r"))(builder, block, all_of)
-    return builder.or_(breaks, _between(ord(" "), ord(" "))(builder, block, all_of))
-
-
-def _any_of(*ranges: tuple[int, int]) -> Callable[[Any, Any, Callable[[int], Any]], Any]:
+def _any_of(*ranges: tuple[int, int]) -> Condition:
     def condition(builder: Any, block: Any, all_of: Callable[[int], Any]) -> Any:
         parts = [_between(first, last)(builder, block, all_of) for first, last in ranges]
         return reduce(builder.or_, parts)
@@ -227,11 +226,11 @@ def _any_of(*ranges: tuple[int, int]) -> Callable[[Any, Any, Callable[[int], Any
 
 ascii_letters = _bytes_where(_letter)
 ascii_digits = _bytes_where(_between(ord("0"), ord("9")))
-ascii_spaces = _bytes_where(_space)
+ascii_spaces = _bytes_where(_any_of((ord("\t"), ord("\r")), (ord(" "), ord(" "))))
 blanks = _bytes_where(_between(ord(" "), ord(" ")))
 apostrophes = _bytes_where(_between(ord("'"), ord("'")))
 continuations = _bytes_where(_between(0x80, 0xBF))  # all bytes of a UTF-8 character but its first
 wide_leads = _bytes_where(_between(0xC0, 0xFF))  # the first bytes of the characters beyond ASCII
 # First bytes, of 2 and of 3, of which all characters are letters: of Latin, Cyrillic, CJK, Hangul.
-letter_leads_of_2 = _bytes_where(_any_of((0xC4, 0xC9), (0xD0, 0xD1), (0xD3, 0xD3)))
-letter_leads_of_3 = _bytes_where(_any_of((0xE5, 0xE8), (0xEB, 0xEC)))
+letter_leads_of_2 = _bytes_where(_any_of((0xC4, 0xCA), (0xD0, 0xD1), (0xD3, 0xD3)))
+letter_leads_of_3 = _bytes_where(_any_of((0xE5, 0xE9), (0xEB, 0xEC)))

@@ -10,11 +10,11 @@ from llm_tokenizer.compiled.layouts import (
     ID_BITS,
     NO_KEY,
     NO_TOKEN,
-    Int,
     Tables,
     Tokens,
     U,
     Workspace,
+    signed,
 )
 from llm_tokenizer.compiled.merge import hash_pair, put_id, slot_of, tag_of
 from llm_tokenizer.compiled.pieces import copy_words
@@ -61,8 +61,8 @@ def encode(
     width = words_at(memory + 8 * (N_TABLES + N_WORKSPACE), 1)[0]
     stop = address
     while k < n_texts:
-        end = text + Int(get64(bounds, k + 1))
-        if opener >= 0 and address == text + Int(get64(bounds, k)):
+        end = text + signed(get64(bounds, k + 1))
+        if opener >= 0 and address == text + signed(get64(bounds, k)):
             out = put_id(out, np.uint32(opener), width)
         address, stop, out = _encode_pieces(address, end, out, width, tables, space)
         if address < end:
@@ -104,7 +104,7 @@ def fill_slots(ranks: int, bounds: int, n_buckets: int, tables: Tables) -> bool:
         tables: Tables, of which `slots` holds NO_KEY alone.
     """
     for k in range(n_buckets):
-        first, end = Int(get64(bounds, k)), Int(get64(bounds, k + 1))
+        first, end = signed(get64(bounds, k)), signed(get64(bounds, k + 1))
         displacement = 0
         while not _enter(ranks, first, end, displacement, tables):
             displacement += 1
@@ -123,10 +123,10 @@ def decoded_size(ids: int, n_ids: int, tokens: Tokens, n_known: int) -> int:
     """
     total = 0
     for k in range(n_ids):
-        token = Int(get32(ids, k))
+        token = signed(get32(ids, k))
         if token >= n_known or get32(tokens.lengths, token) == NO_TOKEN:
             return GAVE_UP
-        total += Int(get32(tokens.lengths, token))
+        total += signed(get32(tokens.lengths, token))
     return total
 
 
@@ -134,7 +134,7 @@ def decoded_size(ids: int, n_ids: int, tokens: Tokens, n_known: int) -> int:
 def decode(ids: int, n_ids: int, tokens: Tokens, out: int) -> None:
     """Write the bytes of tokens, all of them known, to `out`, and up to 7 bytes more."""
     for k in range(n_ids):
-        token = Int(get32(ids, k))
-        size = Int(get32(tokens.lengths, token))
-        copy_words(tokens.content + Int(get32(tokens.starts, token)), out, size)
+        token = signed(get32(ids, k))
+        size = signed(get32(tokens.lengths, token))
+        copy_words(tokens.content + signed(get32(tokens.starts, token)), out, size)
         out += size

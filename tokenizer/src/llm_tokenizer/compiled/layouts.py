@@ -10,7 +10,7 @@ import numpy as np
 from llm_tokenizer.compiled.jit import inlined
 
 U = np.uint64
-Int: Any = np.int64  # an int to mypy, which takes Numba's for two kinds
+signed: Any = np.int64  # any kind of whole number to mypy, where Numba has one
 ZERO, ONE, ALL = U(0), U(1), U(2**64 - 1)
 OTHER, LETTER, NUMBER, SPACE = range(4)
 
@@ -19,19 +19,25 @@ TAG_BITS = 32 - ID_BITS  # of a hash: a rank and a tag fit 32 bits
 PLACE_BITS = 32 - ID_BITS  # of a place in a piece: a rank and a place fit 32 bits
 ID_MASK, TAG_MASK = U(2**ID_BITS - 1), U(2**TAG_BITS - 1)
 NO_TOKEN = np.uint32(2**ID_BITS - 1)
-NO_KEY = np.uint32(2**32 - 1)  # of a pair that has no merge; nothing in `slots`
+NO_KEY = np.uint32(2**32 - 1)  # of a pair that has no merge; while slots are filled, a free one
 GAVE_UP = -1  # in place of an address
 
-# Pieces are found and encoded so many at a time; the last 64 bytes may bring up as many more.
+# Pieces are found and encoded in batches. One is full at BATCH pieces; the block that fills it may
+# bring up to 64 more, and the start of the piece after them ends it.
 BATCH = 64
-ENTRY = 32  # bytes of the batch for a piece: its start, and 3 words of what was looked ahead
-MARGIN = 80  # bytes before the end of a text from where on a copy is read: 64 + 16, the widest read
-TAIL_BYTES = 16 + MARGIN + 64 + MARGIN  # of the copy, and what is read behind it
+ENTRY = 32  # bytes of a piece in the batch: its start, and 3 words of what was looked ahead
+BATCH_BYTES = ENTRY * (BATCH + 64 + 1)
+
+# A text's last bytes are read in a copy, the tail, as reads go on for up to 64 + 16 bytes.
+MARGIN = 64 + 16
+BEFORE_TAIL = 16  # bytes copied from before its first block: a short piece may begin there
+TAIL_BYTES = BEFORE_TAIL + MARGIN + 64 + MARGIN  # these, the text, what is read after it
 
 NEAR_BITS, NEAR_LONGEST = 17, 15  # log2 of the sets; bytes of a piece
 FAR_BITS, FAR_ENTRY = 14, 64  # log2 of the sets; bytes of an entry
 
-# Odd numbers without a pattern, for multiplicative hashing (Knuth, TAOCP vol. 3, 6.4).
+# Odd multipliers for hashing: 2**64 / golden ratio (Knuth, TAOCP vol. 3, 6.4), and the second of
+# xxHash's 64-bit primes (Collet).
 MIX_1, MIX_2 = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
 
 

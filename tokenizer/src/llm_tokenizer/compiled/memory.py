@@ -10,8 +10,7 @@ from llm_tokenizer import unicode_classes
 from llm_tokenizer.compiled import kernels
 from llm_tokenizer.compiled.layouts import (
     ALL,
-    BATCH,
-    ENTRY,
+    BATCH_BYTES,
     FAR_BITS,
     FAR_ENTRY,
     ID_BITS,
@@ -103,7 +102,7 @@ class ThreadMemory:
             {
                 "near": near.nbytes,
                 "far": 2 * FAR_ENTRY * 2**FAR_BITS,
-                "batch": ENTRY * (BATCH + 65),
+                "batch": BATCH_BYTES,
                 "tail": TAIL_BYTES,
                 "ids": 4 * (MANY + 2),
                 "keys": 4 * MANY,

@@ -36,17 +36,16 @@ from llm_tokenizer.compiled.layouts import (
     PLACE_BITS,
     TAG_MASK,
     ZERO,
-    Int,
     Tables,
     U,
     Workspace,
     low_bits,
+    signed,
 )
 
-FEW, MANY = (
-    60,
-    2**PLACE_BITS,
-)  # bytes that are merged at once: the bits of a word, and what keys hold
+FEW = 60  # bytes merged in one word of `live`, which needs a bit at either end, too
+MANY = 2**PLACE_BITS  # bytes merged at once at most: a key holds no larger place
+IDS = 4  # bytes: the first of `ids` is that of the end before the first byte
 
 
 # --- the merge of a pair -------------------------------------------------------------------------
@@ -81,8 +80,8 @@ def _merge_of(
 ) -> tuple[np.uint32, np.uint32]:
     """Return the key of a pair at a place, or NO_KEY, and the id that its merge makes.
 
-    Whether there is a merge would be a coin toss for a branch, so a hash's tag decides without one;
-    that a tag is wrong is seen later, and rare.
+    About half of the pairs have a merge, so that a branch would often be mispredicted. The tag of
+    the hash decides without one; where a tag agrees by chance, the pair itself shows it.
     """
     pair = U(left) << U(ID_BITS) | U(right)
     hashed = hash_pair(pair)
@@ -102,7 +101,7 @@ def _merge_of(
 
 @inlined
 def _lowest(keys: int, live: np.uint64, size: int) -> np.uint32:
-    """Return the lowest of the keys of live places; there are `size` and two more."""
+    """Return the lowest key of the live places, which are `size` and one at either end."""
     lowest = lowest_where(keys, live)
     if size > 30:
         lowest = min(lowest, lowest_where(keys + 4 * 32, live >> U(32)))
@@ -132,7 +131,7 @@ def _merge_few(address: int, size: int, tables: Tables, space: Workspace) -> Non
     live = low_bits(size + 2)
     key = _lowest(keys, live, size)
     while key != NO_KEY:
-        left = Int(key) & (MANY - 1)
+        left = signed(key) & (MANY - 1)
         token = get32(made, left)
         put32(ids, left, token)
         rest = live >> U(left + 1)
@@ -193,9 +192,9 @@ def _merge_many(address: int, size: int, tables: Tables, space: Workspace) -> No
 
     Of each block of 64 places `lowest` keeps the lowest key.
     """
-    ids, keys, lowest, live = space.ids + 4, space.keys, space.lowest, space.live
+    ids, keys, lowest, live = space.ids + IDS, space.keys, space.lowest, space.live
     for k in range(size):
-        put32(ids, k, get32(tables.byte_ids, Int(get8(address, k))))
+        put32(ids, k, get32(tables.byte_ids, signed(get8(address, k))))
     put32(ids, size, NO_TOKEN)  # so that the last one merges with nothing
     blocks = (size + 63) >> 6
     for b in range(blocks):
@@ -212,8 +211,8 @@ def _merge_many(address: int, size: int, tables: Tables, space: Workspace) -> No
             key = min(key, get32(lowest, b))
         if key == NO_KEY:
             return
-        left = Int(key) & (MANY - 1)
-        merge = get64(tables.merges, Int(key >> np.uint32(PLACE_BITS)))
+        left = signed(key) & (MANY - 1)
+        merge = get64(tables.merges, signed(key >> np.uint32(PLACE_BITS)))
         token = np.uint32(merge & ID_MASK)
         put32(ids, left, token)
         right = _next_live(left, blocks, live)
@@ -247,7 +246,7 @@ def put_id(out: int, token: np.uint32, width: int) -> int:
 @inlined
 def _write_live(end: int, out: int, width: int, space: Workspace) -> int:
     """Write the tokens that begin before place `end` to `out`; return where they end."""
-    ids = space.ids + 4
+    ids = space.ids + IDS
     for b in range((end + 63) >> 6):
         rest = get64(space.live, b)
         if end - (b << 6) < 64:
@@ -273,7 +272,7 @@ def merge(address: int, size: int, out: int, width: int, tables: Tables, space: 
     if size <= FEW:
         _merge_few(address, size, tables, space)
         return _write_live(size, out, width, space)
-    ids, end = space.ids + 4, address + size
+    ids, end = space.ids + IDS, address + size
     window = min(MANY, size)
     _merge_many(address, window, tables, space)
     while address + window < end:

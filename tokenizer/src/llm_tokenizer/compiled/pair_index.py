@@ -15,7 +15,7 @@ pair has its count, in which a place counts as often as its piece occurs:
 
 To join "a b" to the token X, `join` visits its places in turn. At each, up to three pairs end and
 are unlinked: the joined one and those on both sides. Two new ones, on both sides of X, are linked.
-No other place is read, and no pair is counted anew. Afterwards:
+No other place of the text is searched, and no pair is counted anew. Afterwards:
 
     place     0       2         4
     token     X   =   X         X
@@ -65,7 +65,7 @@ PAIR = np.dtype(
         ("first", np.int64),  # a place where it begins, or NONE
     ]
 )
-ENTRY = np.dtype([("count", np.int64), ("ids", np.int64), ("pair", np.int64)])
+QUEUED = np.dtype([("count", np.int64), ("ids", np.int64), ("pair", np.int64)])
 SIZES = np.dtype([("pairs", np.int64), ("queue", np.int64)])
 
 
@@ -76,7 +76,7 @@ class PairIndex(NamedTuple):
     frequencies: Array  # int64, piece -> how often it occurs
     pairs: Array  # PAIR
     table: Array  # int32: hash table of indices of `pairs`, NONE where empty
-    queue: Array  # ENTRY: heap of all pairs, the most frequent first
+    queue: Array  # QUEUED: heap of all pairs, the most frequent first
     sizes: Array  # one SIZES: how many entries of `pairs` and `queue` are in use
 
 
@@ -206,7 +206,7 @@ def _pair_of(ids: Int, index: PairIndex) -> Int:
 def _slot(ids: Int, index: PairIndex) -> Int:
     """Return where the hash table has a pair, or has room for it."""
     table, mask = index.table, len(index.table) - 1
-    slot = (ids * MIX) >> 24 & mask
+    slot = (ids * MIX) >> 24 & mask  # bits 24 and up: both ids change them
     while table[slot] != NONE and index.pairs[table[slot]].ids != ids:
         slot = slot + 1 & mask
     return slot

@@ -17,9 +17,9 @@ from llm_tokenizer.compiled.layouts import (
     ONE,
     ZERO,
     Counts,
-    Int,
     Tables,
     U,
+    signed,
 )
 from llm_tokenizer.compiled.pieces import are_equal, hash_bytes, round_up, store_piece
 from llm_tokenizer.compiled.scan import for_each_piece
@@ -44,7 +44,7 @@ def _take_none(_entry: int, out: int) -> tuple[bool, int]:
 @inlined
 def _size_of(place: int, store: int) -> int:
     """Return how many bytes the piece of an entry has."""
-    return Int(get64(store + place, 1))
+    return signed(get64(store + place, 1))
 
 
 @inlined
@@ -68,13 +68,13 @@ def _count_piece(
     found = get64(counts.table, slot)
     while found != ZERO:
         if (found ^ hashed) & ~PLACE_MASK == ZERO:
-            entry = counts.store + 8 * Int(found & PLACE_MASK)
-            if Int(get64(entry, 1)) == size and are_equal(piece, entry + HEAD, size):
+            entry = counts.store + 8 * signed(found & PLACE_MASK)
+            if signed(get64(entry, 1)) == size and are_equal(piece, entry + HEAD, size):
                 put64(entry, 0, get64(entry, 0) + ONE)
                 return out
         slot = _next_slot(slot, counts)
         found = get64(counts.table, slot)
-    place, entries = Int(get64(counts.used, 0)), get64(counts.used, 1)
+    place, entries = signed(get64(counts.used, 0)), get64(counts.used, 1)
     is_full = U(2) * entries > ALL >> U(counts.table_shift)
     if is_full or place + HEAD + round_up(size) > counts.size:
         return GAVE_UP
@@ -100,7 +100,7 @@ def count(address: int, end: int, tables: Tables, counts: Counts) -> int:
 def fill_table(counts: Counts) -> None:
     """Enter what the store holds in the empty table."""
     place = FIRST_ENTRY
-    while place < Int(get64(counts.used, 0)):
+    while place < signed(get64(counts.used, 0)):
         hashed = hash_bytes(counts.store + place + HEAD, _size_of(place, counts.store))
         slot = hashed >> U(counts.table_shift)
         while get64(counts.table, slot) != ZERO:
@@ -114,7 +114,7 @@ def read_store(counts: Counts, content: Array, bounds: Array, frequencies: Array
     """Copy the pieces, where each begins and ends, and their counts out of the store."""
     place, start = FIRST_ENTRY, 0
     for k in range(len(frequencies)):
-        frequencies[k] = Int(get64(counts.store + place, 0))
+        frequencies[k] = signed(get64(counts.store + place, 0))
         bounds[k] = start
         for j in range(_size_of(place, counts.store)):
             content[start + j] = np.uint8(

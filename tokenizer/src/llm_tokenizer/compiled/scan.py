@@ -1,22 +1,23 @@
 """Split a text: GPT-2's rule on 64 bytes at a time, as bit masks. Bit k of a mask is for byte k.
 
 `splitter` has the rule. A piece starts where the class of the characters changes, with three
-exceptions: a blank belongs to the piece behind it, white space leaves its last character to what
+exceptions: a blank belongs to the piece after it, white space leaves its last character to what
 follows it, and a contraction such as 's is a piece of its own. Three masks hold which bytes are of
-which class; a few operations on whole masks then find all starts at once, whatever the text. For
+which class; a few operations on whole masks then find all starts. Only contractions, and characters
+beyond ASCII whose first byte does not give their class, are looked at one by one. For
 "I'll be  9 é", whose é has two bytes, byte 0 on the left:
 
     text      I ' l l _ b e _ _ 9 _ é é
     letters   1 . 1 1 . 1 1 . . . . 1 1
     numbers   . . . . . . . . . 1 . . .
     spaces    . . . . 1 . . 1 1 . 1 . .
-    changed   1 1 1 . 1 1 . 1 . 1 1 1 .   a class's mask differs from itself, moved on by a byte
-    last      . . . . 1 . . . 1 . 1 . .   a space, and the byte behind it is none
-    starts    1 1 1 . 1 . . 1 1 . 1 . .   changed or last, but not behind a blank that is last
+    changed   1 1 1 . 1 1 . 1 . 1 1 1 .   the class is not that of the byte before
+    last      . . . . 1 . . . 1 . 1 . .   a space, and the next byte is none
+    starts    1 1 1 . 1 . . 1 1 . 1 . .   changed or last, but not right after a blank that is last
     pieces    1 1 . . 1 . . 1 1 . 1 . .   with the contraction 'll joined
 
 A block of 64 bytes decides about those of its bytes that have what the rule looks at in the block,
-too: 7 bytes before and 3 behind. So blocks overlap by 10 bytes.
+too: 7 bytes before and 3 after. So blocks overlap by 10 bytes.
 """
 
 from collections.abc import Callable
@@ -44,6 +45,7 @@ from llm_tokenizer.compiled.instructions import (
 from llm_tokenizer.compiled.jit import compiled, inlined
 from llm_tokenizer.compiled.layouts import (
     BATCH,
+    BEFORE_TAIL,
     ENTRY,
     GAVE_UP,
     LETTER,
@@ -53,23 +55,24 @@ from llm_tokenizer.compiled.layouts import (
     SPACE,
     TAIL_BYTES,
     ZERO,
-    Int,
     Tables,
     U,
     Workspace,
     low_bits,
+    signed,
 )
 
-# Behind: the last byte of white space and the first of what follows; two letters of a contraction.
-# Before: a contraction's 3 bytes, and the character before it, of which 4 tell the class.
-LOOK_BEHIND, LOOK_BEFORE = 3, 7
-STRIDE = 64 - LOOK_BEHIND - LOOK_BEFORE
-DECIDED = U(2 ** (64 - LOOK_BEHIND) - 2**LOOK_BEFORE)
-DECIDED_AT_FIRST = U(2 ** (64 - LOOK_BEHIND) - 2)  # nothing stands before a text's first piece
+# What decides about a byte. After it: the rest of a white-space character of 3 bytes and the first
+# byte of what follows it, or the two letters of a contraction. Before it: a contraction of 3 bytes,
+# and the character before that, of up to 4: it has no class if its first byte is not in the block.
+BYTES_AFTER, BYTES_BEFORE = 3, 7
+STRIDE = 64 - BYTES_AFTER - BYTES_BEFORE
+DECIDED = U(2 ** (64 - BYTES_AFTER) - 2**BYTES_BEFORE)
+# Nothing is before a text's first byte, and that a piece starts there is known.
+DECIDED_AT_FIRST = U(2 ** (64 - BYTES_AFTER) - 2)
 S, T, D, M = (U(ord(letter)) for letter in "stdm")
 LL, VE, RE = (U(int.from_bytes(letters, "little")) for letters in (b"ll", b"ve", b"re"))
 LINE_BREAK = np.uint8(ord("\n"))
-FOLLOWING = 16  # bytes that the tail has before its first block: a short piece may begin there
 
 
 @inlined
@@ -124,7 +127,7 @@ def _classes(block: int, tables: Tables) -> tuple[np.uint64, np.uint64, np.uint6
 def piece_starts(block: int, tables: Tables) -> np.uint64:
     """Return the mask of the bytes at which a piece starts, if one starts at byte 0.
 
-    If none does, the first LOOK_BEFORE bits mean nothing; the last LOOK_BEHIND never do.
+    If none does, the first BYTES_BEFORE bits mean nothing; the last BYTES_AFTER never do.
     """
     letters, numbers, spaces, inner = _classes(block, tables)
     changed = (letters ^ letters << ONE) | (numbers ^ numbers << ONE) | (spaces ^ spaces << ONE)
@@ -133,7 +136,7 @@ def piece_starts(block: int, tables: Tables) -> np.uint64:
     back = (last & inner) >> ONE
     last = (last | back | (back & inner) >> ONE) & ~inner
     starts = (changed | last) & ~((last & blanks(block)) << ONE) | ONE
-    quotes = starts & apostrophes(block) & low_bits(64 - LOOK_BEHIND)
+    quotes = starts & apostrophes(block) & low_bits(64 - BYTES_AFTER)
     while quotes:
         k = trailing_zeros(quotes)
         quotes &= quotes - ONE
@@ -145,7 +148,7 @@ def piece_starts(block: int, tables: Tables) -> np.uint64:
 
 @inlined
 def _copy_tail(first: int, end: int, tail: int) -> None:
-    """Copy a text's last bytes. Line breaks behind them keep the white space at its end whole."""
+    """Copy a text's last bytes. Line breaks after them keep the white space at its end whole."""
     for k in range(end - first):
         put8(tail, k, get8(first, k))
     for k in range(end - first, TAIL_BYTES):
@@ -177,7 +180,7 @@ def for_each_piece(
         shift, tail = 0, address
         for in_tail in range(2):  # first where a block lies in the text, then in a copy of its end
             if in_tail:
-                first = max(address, block - FOLLOWING)
+                first = max(address, block - BEFORE_TAIL)
                 tail, shift = space.tail, space.tail - first
                 _copy_tail(first, end, tail)
                 piece, block = piece + shift, block + shift
@@ -206,7 +209,7 @@ def for_each_piece(
                         entry += ENTRY
                     if entry == batch_end:
                         break
-                    start, stop = Int(get64(entry, 0)), Int(get64(entry + ENTRY, 0))
+                    start, stop = signed(get64(entry, 0)), signed(get64(entry + ENTRY, 0))
                     where = start if start >= tail else start - shift  # a long one begins before it
                     after = work(where, stop - start, out, width, tables, space)
                     if after == GAVE_UP:
