@@ -19,6 +19,7 @@ from llm_tokenizer.compiled.memory import (
     token_tables,
     vocabulary_tables,
 )
+from llm_tokenizer.compiled.utf8 import check_utf8
 from llm_tokenizer.documents import in_threads
 from llm_tokenizer.splitter import well_formed
 from llm_tokenizer.vocabulary import Vocabulary
@@ -73,11 +74,18 @@ class Codec:
 
     def encode(self, text: str) -> Array:
         """Return the ids of a text."""
-        return self._encode_one(text, _kept)
+        text, address, size = utf8_address(text)
+        return self._encode_at(address, size, _kept)
+
+    def encode_utf8(self, utf8: bytes) -> Array | None:
+        """Return the ids of a text in UTF-8, or None if it is not UTF-8."""
+        array = np.frombuffer(utf8, np.uint8)
+        return self._encode_at(array.ctypes.data, len(array), _kept) if _is_utf8(array) else None
 
     def encode_to_list(self, text: str) -> list[int]:
         """Return the ids of a text as Python's own."""
-        return self._encode_one(text, self.to_list)
+        text, address, size = utf8_address(text)
+        return self._encode_at(address, size, self.to_list)
 
     def to_list(self, ids: Array) -> list[int]:
         """Return ids, all of them in the vocabulary, as a list.
@@ -151,9 +159,8 @@ class Codec:
         if len(self._idle) < KEPT_ROOMS:
             self._idle.append(room)
 
-    def _encode_one(self, text: str, result_of: Callable[[Array], Out]) -> Out:
+    def _encode_at(self, address: int, size: int, result_of: Callable[[Array], Out]) -> Out:
         """Return what `result_of` makes of the ids of a text, which it must copy out of a view."""
-        text, address, size = utf8_address(text)
         if size <= SHORT_TEXT:
             room = self._room()
             try:
@@ -195,6 +202,21 @@ class Codec:
         ends = (ends - ids.ctypes.data) // width
         ids.resize((out - ids.ctypes.data) // width, refcheck=False)  # gives back what is left
         return ids, ends
+
+
+def _is_utf8(array: Array) -> bool:
+    address = array.ctypes.data
+    stop = check_utf8(address, address + len(array))
+    if stop == GAVE_UP:
+        return False
+    start = stop - address
+    while start > 0 and array[start] & 0xC0 == 0x80:  # to the first byte of a character
+        start -= 1
+    try:
+        array[start:].tobytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _uint32(ids: Iterable[int]) -> Array | None:

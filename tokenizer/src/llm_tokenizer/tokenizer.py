@@ -212,9 +212,11 @@ class Tokenizer:
         """
         import numpy as np
 
-        if not isinstance(text, str):
-            text = text.decode("utf-8", "replace")
         codec = self._codec_for(len(text))
+        if not isinstance(text, str):
+            if codec and (ids := codec.encode_utf8(text)) is not None:
+                return ids
+            text = text.decode("utf-8", "replace")
         return codec.encode(text) if codec else np.array(self._reference.encode(text), self.dtype)
 
     def encode_documents(
