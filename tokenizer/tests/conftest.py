@@ -24,7 +24,7 @@ TIKTOKEN_PATTERN = (
 def on_reference_path(tokenizer: Tokenizer) -> Tokenizer:
     """Return a tokenizer of the same vocabulary that never switches to the compiled path."""
     tokenizer = Tokenizer(tokenizer.vocabulary)
-    tokenizer._codec_for = lambda characters: None  # type: ignore[method-assign]
+    tokenizer._paths.codec_for = lambda characters: None  # type: ignore[method-assign]
     return tokenizer
 
 
@@ -32,7 +32,7 @@ def on_compiled_path(tokenizer: Tokenizer) -> Tokenizer:
     """Return a tokenizer of the same vocabulary that has switched to the compiled path."""
     tokenizer = Tokenizer(tokenizer.vocabulary)
     tokenizer.encode_to_array(" " * 2**20)
-    assert tokenizer._codec is not None
+    assert tokenizer._paths.codec is not None
     return tokenizer
 
 

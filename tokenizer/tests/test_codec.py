@@ -208,7 +208,7 @@ def test_a_copy_encodes_on_its_own(
 ) -> None:
     original = on_compiled_path(released)
     copied = how(original)
-    assert copied._codec is not original._codec
+    assert copied._paths.codec is not original._paths.codec
     assert copied.fingerprint == original.fingerprint
     assert copied.encode_ordinary(LICENSE) == original.encode_ordinary(LICENSE)
 
@@ -233,8 +233,8 @@ for k in range(600):
     utf8 = text.encode()
     memory[2 * page - len(utf8) : 2 * page] = utf8
     at_the_end = np.frombuffer(memory, np.uint8)[2 * page - len(utf8) : 2 * page]
-    ids, _ = tokenizer._codec.encode_documents(at_the_end, np.array([0, len(utf8)]), 1)
-    assert ids.tolist() == tokenizer._reference.encode(text), text
+    ids, _ = tokenizer._paths.codec.encode_documents(at_the_end, np.array([0, len(utf8)]), 1)
+    assert ids.tolist() == tokenizer._paths.reference.encode(text), text
     piece_counter.utf8_address = lambda text: (text, base + 2 * page - len(utf8), len(utf8))
     PieceCounter().add(text)
 print("right")

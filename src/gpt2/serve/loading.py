@@ -15,7 +15,7 @@ from gpt2.files.pretrained import GPT2
 from gpt2.generation.engine import Engine
 from gpt2.progress import log
 from llm_tokenizer import Tokenizer
-from llm_tokenizer.tokenizer import WORTH_LOADING
+from llm_tokenizer.two_paths import WORTH_LOADING
 
 MEMORY_SHARE = 4  # KV caches take at most one part in so many of the memory
 

@@ -71,7 +71,7 @@ def test_the_tokenizer_is_loaded_whole_before_requests_come(model: GPT2, tmp_pat
 
     # What is compiled at the first long text would hold up all others then, for seconds.
     assert kernels.encode.signatures and kernels.decode.signatures  # type: ignore[attr-defined]
-    assert found.require_tokenizer()._codec is not None
+    assert found.require_tokenizer()._paths.codec is not None
 
 
 def test_garbage_is_not_looked_for_in_what_was_loaded(model: GPT2, tmp_path: Path) -> None:

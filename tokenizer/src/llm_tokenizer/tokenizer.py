@@ -1,26 +1,18 @@
-"""Tokenizer: text to token ids and back. Names and meanings are tiktoken's where it has them.
-
-Two paths lead from text to ids, and they give the same: `reference`, which is there to be read, and
-`codec`, which is compiled: many times as fast, but slower to load than a short text is to encode.
-So a process begins with the first, and switches when it has encoded enough text.
-"""
+"""Tokenizer: text to token ids and back. Names and meanings are tiktoken's where it has them."""
 
 import hashlib
 import json
-import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from llm_tokenizer import files, trainer
 from llm_tokenizer.decode_stream import DecodeStream
 from llm_tokenizer.errors import TokenizerError, UnknownTokenError, shown
-from llm_tokenizer.reference import Reference
 from llm_tokenizer.special_tokens import Specials, are_usual, common_start, parts_of
 from llm_tokenizer.splitter import well_formed
+from llm_tokenizer.two_paths import TwoPaths
 from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, show_bytes
 
 if TYPE_CHECKING:  # these take longer to load than all the rest: only where they are needed
@@ -28,12 +20,7 @@ if TYPE_CHECKING:  # these take longer to load than all the rest: only where the
     import numpy.typing as npt
     import pyarrow as pa
 
-    from llm_tokenizer.codec import Codec
-
     Ids = npt.NDArray[np.unsignedinteger]
-
-WORTH_LOADING = 2**20  # characters: about as many as the reference encodes while the codec loads
-FEW_IDS = 256  # fewer are decoded by the reference before the codec has been called
 
 
 class Tokenizer:
@@ -48,10 +35,7 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self._reference = Reference(vocabulary)
-        self._codec: Codec | None = None
-        self._loading = Lock()
-        self._characters_seen = 0
+        self._paths = TwoPaths(vocabulary)
 
     @classmethod
     def gpt2(cls) -> "Tokenizer":
@@ -199,8 +183,7 @@ class Tokenizer:
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the ids of `text`, in which special tokens are text like any other."""
-        codec = self._codec_for(len(text))
-        return codec.encode_to_list(text) if codec else self._reference.encode(text)
+        return self._paths.encode(text)
 
     def encode_to_array(self, text: str | bytes) -> "Ids":
         """Return `encode_ordinary` of a text, or of its UTF-8, as an array.
@@ -210,14 +193,7 @@ class Tokenizer:
         Returns:
             uint16 ids where the vocabulary fits, else uint32.
         """
-        import numpy as np
-
-        codec = self._codec_for(len(text))
-        if not isinstance(text, str):
-            if codec and (ids := codec.encode_utf8(text)) is not None:
-                return ids
-            text = text.decode("utf-8", "replace")
-        return codec.encode(text) if codec else np.array(self._reference.encode(text), self.dtype)
+        return self._paths.encode_to_array(text)
 
     def encode_documents(
         self,
@@ -241,8 +217,6 @@ class Tokenizer:
                 chunks, a single string was given, or `num_threads` is less than 1.
             UnknownTokenError: The vocabulary does not hold `opener`.
         """
-        import numpy as np
-
         from llm_tokenizer.documents import utf8_of
 
         if num_threads < 1:
@@ -250,15 +224,7 @@ class Tokenizer:
         if opener is not None:
             self.decode_single_token_bytes(opener)  # raises if there is none
         utf8, bounds = utf8_of(documents, num_threads)
-        if codec := self._codec_for(int(bounds[-1] - bounds[0])):
-            return codec.encode_documents(utf8, bounds, num_threads, opener)
-        before = [] if opener is None else [opener]
-        encoded = [
-            before + self._reference.encode(utf8[first:last].tobytes().decode())
-            for first, last in pairwise(bounds)
-        ]
-        offsets = np.cumsum([0, *map(len, encoded)])
-        return np.array([i for ids in encoded for i in ids], self.dtype), offsets
+        return self._paths.encode_documents(utf8, bounds, num_threads, opener)
 
     def encode_batch(
         self,
@@ -302,13 +268,7 @@ class Tokenizer:
         Raises:
             TokenizerError: A single string was given, or `num_threads` is below 1.
         """
-        texts = _several(text, num_threads)
-        codec = self._codec_for(sum(map(len, texts)))
-        if codec is None:
-            return [self._reference.encode(one) for one in texts]
-        array, offsets = self.encode_documents(texts, num_threads=num_threads)
-        ids = codec.to_list(array)
-        return [ids[first:last] for first, last in pairwise(offsets.tolist())]
+        return self._paths.encode_batch(_several(text, num_threads), num_threads)
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """Return the id of one token, special or not.
@@ -346,13 +306,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        if not isinstance(tokens, Collection) or isinstance(tokens, bytes | bytearray):
-            tokens = list(tokens)
-        codec = self._codec_for(len(tokens) // 8)  # the reference decodes 8 while it encodes 1
-        decoded = codec.decode(tokens) if codec and len(tokens) >= FEW_IDS else None
-        if decoded is None:  # if an id is at fault, the reference tells which
-            decoded = b"".join(self._reference.token_bytes(tokens))
-        return decoded
+        return self._paths.decode(tokens)
 
     def decode_tokens_bytes(self, tokens: Iterable[int]) -> list[bytes]:
         """Return the bytes of each id.
@@ -360,7 +314,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        return self._reference.token_bytes(tokens)
+        return self._paths.reference.token_bytes(tokens)
 
     def decode_batch(
         self, batch: Sequence[Iterable[int]], *, errors: str = "replace", num_threads: int = 8
@@ -397,7 +351,7 @@ class Tokenizer:
             UnicodeDecodeError: The tokens together are not UTF-8.
         """
         offsets, characters = [], 0
-        parts = self._reference.token_bytes(tokens)
+        parts = self._paths.reference.token_bytes(tokens)
         for part in parts:
             begins = [byte & 0xC0 != 0x80 for byte in part]  # all bytes except continuations
             offsets.append(max(0, characters - (not begins[0])))
@@ -410,7 +364,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id that the vocabulary does not hold.
         """
-        return self._reference.token_bytes([token])[0]
+        return self._paths.reference.token_bytes([token])[0]
 
     def token_byte_values(self) -> list[bytes]:
         """Return the bytes of every token but the special ones, sorted."""
@@ -424,23 +378,6 @@ class Tokenizer:
     @cached_property
     def _special_ids(self) -> dict[bytes, int]:
         return {text.encode(): i for text, i in self.vocabulary.special_tokens.items()}
-
-    def _codec_for(self, characters: int) -> "Codec | None":
-        """Return the compiled path if it is loaded or if loading it for so much more text pays."""
-        if self._codec is None:
-            with self._loading:  # of several threads at once, one loads it
-                self._characters_seen += characters
-                if self._codec is None and self._is_worth_loading():
-                    from llm_tokenizer.codec import Codec, fits
-                    from llm_tokenizer.compile_notice import announce_compiling
-
-                    announce_compiling()
-                    if fits(self.vocabulary):
-                        self._codec = Codec(self.vocabulary, self._reference.encode_piece)
-        return self._codec
-
-    def _is_worth_loading(self) -> bool:
-        return self._characters_seen >= WORTH_LOADING or "llm_tokenizer.codec" in sys.modules
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Vocabulary]]:
         # What is copied or sent to another process begins anew: the codec holds addresses.
