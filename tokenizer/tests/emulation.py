@@ -11,6 +11,7 @@ import sys
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 
@@ -157,6 +158,29 @@ class Memory:
 
 
 MEMORY = Memory()
+
+
+class Entries:
+    """A table of numpy's whose indices are checked: to Python and Numba, -1 is the last entry."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array.view(np.recarray) if array.dtype.names else array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def _index(self, k: Any) -> int:
+        MEMORY.accesses += 1
+        if not 0 <= k < len(self._array):
+            raise AccessError(f"entry {k} of a table of {len(self._array)}")
+        return int(k)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self._array[self._index(k)]
+
+    def __setitem__(self, k: Any, entry: Any) -> None:
+        self._array[self._index(k)] = entry
+
 
 # --- instructions --------------------------------------------------------------------------------
 
@@ -356,6 +380,7 @@ def install(near_bits: int, far_bits: int) -> None:
     for module in modules.values():
         vars(module)["np"] = NUMPY
     _check_calls(layouts, modules["kernels"], modules["piece_counts"])
+    _check_learning()
     _note_arrays()
 
 
@@ -376,6 +401,20 @@ def _check_calls(layouts: Any, kernels: Any, piece_counts: Any) -> None:
         setattr(piece_counts, name, _with_counts(getattr(piece_counts, name)))
 
 
+def _check_learning() -> None:
+    learner = importlib.import_module("llm_tokenizer.learner")
+    for name in ("link_all", "most_frequent", "join", "fill_table"):
+        setattr(learner, name, _with_entries(getattr(learner, name)))
+
+
+def _with_entries(function: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(*args: Any) -> Any:
+        *others, index = args
+        return function(*others, type(index)(*map(Entries, index)))
+
+    return checked
+
+
 def _note_arrays() -> None:
     """Have every array noted that is allocated for compiled functions."""
     memory = importlib.import_module(f"{PACKAGE}.memory")
@@ -384,7 +423,11 @@ def _note_arrays() -> None:
     )  # fmt: skip
 
     def begin_noted(self: Any, sizes: dict[str, int]) -> None:
-        begin(self, sizes)
+        gaps = {name: f"behind {name}" for name in sizes}  # else one might end where another begins
+        apart = [((name, size), (gaps[name], 256)) for name, size in sizes.items()]
+        begin(self, dict(chain.from_iterable(apart)))
+        for gap in gaps.values():
+            del self.arrays[gap]
         for array in self.arrays.values():
             MEMORY.note(array)
 

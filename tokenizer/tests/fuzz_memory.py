@@ -19,11 +19,13 @@ import numpy as np
 from fuzz_tokenizer import Texts
 
 from llm_tokenizer import Tokenizer
+from llm_tokenizer.counting import learn_by_counting
 from llm_tokenizer.reference import Reference
 from llm_tokenizer.splitter import split
 from llm_tokenizer.vocabulary import Vocabulary
 
 UNITS = ["a", "it's ", "日本 ", "x\u3000", " \n ", "é", "1", "😀", "-= ", "\0", "' ", "'ll", "\xa0"]
+UNITS += ["a1", "!a1", "é1"]  # a piece each byte, or each character: as many as a block can have
 
 
 def main() -> None:
@@ -45,6 +47,9 @@ def main() -> None:
         print(f"{name}: right, {emulation.MEMORY.accesses:,} accesses", flush=True)
     check_gave_up()
     check_counts([fuzz.next() for _ in range(options.texts)])
+    for _ in range(options.texts):
+        check_learning(chance)
+    print("merges learned: right")
     print(f"nothing out of bounds, nothing wrong, in {time.monotonic() - start:.0f} s")
 
 
@@ -109,7 +114,11 @@ def _kinds(chance: random.Random, fuzz: Texts) -> list[Callable[[], Iterator[str
         while True:
             yield "a\n".join(chance.choices(pieces, k=chance.randint(1, 8)))
 
-    return [of_units, of_any_size, of_fuzz, of_the_same]
+    def of_entries() -> Iterator[str]:
+        while True:
+            yield "".join(fuzz.like_an_entry() for _ in range(4))
+
+    return [of_units, of_any_size, of_fuzz, of_the_same, of_entries]
 
 
 def _vocabularies(released: Vocabulary, chance: random.Random) -> dict[str, Vocabulary]:
@@ -118,9 +127,11 @@ def _vocabularies(released: Vocabulary, chance: random.Random) -> dict[str, Voca
     wide = {token: 2**21 - 2 - i for token, i in first[300].token_ids.items()}
     shuffled = list(first[60].merges)
     chance.shuffle(shuffled)
+    runs = [(byte * n, byte * n) for byte in (b"=", b"-", b"!", b"\0") for n in (1, 2, 4, 8, 16)]
     specials = [f"<|{k}|>" for k in range(300)]
     return {f"{n} merges": vocabulary for n, vocabulary in first.items()} | {
         "ids of 32 bits, up to the last": Vocabulary(wide, released.merges[:300], {}),
+        "merges of runs": Vocabulary.from_merges(runs),
         "merges shuffled": Vocabulary.from_merges(shuffled, specials),
         "merges given twice": Vocabulary.from_merges([*shuffled, *shuffled[::-1]]),
     }
@@ -156,6 +167,24 @@ def check_counts(texts: list[str]) -> None:
     expected = Counter(piece.encode() for text in texts for piece in split(text))
     assert found == expected
     print(f"counts of {len(found):,} pieces: right")
+
+
+def check_learning(chance: random.Random) -> None:
+    """Check the merges that are learned of a few pieces, in tables that must grow."""
+    from llm_tokenizer import learner
+
+    learner.BYTE_PAIRS = 2**4
+    pieces = {
+        bytes(chance.choices(b"abcd", k=chance.randint(1, 40))): chance.randint(1, 5)
+        for _ in range(chance.randint(1, 8))
+    }
+    content = np.frombuffer(b"".join(pieces), np.uint8)
+    bounds = np.cumsum([0, *map(len, pieces)])
+    frequencies = np.array(list(pieces.values()))
+    room, least = chance.randint(1, 200), chance.randint(1, 2)
+    with np.errstate(over="ignore"):  # of a hash
+        found = list(learner.learn(content, bounds, frequencies, room, least))
+    assert found == learn_by_counting(pieces, room, least), pieces
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class Texts:
             lambda: "a" * self._random.randint(0, 130) + self._random.choice(QUOTED),
             lambda: "".join(self._random.choices(SPACES, k=self._random.randint(1, 130))),
             lambda: self._word(self._random.choice((7, 8, 9, 15, 16, 17, 59, 60, 61, 63, 64, 65))),
-            self._like_an_entry,
+            self.like_an_entry,
             lambda: self._random.choice(self._earlier),
         ]
         self._rare = [
@@ -122,7 +122,7 @@ class Texts:
     def _word(self, size: int) -> str:
         return " " + "".join(self._random.choices("etaoin", k=size - 1))
 
-    def _like_an_entry(self) -> str:
+    def like_an_entry(self) -> str:
         """Return pieces of which one holds another behind what the caches would put before it."""
         piece = self._random.choice("=-") * self._random.randint(9, 20)
         head = f"{chr(len(piece))}\0\0\0{chr(self._random.randint(0, 8))}\0\0\0"
