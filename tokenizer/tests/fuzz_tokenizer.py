@@ -1,9 +1,11 @@
 """Compare ids on generated texts with tiktoken's and Hugging Face tokenizers'.
 
 python tokenizer/tests/fuzz_tokenizer.py [--strings 1000000] [--seed 0]
+    [--small-caches] [--trained]
 
 Every text goes through the compiled path and both peers, one in ten through the reference path,
-too. The first difference is printed and ends the run with exit code 1.
+too. The first difference is printed and ends the run with exit code 1. Caches of few entries forget
+much and soon; a trained vocabulary has merges that GPT-2's has not, and ids of 32 bits.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from tokenizers import ByteLevelBPETokenizer
 
 from llm_tokenizer import Tokenizer, unicode_classes
 from llm_tokenizer.reference import Reference
+from llm_tokenizer.vocabulary import Vocabulary
 
 # tiktoken's own pattern for GPT-2, so that no vocabulary has to be downloaded.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
@@ -44,6 +47,7 @@ QUOTED = [
     "'e",
     "'v",
 ]
+CONTROLS = [chr(code) for code in range(0x20) if not chr(code).isspace()]
 EDGES = [
     0,
     0x7F,
@@ -71,6 +75,7 @@ class Texts:
         self._edges = EDGES + [
             code for first, last in ranges for code in (first - 1, first, last, last + 1)
         ]
+        self._earlier = ["a"]  # parts of earlier texts, so that caches have them
         self._parts: list[Callable[[], str]] = [
             lambda: self._random.choice(self._tokens),
             lambda: self._random.choice(SPACES) * self._random.randint(1, 3),
@@ -83,6 +88,13 @@ class Texts:
             lambda: str(self._random.randrange(10 ** self._random.randint(1, 9))),
             lambda: self._character(self._random.choice(self._edges)) * self._random.randint(1, 90),
             lambda: self._random.choice("ab -=\n.\xc3\u3000") * self._random.randint(1, 300),
+            lambda: self._random.choice(CONTROLS) * self._random.randint(1, 40) + " ",
+            lambda: "".join(self._random.choices(CONTROLS, k=self._random.randint(7, 17))) + "a",
+            lambda: "a" * self._random.randint(0, 130) + self._random.choice(QUOTED),
+            lambda: "".join(self._random.choices(SPACES, k=self._random.randint(1, 130))),
+            lambda: self._word(self._random.choice((7, 8, 9, 15, 16, 17, 59, 60, 61, 63, 64, 65))),
+            self.like_an_entry,
+            lambda: self._random.choice(self._earlier),
         ]
         self._rare = [
             lambda: "".join(self._random.choices("etaoinshr", k=self._random.randint(30, 400))),
@@ -95,7 +107,9 @@ class Texts:
         parts = self._random.choices(self._parts, k=self._random.randint(1, 12))
         if self._random.random() < 0.01:
             parts.append(self._random.choice(self._rare))
-        return "".join(part() for part in parts)
+        made = [part() for part in parts]
+        self._earlier = [*self._earlier[-1000:], *made]
+        return "".join(made)
 
     def _character(self, code: int) -> str:
         code = min(max(code, 0), 0x10FFFF)
@@ -105,14 +119,30 @@ class Texts:
         first = self._random.choice(self._edges)
         return "".join(self._character(first + self._random.randrange(64)) for _ in range(length))
 
+    def _word(self, size: int) -> str:
+        return " " + "".join(self._random.choices("etaoin", k=size - 1))
+
+    def like_an_entry(self) -> str:
+        """Return pieces of which one holds another behind what the caches would put before it."""
+        piece = self._random.choice("=-") * self._random.randint(9, 20)
+        head = f"{chr(len(piece))}\0\0\0{chr(self._random.randint(0, 8))}\0\0\0"
+        inside = self._random.choice("!=-") * self._random.choice((40, 48, 56, 64)) + head + piece
+        return "a".join([inside, self._random.choice(self._earlier), piece, ""])
+
 
 def main() -> None:
     """Run until all texts are compared or one differs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--strings", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small-caches", action="store_true")
+    parser.add_argument("--trained", action="store_true")
     options = parser.parse_args()
+    if options.small_caches:
+        _make_caches_small()
     tokenizer = Tokenizer.gpt2()
+    if options.trained:
+        tokenizer = _trained(Texts(tokenizer, options.seed + 1))
     tokenizer.encode_to_array("a" * 2**20)  # from here on the compiled path
     reference = Reference(tokenizer.vocabulary)
     peers = _peers(tokenizer)
@@ -142,6 +172,20 @@ def main() -> None:
             f"\r{done:,} texts, {characters:,} characters, {rate:,.0f} texts/s", end="", flush=True
         )
     print("\nno difference")
+
+
+def _make_caches_small() -> None:
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp()  # not the code for caches of full size
+    from llm_tokenizer.compiled import layouts
+
+    layouts.NEAR_BITS, layouts.FAR_BITS = 3, 1
+
+
+def _trained(texts: Texts) -> Tokenizer:
+    """Return a tokenizer with merges learned from random texts, and ids beyond 16 bits."""
+    learned = Tokenizer.train([texts.next() for _ in range(20_000)], 8000).vocabulary
+    ids = {token: 70_000 + i for token, i in learned.token_ids.items()}
+    return Tokenizer(Vocabulary(ids, learned.merges, {}))
 
 
 def _peers(tokenizer: Tokenizer) -> dict[str, Callable[[list[str]], list[list[int]]]]:
