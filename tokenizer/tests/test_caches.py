@@ -1,3 +1,5 @@
+"""The far cache: what a set holds after pieces of both sizes."""
+
 import struct
 
 import numba
