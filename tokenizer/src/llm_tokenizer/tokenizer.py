@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
+from operator import index
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -247,6 +248,7 @@ class Tokenizer:
             raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
         if opener is not None:
             self.decode_single_token_bytes(opener)  # raises if there is none
+            opener = index(opener)  # for another type, Numba would compile the kernel anew
         utf8, bounds = utf8_of(documents, num_threads)
         if codec := self._codec_for(int(bounds[-1] - bounds[0])):
             return codec.encode_documents(utf8, bounds, num_threads, opener)
