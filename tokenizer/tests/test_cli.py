@@ -193,6 +193,19 @@ def test_a_failure_is_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("args", [["count", "\x1b[2J"], ["count", "", "\x1b[2J"]])
+def test_a_failure_holds_nothing_that_a_terminal_acts_on(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        main(args)
+    except SystemExit as wrong_usage:
+        assert wrong_usage.code == 2
+    error = capsys.readouterr().err
+    assert r"\x1b[2J" in error
+    assert "\x1b" not in error
+
+
 def test_gpt2_is_the_bundled_vocabulary_and_a_dash_is_stdin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,20 @@ def test_threads_are_started_for_so_much_text_alone(
     assert parts == [started]
 
 
+@pytest.mark.parametrize("opener", [np.uint16(50256), np.array(50256)])
+def test_an_opener_may_be_one_of_numpys_numbers(released: Tokenizer, opener: int) -> None:
+    for tokenizer in (released, on_compiled_path(released)):
+        ids, _ = tokenizer.encode_documents(["Hello", ""], opener=opener)
+        assert ids.tolist() == [50256, 15496, 50256]
+
+
+def test_no_document_of_an_iterator_is_lost(gpt2: Tokenizer) -> None:
+    # A lone surrogate makes a second pass of it.
+    ids, offsets = gpt2.encode_documents(iter(["Hello", "\ud800"]))
+    assert ids.tolist() == gpt2.encode("Hello\ud800")
+    assert offsets.tolist() == [0, 1, 2]
+
+
 def test_an_opener_that_is_no_token_is_refused(gpt2: Tokenizer) -> None:
     with pytest.raises(UnknownTokenError, match="50257"):
         gpt2.encode_documents(["a"], opener=50257)

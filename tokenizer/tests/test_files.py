@@ -193,6 +193,7 @@ def test_end_of_text_gets_the_first_free_id_of_a_tiktoken_file(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "told"),
     [
+        (b"IQ== 0\nIQ== 5\n", "x.tiktoken: a token must have one id, b'!' has 0 and 5"),
         (b"IQ== 0\nIQ==\n", "x.tiktoken, line 2: wanted base64, a blank and an id, got 'IQ=='"),
         (b"I Q 0\n", "line 1"),
         (b"IQ== x\n", "line 1"),
@@ -254,6 +255,7 @@ def test_a_tiktoken_file_is_refused_where_ranks_would_merge_otherwise(tmp_path: 
         ({"ignore_merges": True}, {}, "ignore_merges must be False, got True"),
         ({}, {"lstrip": True}, "lstrip false for the added token '<.endoftext.>'"),
         ({}, {"content": "a"}, "must not add a token that the merges make, too, got 'a'"),
+        ({}, {"id": 300}, "a token must have one id, '<.endoftext.>' has 257 and 300"),
     ],
 )
 def test_a_tokenizer_json_that_would_encode_otherwise_is_refused(

@@ -92,6 +92,16 @@ def test_special_tokens_are_several_well_formed_texts() -> None:
         Tokenizer.train(["text"], 300, special_tokens=["\ud800"])
 
 
+@pytest.mark.parametrize("special", ["", "a", "\ud800", b"<|end|>", 5])
+def test_a_special_token_that_cannot_be_is_refused_before_the_texts_are_read(
+    special: object,
+) -> None:
+    texts = iter(["abab"])
+    with pytest.raises(TokenizerError, match="a special token must"):
+        Tokenizer.train(texts, 300, special_tokens=[special])  # type: ignore[list-item]
+    assert next(texts) == "abab"
+
+
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes(b"ab\xff")
     with pytest.raises(TokenizerError, match="x.txt must be UTF-8 text: byte 2 is not"):

@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> int:
     from llm_tokenizer import verbs
     from llm_tokenizer.errors import TokenizerError
+    from llm_tokenizer.showing import printable
     from llm_tokenizer.streams import flush_stdout, to_stderr
 
     if sys.stdout is None:
@@ -37,7 +38,7 @@ def _run(argv: list[str] | None) -> int:
         message = str(error)
         if isinstance(error, OSError):
             message = f"cannot write to {error.filename or 'stdout'}: {error.strerror or error}"
-        to_stderr("error: " + " ".join(message.split("\n")))
+        to_stderr("error: " + printable(" ".join(message.split("\n"))))
         return 1
     return 0
 

@@ -1,6 +1,6 @@
 """Many texts as one run of UTF-8 and the places where each begins and ends."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,7 @@ def utf8_of(
         return _of_arrow(documents, num_threads)
     if isinstance(documents, str):
         raise TokenizerError("documents must be several texts; put a single one in a list")
+    documents = list(documents)  # which may be an iterator, and may be gone through twice
     try:
         texts = list(map(str.encode, documents))
     except (TypeError, UnicodeEncodeError):
@@ -49,7 +50,7 @@ def utf8_of(
     return np.frombuffer(b"".join(texts), np.uint8), bounds
 
 
-def _with_care(documents: Iterable[str]) -> list[bytes]:
+def _with_care(documents: Sequence[str]) -> list[bytes]:
     """Encode texts of which one is no text, or no well-formed text."""
     for k, text in enumerate(documents):
         if not isinstance(text, str):

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llm_tokenizer.atomic import write_whole
 from llm_tokenizer.errors import TokenizerError, shown
@@ -22,12 +22,8 @@ from llm_tokenizer.vocabulary import END_OF_TEXT, Vocabulary, parse_bytes, show_
 
 VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
 ADDED_FILE = "added_tokens.json"  # where older versions of transformers put special tokens
-TOKENIZER_FILES = (
-    VOCAB_FILE,
-    MERGES_FILE,
-    ADDED_FILE,
-    TOKENIZER_FILE,
-)  # all that a folder may have
+# All that a folder may have.
+TOKENIZER_FILES = (VOCAB_FILE, MERGES_FILE, ADDED_FILE, TOKENIZER_FILE)
 JSON_SUFFIX, TIKTOKEN_SUFFIX = ".json", ".tiktoken"
 GPT2_SETTINGS = {
     "model": "BPE",
@@ -42,6 +38,7 @@ GPT2_SETTINGS = {
 }
 ADDED_TOKEN_SETTINGS = ("single_word", "lstrip", "rstrip")  # none of which a special token has here
 MERGES_HEADER = "#version: 0.2"
+Token = TypeVar("Token", bytes, str)
 _BYTES = [bytes([byte]) for byte in range(256)]
 
 
@@ -123,7 +120,8 @@ def _read_folder(path: Path) -> Vocabulary:
             _check_settings(_read_json(path / TOKENIZER_FILE), path / TOKENIZER_FILE)
     entries = _read_vocab(path / VOCAB_FILE)
     if (path / ADDED_FILE).exists():
-        entries |= _read_vocab(path / ADDED_FILE)
+        for text, i in _read_vocab(path / ADDED_FILE).items():
+            _add_id(entries, text, i)
     vocabulary = _of_entries(entries, _read_merges(path / MERGES_FILE))
     if not settled:
         _check_split_rule(vocabulary, path)
@@ -204,13 +202,15 @@ def _read_tokenizer_json(path: Path) -> Vocabulary:
     with _expecting_tokenizer_json(path):
         _check_settings(content, path)
         model, added = content["model"], content.get("added_tokens", [])
-        entries = model["vocab"] | {token["content"]: token["id"] for token in added}
+        entries = dict(model["vocab"])
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
         made = {left + right for left, right in pairs} | set(map(show_bytes, _BYTES))
         if twice := [token["content"] for token in added if token["content"] in made]:
             raise TokenizerError(
                 f"{path} must not add a token that the merges make, too, got {shown(twice[0])}"
             )
+        for token in added:
+            _add_id(entries, token["content"], token["id"])
         return _of_entries(
             entries, [(parse_bytes(left), parse_bytes(right)) for left, right in pairs]
         )
@@ -260,17 +260,18 @@ def _read_tiktoken(path: Path) -> Vocabulary:
     The file has no special tokens; <|endoftext|> gets the first id that is free, as in OpenAI's
     r50k_base and p50k_base. Source: tiktoken, load.py.
     """
-    token_ids = {}
+    token_ids: dict[bytes, int] = {}
     for number, line in enumerate(read_text(path).replace("\r\n", "\n").split("\n"), start=1):
         if not line:
             continue
         try:
-            token, i = line.split(" ")
-            token_ids[base64.b64decode(token, validate=True)] = int(i.encode("ascii"))
+            base64_of_token, digits = line.split(" ")
+            token, i = base64.b64decode(base64_of_token, validate=True), int(digits.encode("ascii"))
         except ValueError:
             raise TokenizerError(
                 f"{path}, line {number}: wanted base64, a blank and an id, got {shown(line)}"
             ) from None
+        _add_id(token_ids, token, i)
     _check_split_rule(Vocabulary(token_ids, (), {}), path)  # another rule may give no merges at all
     specials = {END_OF_TEXT: _first_free(token_ids)}
     return Vocabulary(token_ids, _merges_of_ranks(token_ids), specials)
@@ -320,6 +321,14 @@ def _merges_of_ranks(token_ids: Mapping[bytes, int]) -> list[tuple[bytes, bytes]
         if len(parts) == 2:
             merges.append((parts[0], parts[1]))
     return merges
+
+
+def _add_id(entries: dict[Token, int], token: Token, i: int) -> None:
+    """Enter a token, and refuse two ids for one: programs differ in which of them they take."""
+    if (first := entries.setdefault(token, i)) != i:
+        raise TokenizerError(
+            f"a token must have one id, {shown(token)} has {shown(first)} and {shown(i)}"
+        )
 
 
 def _of_entries(entries: dict[str, int], merges: list[tuple[bytes, bytes]]) -> Vocabulary:

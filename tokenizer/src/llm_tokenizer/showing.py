@@ -20,7 +20,15 @@ def readable(token: bytes) -> str:
     >>> readable(b"caf\\xc3"), readable(b"\\x1b[2J"), readable("naïve".encode())
     ('caf\\\\xc3', '\\\\x1b[2J', 'naïve')
     """
-    text = token.decode("utf-8", "backslashreplace")
+    return printable(token.decode("utf-8", "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with escapes for what a terminal would act on.
+
+    >>> print(printable("\\x1b[2J"), printable("naïve\\n"))
+    \\x1b[2J naïve\\n
+    """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,6 +224,7 @@ class Tokenizer:
             raise TokenizerError(f"num_threads must be at least 1, got {num_threads}")
         if opener is not None:
             self.decode_single_token_bytes(opener)  # raises if there is none
+            opener = index(opener)  # for another type, Numba would compile the kernel anew
         utf8, bounds = utf8_of(documents, num_threads)
         return self._paths.encode_documents(utf8, bounds, num_threads, opener)
 

@@ -45,9 +45,9 @@ def train(
     Returns:
         The vocabulary, the same for the same texts in any order.
     Raises:
-        TokenizerError: `vocab_size` has no room for the bytes and the special tokens, a single text
-            was given in place of several, a file is missing or not UTF-8 text, or there are more
-            than MOST_BYTES of distinct pieces.
+        TokenizerError: `vocab_size` has no room for the bytes and the special tokens, a special
+            token cannot be one, a single text was given in place of several, a file is missing or
+            not UTF-8 text, or there are more than MOST_BYTES of distinct pieces.
     """
     if isinstance(special_tokens, str):
         raise TokenizerError("special_tokens must be several texts; put a single one in a list")
@@ -60,6 +60,7 @@ def train(
         )
     if isinstance(texts, str | Path):
         raise TokenizerError("texts must be several texts or paths; put a single one in a list")
+    Vocabulary.from_merges((), specials)  # raises if one cannot be: not only after the learning
     bar = _Bar() if show_progress else None
     with bar or nullcontext():
         pieces = _count(texts, bar)

@@ -52,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
         print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
-        to_stderr(f"{self.format_usage()}{self.prog}: error: {message}")
+        to_stderr(f"{self.format_usage()}{self.prog}: error: {showing.printable(message)}")
         raise SystemExit(2)
 
 

@@ -47,6 +47,10 @@ def parse_bytes(text: str) -> bytes:
         ) from None
 
 
+def _is_well_formed(text: object) -> bool:
+    return isinstance(text, str) and text == well_formed(text)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The tokens and merges of a byte-level byte-pair encoding."""
@@ -65,7 +69,7 @@ class Vocabulary:
             raise TokenizerError(
                 f"a token must have one byte at least, token {self.token_ids[b'']} has none"
             )
-        if wrong := [text for text in self.special_tokens if text != well_formed(text)]:
+        if wrong := [text for text in self.special_tokens if not _is_well_formed(text)]:
             raise TokenizerError(f"a special token must be well-formed text, got {shown(wrong[0])}")
         if wrong := [text for text in self.special_tokens if not text or self._is_token(text)]:
             raise TokenizerError(
