@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+import checked_calls
 import emulation
 import numpy as np
 from fuzz_tokenizer import Texts
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache-bits", type=int, default=2, help="log2 of the caches' sets")
     options = parser.parse_args()
-    emulation.install(near_bits=options.cache_bits, far_bits=options.cache_bits)
+    checked_calls.install(near_bits=options.cache_bits, far_bits=options.cache_bits)
     start, chance = time.monotonic(), random.Random(options.seed)
     released = Tokenizer.gpt2()
     fuzz = Texts(released, options.seed)

@@ -13,10 +13,10 @@ from llm_tokenizer.compiled.layouts import MIX_1
 from llm_tokenizer.vocabulary import Vocabulary
 
 from .conftest import on_compiled_path, on_reference_path
-from .emulation import MEMORY, AccessError, Word, _instructions
+from .emulation import MEMORY, AccessError, Word, instructions
 
 HERE = Path(__file__).parent
-EMULATED = _instructions()
+EMULATED = instructions()
 
 
 def test_every_access_lies_in_an_array_and_every_answer_is_the_references() -> None:
