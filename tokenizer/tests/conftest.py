@@ -9,6 +9,8 @@ from tokenizers import ByteLevelBPETokenizer
 
 from llm_tokenizer import Tokenizer
 
+collect_ignore = ["checked_calls.py", "fuzz_memory.py"]  # programs, which import one another
+
 # No test depends on how fast the machine is, and each run tries the same examples.
 settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
