@@ -1,7 +1,8 @@
 """The compiled path as plain Python: does each access to memory lie in an array of the call?
 
 `checked_calls.install` puts this in the place of Numba and of `compiled.instructions`. Each load
-and store is looked up among the arrays of the running call. Words behave as Numba's: they wrap, and meet words alone. What LLVM leaves undefined is an error.
+and store is looked up among the arrays of the running call. Words behave
+as Numba's: they wrap, and meet words alone. What LLVM leaves undefined is an error.
 """
 
 import ctypes
