@@ -224,7 +224,7 @@ def _uint32(ids: Iterable[int]) -> Array | None:
     if isinstance(ids, np.ndarray):
         whole = ids.ndim == 1 and ids.dtype.kind in "iu"
         fitting = whole and (not ids.size or 0 <= ids.min() <= ids.max() < 2**32)
-        return np.ascontiguousarray(ids, np.uint32) if fitting else None
+        return np.array(ids, np.uint32) if fitting else None  # a copy, which no thread changes
     try:
         return np.frombuffer(array("I", ids), np.uint32)  # far faster than numpy's own reading
     except (TypeError, OverflowError):

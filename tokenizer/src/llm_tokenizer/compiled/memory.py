@@ -196,7 +196,7 @@ def _near_of_tokens(vocabulary: Vocabulary, tables: Tables) -> Array:
         text.ctypes.data, bounds.ctypes.data, ends.ctypes.data, len(tokens), -1,
         0, text.ctypes.data, out.ctypes.data, words.ctypes.data,
     )  # fmt: skip
-    return memory.near
+    return memory.near.copy()  # so that the rest of the memory is freed
 
 
 def _is_text(token: bytes) -> bool:
