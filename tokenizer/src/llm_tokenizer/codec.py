@@ -4,7 +4,7 @@ import ctypes
 import os
 from array import array
 from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -112,19 +112,23 @@ class Codec:
             num_threads: How many threads share the work, at least 1.
             opener: An id of the vocabulary to put before those of each text.
         """
-        n_bytes = int(bounds[-1] - bounds[0])
-        num_threads = min(num_threads, len(bounds), 1 + n_bytes // WORTH_A_THREAD)
-        shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
-        firsts = np.searchsorted(bounds[:-1], shares)
-        firsts[0], firsts[-1] = 0, len(bounds) - 1
-        parts = [bounds[a : b + 1] for a, b in pairwise(firsts) if b > a]
-        if not parts:
-            return np.empty(0, self._dtype), np.zeros(1, np.int64)
-        encode = partial(self._encode, utf8.ctypes.data, opener=opener)
-        done = in_threads(encode, parts, len(parts))
-        starts = np.cumsum([0, *(len(ids) for ids, _ in done)])
+        parts = _shares(bounds, num_threads)
+        begins = np.cumsum([0, *(self._most_ids(part, opener) for part in parts)])
+        ids = np.empty(begins[-1], self._dtype)
+
+        def encode(k: int) -> tuple[int, npt.NDArray[np.int64]]:
+            room = ids[begins[k] : begins[k + 1]]
+            return self._encode(utf8.ctypes.data, parts[k], opener, room)
+
+        done = in_threads(encode, range(len(parts)), max(1, len(parts)))
+        starts = np.cumsum([0, *(number for number, _ in done)])
+        width, address = self._dtype.itemsize, ids.ctypes.data
+        for begin, start, end in zip(
+            begins.tolist(), starts.tolist(), starts[1:].tolist(), strict=False
+        ):
+            ctypes.memmove(address + width * start, address + width * begin, width * (end - start))
+        ids.resize(starts[-1], refcheck=False)  # gives back what is left
         ends = [part_ends + start for (_, part_ends), start in zip(done, starts[:-1], strict=True)]
-        ids = done[0][0] if len(done) == 1 else np.concatenate([ids for ids, _ in done])
         return ids, np.concatenate([[0], *ends])
 
     def decode(self, ids: Iterable[int]) -> bytes | None:
@@ -172,26 +176,32 @@ class Codec:
                     return result_of(room.ids[: (out - room.at_ids) // self._dtype.itemsize])
             finally:
                 self._give_back(room)
-        return result_of(self._encode(address, np.array([0, size]))[0])
+        bounds = np.array([0, size])
+        ids = np.empty(self._most_ids(bounds, None), self._dtype)
+        number, _ = self._encode(address, bounds, None, ids)
+        ids.resize(number, refcheck=False)
+        return result_of(ids)
+
+    def _most_ids(self, bounds: npt.NDArray[np.int64], opener: int | None) -> int:
+        """Return for how many ids `_encode` needs room."""
+        openers = 0 if opener is None else len(bounds) - 1
+        return int(bounds[-1] - bounds[0]) + openers + 16 // self._dtype.itemsize
 
     def _encode(
-        self, text: int, bounds: npt.NDArray[np.int64], opener: int | None = None
-    ) -> tuple[Array, npt.NDArray[np.int64]]:
-        """Return the ids of the texts at an address, and where those of each end."""
-        number, width = len(bounds) - 1, self._dtype.itemsize
+        self, text: int, bounds: npt.NDArray[np.int64], opener: int | None, ids: Array
+    ) -> tuple[int, npt.NDArray[np.int64]]:
+        """Write the ids of texts at an address; return how many, and where those of each end."""
+        start, ends = ids.ctypes.data, np.empty(len(bounds) - 1, np.int64)
         before = -1 if opener is None else opener
-        openers = 0 if opener is None else number
-        ids = np.empty(int(bounds[-1] - bounds[0]) + openers + 16 // width, self._dtype)
-        ends = np.empty(number, np.int64)
-        k, piece, out = 0, text + int(bounds[0]), ids.ctypes.data
+        k, piece, out = 0, text + int(bounds[0]), start
         room = self._room()
         try:
             while True:
                 k, piece, piece_end, out = kernels.encode(
-                    text, bounds.ctypes.data, ends.ctypes.data, number, before, k, piece, out,
+                    text, bounds.ctypes.data, ends.ctypes.data, len(ends), before, k, piece, out,
                     room.at,
                 )  # fmt: skip
-                if k == number:
+                if k == len(ends):
                     break
                 merged = self._encode_piece(ctypes.string_at(piece, piece_end - piece))
                 ids_of_piece = np.array(merged, self._dtype)
@@ -199,9 +209,17 @@ class Codec:
                 piece, out = piece_end, out + ids_of_piece.nbytes
         finally:
             self._give_back(room)
-        ends = (ends - ids.ctypes.data) // width
-        ids.resize((out - ids.ctypes.data) // width, refcheck=False)  # gives back what is left
-        return ids, ends
+        return (out - start) // self._dtype.itemsize, (ends - start) // self._dtype.itemsize
+
+
+def _shares(bounds: npt.NDArray[np.int64], num_threads: int) -> list[npt.NDArray[np.int64]]:
+    """Return the bounds of the texts that each of some threads encodes: as many bytes as others."""
+    n_bytes = int(bounds[-1] - bounds[0])
+    num_threads = min(num_threads, len(bounds), 1 + n_bytes // WORTH_A_THREAD)
+    shares = np.linspace(bounds[0], bounds[-1], num_threads + 1)
+    firsts = np.searchsorted(bounds[:-1], shares)
+    firsts[0], firsts[-1] = 0, len(bounds) - 1
+    return [bounds[a : b + 1] for a, b in pairwise(firsts) if b > a]
 
 
 def _is_utf8(array: Array) -> bool:
