@@ -1,8 +1,8 @@
 """GPT-2's byte-level byte-pair encoding, from scratch: text to token ids and back.
 
 Read in this order: splitter, merging, vocabulary, counting, reference, tokenizer: that is all of
-it. Then what makes it fast: codec and the package compiled for encoding; trainer, piece_counter,
-learner and compiled.pair_index for training.
+it. Then what makes it fast: two_paths, codec and the package compiled for encoding; trainer,
+piece_counter, learner and compiled.pair_index for training.
 
 Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.2.
 """

@@ -13,7 +13,7 @@ how. Read in this order:
 For training: piece_counts, how often each piece occurs; pair_index, where each pair occurs.
 
 Below these lie instructions, machine instructions that Python has no word for, pieces, the bytes of
-a piece hashed and compared, and jit, how all of it is compiled and kept.
+a piece hashed and compared, utf8, which checks bytes, and jit, how all is compiled and kept.
 
 Addresses are plain integers, so text is read where it lies: in a Python string, in an Arrow
 buffer. Nothing beyond its end is read. `get` and `put` are for tables, whose entries are aligned,

@@ -51,9 +51,7 @@ class Tables(NamedTuple):
     merges: int = 0  # rank -> left id << 42 | right id << 21 | id; 64 bits
     # A perfect hash table of the pairs that merge, by hash and displace: no two share a slot.
     # Source: Belazzougui, Botelho, Dietzfelbinger 2009, Hash, displace, and compress.
-    displacements: int = (
-        0  # bucket of a hash -> what leads its pairs to slots that are free; 16 bits
-    )
+    displacements: int = 0  # bucket of a hash -> what leads its pairs to free slots; 16 bits
     bucket_shift: int = 0  # from a hash down to its bucket
     slots: int = 0  # tag << ID_BITS | rank; 32 bits
     slot_shift: int = 0  # from a displaced hash down to its slot
@@ -73,7 +71,7 @@ class Workspace(NamedTuple):
 
     near: int  # see `caches`
     far: int
-    batch: int  # entries, and the start of the piece behind them
+    batch: int  # entries, and the start of the piece after them
     tail: int  # the copy of a text's last bytes
     ids: int  # place -> id of the token that begins there; 32 bits
     keys: int  # place -> rank << PLACE_BITS | place of the pair that begins there; 32 bits
