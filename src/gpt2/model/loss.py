@@ -1,12 +1,12 @@
 """The loss: cross-entropy straight from the hidden states, with no matrix of all logits in memory.
 
-Tokens are processed in chunks. A chunk's gradients are computed from its logits while they are
-in memory, and added up; the backward pass only scales the sums.
+Tokens are processed in chunks. A chunk's logits become their own gradients while they are in
+memory, these become those of head and hidden states; the backward pass only scales them.
 
 Dimension key: N tokens, C channels, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from torch.autograd.function import once_differentiable
 from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
-CHUNK_LOGITS = 2**25  # logits of a chunk at most: 128 MiB in float32
+CHUNK_BYTES = 2**28  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
+PART_LOGITS = 2**24  # of a chunk's part, whose probabilities are in float32 for a while: 64 MiB
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
 
@@ -41,11 +42,12 @@ def linear_cross_entropy(
         apply: Callable[..., Tensor] = _LinearCrossEntropy.apply  # torch leaves it untyped
         return apply(hidden, weight, targets, ignore_index)
     head = _padded(weight, product_dtype(hidden))
-    sums = [
-        _summed_loss(_log_probabilities(rows, head, len(weight)), chunk_targets, ignore_index)
-        for rows, chunk_targets in _chunks(hidden.to(head.dtype), targets, len(head))
-    ]
-    return torch.stack(sums).sum() / (targets != ignore_index).sum()
+    length = min(PART_LOGITS // len(head), -(-len(targets) // 2))
+    losses = []
+    for rows, chunk_targets in _chunks(hidden.to(head.dtype), targets, length=length):
+        loss = _probabilities_and_loss(rows, head, len(weight), chunk_targets, ignore_index)[1]
+        losses.append(loss)
+    return torch.stack(losses).sum() / (targets != ignore_index).sum()
 
 
 class _LinearCrossEntropy(Function):
@@ -53,23 +55,37 @@ class _LinearCrossEntropy(Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int
     ) -> Tensor:
-        vocabulary = len(weight)
         head = _padded(weight, product_dtype(hidden))  # (V', C), V' a multiple of ALIGNMENT
+        by_channel = head  # in memory
+        if head.dtype != torch.float32:  # CPUs sum bfloat16 along columns in 3/4 of the time
+            by_channel = head.t().contiguous().t()
         head_gradient = torch.zeros_like(head, dtype=torch.float32)
-        losses, gradients = [], []
-        for rows, chunk_targets in _chunks(hidden.to(head.dtype), targets, len(head)):
-            log_probabilities = _log_probabilities(rows, head, vocabulary)
-            losses.append(_summed_loss(log_probabilities, chunk_targets, ignore_index))
-            # The gradient of a loss by its logits: their probabilities, less 1 at the target.
-            gradient = log_probabilities.exp_()
+        hidden_gradient = torch.empty_like(hidden, dtype=head.dtype)
+        length = min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2))
+        buffer = hidden_gradient.new_empty(length, len(head))
+        losses = []
+        chunks = _chunks(hidden.to(head.dtype), targets, hidden_gradient, length=length)
+        for rows, chunk_targets, chunk_gradient in chunks:
+            # Of the losses by the logits: their probabilities, less 1 at the target.
+            gradient = buffer[: len(rows)]
+            parts = _chunks(rows, chunk_targets, gradient, length=PART_LOGITS // len(head))
+            for part, part_targets, part_gradient in parts:
+                probabilities, loss = _probabilities_and_loss(
+                    part, head, len(weight), part_targets, ignore_index
+                )
+                losses.append(loss)
+                each = torch.arange(len(part), device=part.device)
+                probabilities[each, _counted_or_0(part_targets, ignore_index)] -= 1
+                part_gradient.copy_(probabilities)
+                del probabilities  # or the next part's would be made beside them
             counted = (chunk_targets != ignore_index).to(head.dtype)[:, None]
-            at_target = _as_column(chunk_targets, ignore_index)
-            gradient.scatter_add_(1, at_target, -torch.ones_like(at_target, dtype=gradient.dtype))
-            gradient = gradient.to(head.dtype)
-            gradients.append((gradient @ head) * counted)
-            head_gradient += gradient.t() @ (rows * counted)
+            torch.mm(gradient, by_channel, out=chunk_gradient).mul_(counted)
+            if head.dtype == torch.float32:
+                head_gradient.addmm_(gradient.t(), rows * counted)  # with no matrix in between
+            else:
+                head_gradient += gradient.t() @ (rows * counted)
         count = (targets != ignore_index).sum()
-        ctx.save_for_backward(torch.cat(gradients), head_gradient[:vocabulary], count)
+        ctx.save_for_backward(hidden_gradient, head_gradient[: len(weight)], count)
         ctx.dtypes = hidden.dtype, weight.dtype
         return torch.stack(losses).sum() / count
 
@@ -92,25 +108,24 @@ def _padded(weight: Tensor, dtype: torch.dtype) -> Tensor:  # (V, C) -> (V', C)
     return F.pad(weight.detach().to(dtype), (0, 0, 0, -len(weight) % ALIGNMENT))
 
 
-def _chunks(hidden: Tensor, targets: Tensor, width: int) -> list[tuple[Tensor, Tensor]]:
-    """Split the tokens into chunks, at least two, so that the full logits are never in memory."""
-    length = max(1, min(CHUNK_LOGITS // width, -(-len(targets) // 2)))
-    return list(zip(hidden.split(length), targets.split(length), strict=True))
+def _chunks(*tensors: Tensor, length: int) -> Iterator[tuple[Tensor, ...]]:
+    """Split tensors along their first dimension, all at the same places."""
+    return zip(*(tensor.split(max(1, length)) for tensor in tensors), strict=True)
 
 
-def _log_probabilities(rows: Tensor, head: Tensor, vocabulary: int) -> Tensor:
-    """Return log-probabilities in float32, those of the padding being -inf."""
-    logits = F.linear(rows, head)  # (chunk, V')
-    logits[:, vocabulary:] = float("-inf")
-    return logits.log_softmax(dim=-1, dtype=torch.float32)
+def _probabilities_and_loss(
+    rows: Tensor, head: Tensor, vocabulary: int, targets: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:  # (N, C), (V', C), (N,) -> (N, V'), ()
+    """Return the probabilities of all tokens, in float32, and the sum of the targets' losses."""
+    logits = F.linear(rows, head)
+    logits[:, vocabulary:] = float("-inf")  # the padding
+    probabilities = logits.softmax(dim=-1, dtype=torch.float32)
+    # ln(sum of exp(logits)), from the likeliest token: the probability of the target may be 0.
+    log_sums = logits.amax(dim=-1).float() - probabilities.amax(dim=-1).log()
+    nats = log_sums - logits.gather(1, _counted_or_0(targets, ignore_index)[:, None])[:, 0]
+    return probabilities, nats.masked_fill(targets == ignore_index, 0).sum()
 
 
-def _summed_loss(log_probabilities: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Return the sum of the losses of a chunk."""
-    nats = -log_probabilities.gather(1, _as_column(targets, ignore_index))[:, 0]
-    return nats.masked_fill(targets == ignore_index, 0).sum()
-
-
-def _as_column(targets: Tensor, ignore_index: int) -> Tensor:  # (N,) -> (N, 1)
-    """Return the targets as a column to index with; those not counted point at the first id."""
-    return targets.masked_fill(targets == ignore_index, 0)[:, None]
+def _counted_or_0(targets: Tensor, ignore_index: int) -> Tensor:
+    """Return the targets as ids to index with: those not counted are the first id."""
+    return targets.masked_fill(targets == ignore_index, 0)
