@@ -18,8 +18,9 @@ from torch.autograd.function import once_differentiable
 from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
-CHUNK_BYTES = 2**28  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
-PART_LOGITS = 2**24  # of a chunk's part, whose probabilities are in float32 for a while: 64 MiB
+CHUNK_BYTES = 2**27  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
+PART_LOGITS = 2**23  # of a chunk's part, whose probabilities are in float32 for a while: 64 MiB
+ROWS_ADDED = 2**12  # of the head's gradient at a time
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
 
@@ -56,10 +57,9 @@ class _LinearCrossEntropy(Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int
     ) -> Tensor:
         head = _padded(weight, product_dtype(hidden))  # (V', C), V' a multiple of ALIGNMENT
-        by_channel = head  # in memory
-        if head.dtype != torch.float32:  # CPUs sum bfloat16 along columns in 3/4 of the time
-            by_channel = head.t().contiguous().t()
-        head_gradient = torch.zeros_like(head, dtype=torch.float32)
+        if head.dtype != torch.float32:  # a CPU sums bfloat16 along columns in 3/4 of the time
+            head = head.t().contiguous().t()
+        head_gradient = torch.zeros(head.shape, dtype=torch.float32, device=head.device)
         hidden_gradient = torch.empty_like(hidden, dtype=head.dtype)
         length = min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2))
         buffer = hidden_gradient.new_empty(length, len(head))
@@ -79,11 +79,8 @@ class _LinearCrossEntropy(Function):
                 part_gradient.copy_(probabilities)
                 del probabilities  # or the next part's would be made beside them
             counted = (chunk_targets != ignore_index).to(head.dtype)[:, None]
-            torch.mm(gradient, by_channel, out=chunk_gradient).mul_(counted)
-            if head.dtype == torch.float32:
-                head_gradient.addmm_(gradient.t(), rows * counted)  # with no matrix in between
-            else:
-                head_gradient += gradient.t() @ (rows * counted)
+            torch.mm(gradient, head, out=chunk_gradient).mul_(counted)
+            _add_product(head_gradient, gradient.t(), rows * counted)
         count = (targets != ignore_index).sum()
         ctx.save_for_backward(hidden_gradient, head_gradient[: len(weight)], count)
         ctx.dtypes = hidden.dtype, weight.dtype
@@ -124,6 +121,16 @@ def _probabilities_and_loss(
     log_sums = logits.amax(dim=-1).float() - probabilities.amax(dim=-1).log()
     nats = log_sums - logits.gather(1, _counted_or_0(targets, ignore_index)[:, None])[:, 0]
     return probabilities, nats.masked_fill(targets == ignore_index, 0).sum()
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a product of matrices to a sum in float32."""
+    if left.dtype == torch.float32:
+        total.addmm_(left, right)
+        return
+    parts = _chunks(total, left @ right, length=ROWS_ADDED)
+    for part, product in parts:  # torch makes a copy of each in float32
+        part += product
 
 
 def _counted_or_0(targets: Tensor, ignore_index: int) -> Tensor:

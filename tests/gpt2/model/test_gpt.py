@@ -141,9 +141,10 @@ def test_gradient_checkpointing_keeps_the_input_of_each_block_alone() -> None:
         network.loss(ids, ids).backward()  # so that the gradients are there
         peaks.append(peak_memory(torch.device("cpu"), lambda: network.loss(ids, ids).backward()))
     stream = 4 * 64 * 24 * 4  # bytes of (B, T, C) in float32
-    # A block saves some 16 streams for its backward pass. All 8 are kept without checkpointing;
-    # with it one block's, and the input of each.
-    assert peaks[0] > 8 * 14 * stream
+    # A block saves some 15 streams for its backward pass; the MLP's activations, 4 more, are
+    # computed anew. All 8 are kept without checkpointing; with it one block's,
+    # and the input of each.
+    assert 8 * 14 * stream < peaks[0] < 8 * 17 * stream
     assert peaks[1] < (8 + 2 * 16) * stream
 
 
