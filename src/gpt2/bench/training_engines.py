@@ -27,7 +27,6 @@ from gpt2.data.shards import read_shard
 OURS = "gpt2"
 WARM_UP = 2  # steps: the first one allocates, and may compile
 LEAST, MOST, ENOUGH_SECONDS = 3, 50, 2.0  # steps to time
-LEAST_WATCHED, MOST_WATCHED = 1, 9  # steps whose parts are timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Times:
     """What it took."""
 
     step_seconds: float  # median
-    parts: dict[str, float]  # seconds; of the median of a few more steps. Empty where not measured
+    parts: dict[str, float]  # seconds, of the median of as many more steps; empty if compiled
     peak_memory_bytes: int | None  # of the process, or of its tensors on a GPU
     loss: float  # of the first step, in nats a token
 
@@ -59,15 +58,18 @@ def measure(job: Job) -> Times:
         loss = steps.take_step()["loss"]
         for _ in range(WARM_UP - 1):
             steps.take_step()
-        seconds = _timed(steps, device)
-        memory = _peak_memory(device)
-        parts = _parts(job, config, steps, network, device)
-    return Times(step_seconds=median(seconds), parts=parts, peak_memory_bytes=memory, loss=loss)
+        seconds, parts = _timed(steps, network, device, compiled=config.training.compile)
+    return Times(
+        step_seconds=median(seconds),
+        parts=middle_of(parts),
+        peak_memory_bytes=_peak_memory(device),
+        loss=loss,
+    )
 
 
 @contextmanager
-def _prepared(job: Job, config: RunConfig) -> Iterator[tuple[Steps, nn.Module]]:
-    """Yield what takes the steps of an engine, and its network."""
+def _prepared(job: Job, config: RunConfig) -> Iterator[tuple[Steps, nn.Module | None]]:
+    """Yield what takes the steps of an engine, and its network, if its parts can be timed."""
     stream = TokenStream([read_shard(Path(job.shard))], config.model.n_positions)
     with closing(Batches(stream, config.batch_rows, config.data.seed)) as batches:
         if job.engine == OURS:
@@ -77,7 +79,9 @@ def _prepared(job: Job, config: RunConfig) -> Iterator[tuple[Steps, nn.Module]]:
             from gpt2.bench.training_peers import make_peer
 
             device = devices.select_device(config.training.device)
-            yield make_peer(job.engine, config, batches, device)
+            peer, network = make_peer(job.engine, config, batches, device)
+            # The other models are compiled as a whole, so that nothing within can be timed.
+            yield peer, None if config.training.compile else network
 
 
 @contextmanager
@@ -95,37 +99,23 @@ def _ours(config: RunConfig, batches: Batches) -> Iterator[tuple[Steps, nn.Modul
         yield trainer, parallel.model
 
 
-def _timed(steps: Steps, device: torch.device) -> list[float]:
-    """Return the seconds of some steps."""
+def _timed(
+    steps: Steps, network: nn.Module | None, device: torch.device, *, compiled: bool
+) -> tuple[list[float], list[dict[str, float]]]:
+    """Return the seconds of some steps, and those of the parts of as many steps between them."""
     seconds: list[float] = []
+    parts: list[dict[str, float]] = []
     while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < ENOUGH_SECONDS):
         devices.synchronize(device)
         started = time.perf_counter()
         steps.take_step()
         devices.synchronize(device)
         seconds.append(max(time.perf_counter() - started, 1e-9))  # a coarse clock may show none
-    return seconds
-
-
-def _parts(
-    job: Job, config: RunConfig, steps: Steps, network: nn.Module, device: torch.device
-) -> dict[str, float]:
-    """Return the seconds of each part of a step: that of some which takes as long as the median.
-
-    Other engines are compiled as a whole, so that nothing within can be timed.
-    """
-    compiled = config.training.compile
-    if compiled and job.engine != OURS:
-        return {}
-    taken: list[dict[str, float]] = []
-    spent = 0.0
-    with watched(steps, network, device, compiled=compiled) as clock:
-        while len(taken) < LEAST_WATCHED or (
-            len(taken) < MOST_WATCHED and spent < ENOUGH_SECONDS / 2
-        ):
-            taken.append(clock.measure(steps.take_step))
-            spent += sum(taken[-1].values())
-    return middle_of(taken)
+        if network is None:
+            continue
+        with watched(steps, network, device, compiled=compiled) as clock:
+            parts.append(clock.measure(steps.take_step))
+    return seconds, parts
 
 
 def middle_of(steps: list[dict[str, float]]) -> dict[str, float]:
@@ -134,7 +124,8 @@ def middle_of(steps: list[dict[str, float]]) -> dict[str, float]:
     >>> middle_of([{"MLP": 3.0}, {"MLP": 1.0, "data": 1.0}, {"MLP": 9.0}])
     {'MLP': 3.0}
     """
-    return sorted(steps, key=lambda parts: sum(parts.values()))[len(steps) // 2]
+    by_time = sorted(steps, key=lambda parts: sum(parts.values()))
+    return by_time[len(steps) // 2] if steps else {}
 
 
 def _peak_memory(device: torch.device) -> int | None:

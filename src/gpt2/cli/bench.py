@@ -275,7 +275,7 @@ def _training_table(config: RunConfig, report: "training.Report", rounds: int) -
         known.append(f"reads {peaks.read_bandwidth / 1e9:.1f} GB/s")
     lines = [
         f"# {peaks.device}: {'; '.join(known) or 'its peaks are not known'}",
-        f"# {report.parameters / 1e6:,.1f}M parameters, {model.n_layer} layers of {model.n_embd} "
+        f"# {report.parameters:,} parameters, {model.n_layer} layers of {model.n_embd} "
         f"channels; {training.micro_batch} x {model.n_positions} tokens a step; "
         f"medians of {rounds}",
         f"# all in {report.dtype}; ours as gpt2 train, with {config.optimizer.kind}; the others as "
