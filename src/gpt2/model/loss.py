@@ -19,8 +19,8 @@ from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
 CHUNK_BYTES = 2**27  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
-PART_LOGITS = 2**23  # of a chunk's part, whose probabilities are in float32 for a while: 64 MiB
-ROWS_ADDED = 2**12  # of the head's gradient at a time
+PART_LOGITS = 2**23  # on a CPU: of a chunk's part, whose probabilities are in float32 for a while
+ROWS_ADDED = 2**12  # on a CPU: of the head's gradient at a time
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
 
@@ -57,8 +57,9 @@ class _LinearCrossEntropy(Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int
     ) -> Tensor:
         head = _padded(weight, product_dtype(hidden))  # (V', C), V' a multiple of ALIGNMENT
-        if head.dtype != torch.float32:  # a CPU sums bfloat16 along columns in 3/4 of the time
-            head = head.t().contiguous().t()
+        on_cpu = head.device.type == "cpu"
+        if on_cpu and head.dtype != torch.float32:
+            head = head.t().contiguous().t()  # a CPU sums along such columns in 3/4 of the time
         head_gradient = torch.zeros(head.shape, dtype=torch.float32, device=head.device)
         hidden_gradient = torch.empty_like(hidden, dtype=head.dtype)
         length = min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2))
@@ -68,7 +69,8 @@ class _LinearCrossEntropy(Function):
         for rows, chunk_targets, chunk_gradient in chunks:
             # Of the losses by the logits: their probabilities, less 1 at the target.
             gradient = buffer[: len(rows)]
-            parts = _chunks(rows, chunk_targets, gradient, length=PART_LOGITS // len(head))
+            part_length = PART_LOGITS // len(head) if on_cpu else length
+            parts = _chunks(rows, chunk_targets, gradient, length=part_length)
             for part, part_targets, part_gradient in parts:
                 probabilities, loss = _probabilities_and_loss(
                     part, head, len(weight), part_targets, ignore_index
@@ -128,8 +130,9 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     if left.dtype == torch.float32:
         total.addmm_(left, right)
         return
-    parts = _chunks(total, left @ right, length=ROWS_ADDED)
-    for part, product in parts:  # torch makes a copy of each in float32
+    # On a CPU torch makes a copy in float32 of what is added.
+    length = ROWS_ADDED if total.device.type == "cpu" else len(total)
+    for part, product in _chunks(total, left @ right, length=length):
         part += product
 
 

@@ -10,6 +10,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from gpt2.config import GPT2Config
 from gpt2.devices import peak_memory
 from gpt2.errors import ConfigError, InputError
+from gpt2.model import gpt
 from gpt2.model.gpt import MLP, GPT2Network, evaluating
 
 TINY = GPT2Config(
@@ -133,19 +134,34 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(
     assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
 
 
+def peak_of_a_step(network: GPT2Network) -> float:
+    """Return the most memory of a step, in the bytes of (B, T, C), B * T being 256."""
+    ids = torch.zeros(4, 64, dtype=torch.long)
+    network.loss(ids, ids).backward()  # so that the gradients are there
+    peak = peak_memory(torch.device("cpu"), lambda: network.loss(ids, ids).backward())
+    assert peak
+    return peak / (4 * ids.numel() * network.config.n_embd)
+
+
 def test_gradient_checkpointing_keeps_the_input_of_each_block_alone() -> None:
     network = GPT2Network(replace(TINY, n_layer=8, n_positions=64))
-    ids = torch.zeros(4, 64, dtype=torch.long)
-    peaks = []
-    for network.gradient_checkpointing in (False, True):
-        network.loss(ids, ids).backward()  # so that the gradients are there
-        peaks.append(peak_memory(torch.device("cpu"), lambda: network.loss(ids, ids).backward()))
-    stream = 4 * 64 * 24 * 4  # bytes of (B, T, C) in float32
-    # A block saves some 15 streams for its backward pass; the MLP's activations, 4 more, are
-    # computed anew. All 8 are kept without checkpointing; with it one block's,
-    # and the input of each.
-    assert 8 * 14 * stream < peaks[0] < 8 * 17 * stream
-    assert peaks[1] < (8 + 2 * 16) * stream
+    # A block saves some 16 streams for its backward pass. All 8 are kept without checkpointing;
+    # with it one block's, and the input of each.
+    assert peak_of_a_step(network) > 8 * 14
+    network.gradient_checkpointing = True
+    assert peak_of_a_step(network) < 8 + 2 * 16
+
+
+def test_large_activations_are_computed_anew_and_change_nothing(
+    ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = GPT2Network(replace(TINY, n_layer=8, n_positions=64))
+    kept, kept_peak = outcome(network, ids), peak_of_a_step(network)
+    monkeypatch.setattr(gpt, "RECOMPUTED_BYTES", 0)
+    anew = outcome(network, ids)
+    assert all(torch.equal(a, b) for a, b in zip(kept, anew, strict=True))
+    # In each block one MLP's, which is four times as wide as the stream.
+    assert peak_of_a_step(network) == pytest.approx(kept_peak - 8 * 4, abs=2)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch's own
