@@ -31,7 +31,7 @@ format: .venv/installed-dev ## rewrite the code in the project's format
 
 bench: bench-tokenizer ## measure against peers, side by side
 	$(BIN)/python benchmarks/data.py
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/gpt2 bench train --against transformers,nanogpt-like
 
 bench-tokenizer: .venv/installed-bench ## encoding, decoding and training a tokenizer, beside peers
 	$(BIN)/python benchmarks/tokenizer.py

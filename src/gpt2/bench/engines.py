@@ -66,7 +66,7 @@ def measure(job: Job, complete: Complete) -> Times:
     prefill = seconds(1, job.prefill_tokens, 1)
     for rows in job.batches:
         seconds(rows, job.prompt_tokens, min(job.new_tokens, 8))
-    memory = _peak_memory()  # before reads of memory are measured, which takes some
+    memory = peak_memory()  # before reads of memory are measured, which takes some
     for rows in job.batches:
         first.append(min(seconds(rows, job.prompt_tokens, 1) for _ in range(3)))
         before = _read_bandwidth(job)
@@ -93,7 +93,7 @@ def _read_bandwidth(job: Job) -> list[float]:
     return [read_bandwidth(job.threads)]
 
 
-def _peak_memory() -> int | None:
+def peak_memory() -> int | None:
     """Return the most memory that this process has had, in bytes; None where it is not known.
 
     Linux's getrusage would return that of the process that started this one, if it had more.

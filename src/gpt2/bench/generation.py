@@ -17,8 +17,8 @@ import torch
 
 from gpt2 import devices
 from gpt2.bench.engines import Job, Times
-from gpt2.bench.limits import MULTIPLY, product_peak, read_bandwidth
-from gpt2.bench.peers import HUGGING_FACE, PEERS, run_process, write_model
+from gpt2.bench.limits import MULTIPLY, product_peak, read_bandwidth, torch_threads
+from gpt2.bench.peers import HUGGING_FACE, PEERS, is_installed, run_process, write_model
 from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.files.pretrained import GPT2
 from gpt2.progress import log
@@ -102,17 +102,13 @@ def measure(model: GPT2, work: Work) -> Report:
 
 def measure_machine(dtypes: Iterable[str], threads: int) -> Machine:
     """Measure what bounds generation: reads of memory, and matrix products."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         return Machine(
             processor=devices.describe(CPU),
             threads=threads,
             read_bandwidth=read_bandwidth(threads),
             peak_flops={dtype: _product_peak(dtype, threads) for dtype in dtypes},
         )
-    finally:
-        torch.set_num_threads(before)
 
 
 def best_of(machines: Sequence[Machine]) -> Machine:
@@ -158,7 +154,7 @@ def check(model: GPT2, work: Work) -> None:
 
 def _jobs(model: GPT2, threads: int, work: Work, folder: Path) -> Iterator[Job]:
     """Write the model's files, and describe the work of each engine in each dtype."""
-    peers = [name for name in work.against if _is_installed(name)]
+    peers = [name for name in work.against if is_installed(name, PEERS[name].packages)]
     write_model(model, folder, peers)
     job = Job(
         engine=OURS,
@@ -182,12 +178,6 @@ def _jobs(model: GPT2, threads: int, work: Work, folder: Path) -> Iterator[Job]:
 
 def _prefill_tokens(model: GPT2) -> int:
     return max(1, min(1000, model.config.n_positions - 24))
-
-
-def _is_installed(name: str) -> bool:
-    if missing := PEERS[name].missing():
-        log(f"{name} is left out, since it is not installed: pip install {' '.join(missing)}")
-    return not missing
 
 
 def _is_fast_enough(name: str, dtype: str) -> bool:

@@ -1,11 +1,14 @@
-"""What bounds generation: reads of memory for decoding, products for reading a prompt."""
+"""What a processor can do: reads of memory bound decoding, products bound reading a prompt."""
 
 import math
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numba import njit
 
 from gpt2.generation.cpu.instructions import (
@@ -29,6 +32,17 @@ if TYPE_CHECKING:
 
 ARRAY_BYTES = 2**29  # far more than caches hold
 TRIES = 5
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads while the context lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def read_bandwidth(threads: int, *, array_bytes: int = ARRAY_BYTES) -> float:

@@ -4,7 +4,7 @@ import ctypes
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from gpt2.errors import ConfigError
 from gpt2.files.gguf import write_gguf
 from gpt2.files.pretrained import GPT2
+from gpt2.progress import log
 
 if TYPE_CHECKING:
     import gguf
@@ -30,9 +31,12 @@ class Peer:
     beside: dict[str, str]  # its dtypes, and that of ours which each is compared with
     write: Callable[[Path, str], Path]  # folder of all files, its dtype -> what it opens
 
-    def missing(self) -> list[str]:
-        """Return the packages that are not installed."""
-        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
+def is_installed(name: str, packages: Iterable[str]) -> bool:
+    """Return whether all packages of a peer are installed; if not, log how to install them."""
+    if missing := [each for each in packages if importlib.util.find_spec(each) is None]:
+        log(f"{name} is left out, since it is not installed: pip install {' '.join(missing)}")
+    return not missing
 
 
 def write_model(model: GPT2, folder: Path, peers: list[str]) -> None:

@@ -66,11 +66,15 @@ class Train:
 
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
-    _read([_with_section(arg) for arg in args]).run()
+    read([_with_section(arg) for arg in args]).run()
 
 
-def _read(args: list[str]) -> Train:
-    """Return the settings: defaults, then the recipe or the run's own, then the flags."""
+def read(args: list[str]) -> Train:
+    """Return the settings: defaults, then the recipe or the run's own, then the flags.
+
+    Raises:
+        UsageError, ConfigError: A flag or the recipe is wrong.
+    """
     recipe, preset = take_flag(args, "--recipe"), take_flag(args, "--model.preset")
     run = take_flag(args, "--resume")
     if run is not None and (recipe or preset):

@@ -25,7 +25,7 @@ VERBS = {
     "serve": "a completions API as OpenAI's, and a page to play with the model",
     "watch": "a page that shows runs while they train",
     "export": "a model as a Hugging Face directory, or as a GGUF file for llama.cpp",
-    "bench": "time and memory of the attention backends",
+    "bench": "speed and memory of attention, generation and training, beside other programs",
     "completion": "a script for bash or zsh that completes verbs and flags",
 }
 

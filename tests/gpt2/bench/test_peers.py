@@ -4,7 +4,7 @@ import gguf
 import numpy as np
 import pytest
 
-from gpt2.bench.peers import PEERS, quantize_gguf, quantized, run_process
+from gpt2.bench.peers import PEERS, is_installed, quantize_gguf, quantized, run_process
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError
 from gpt2.files.gguf import write_gguf
@@ -63,9 +63,13 @@ def test_rows_that_are_no_whole_number_of_blocks_stay_in_float32(
     assert kinds_of(tmp_path / "q8_0.gguf")["blk.0.attn_qkv.weight"] == "F32"
 
 
-def test_each_peer_names_what_it_needs_and_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_is_missing_is_named_with_the_packages_that_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert is_installed("nothing needed", ())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert PEERS["ctranslate2"].missing() == ["ctranslate2", "transformers"]
+    assert not is_installed("ctranslate2", PEERS["ctranslate2"].packages)
+    assert capsys.readouterr().err.endswith("pip install ctranslate2 transformers\n")
 
 
 def test_a_program_that_fails_is_told_by_its_last_line() -> None:
