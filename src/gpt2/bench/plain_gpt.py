@@ -1,7 +1,8 @@
 """GPT-2 as most tutorials train it: stock modules, and all logits at once in float32.
 
 It is what `gpt2 bench train` calls nanogpt-like. As in nanoGPT the vocabulary is padded to a
-multiple of 64, for speed.
+multiple of 64, for speed. The scale of attention and the activation are GPT-2's, whatever a recipe
+has.
 Dimension key: B rows, T tokens a row, C channels, H heads, D channels a head, V vocabulary.
 """
 
