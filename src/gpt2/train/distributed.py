@@ -184,7 +184,7 @@ def parallelize(
     """
     scaler = devices.loss_scaler(processes.device, dtype)
     parallel = partial(Parallel, model, processes, dtype, scaler)
-    if not dist.is_initialized():  # one process, unless a group of one was made
+    if processes.world_size == 1 and not dist.is_initialized():  # a group may be of one
         return parallel(model.loss, lambda is_last: nullcontext())
     if kind == "fsdp":
         if dtype == torch.float16:  # each process would find other overflows, and scale by them
