@@ -46,6 +46,7 @@ LAYOUTS: tuple[Layout, ...] = (
 # torch.cuda.get_device_name.
 # Source: NVIDIA's data sheets.
 PUBLISHED_PEAKS = {
+    "NVIDIA B200": 2250e12,
     "NVIDIA H200": 989e12,
     "NVIDIA H100 80GB HBM3": 989e12,
     "NVIDIA H100 PCIe": 756e12,
@@ -300,6 +301,23 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor of the CPU on the device, without waiting for work under way on a GPU.
+
+    Only from pinned memory is a copy to a GPU not waited for. torch keeps the pinned memory until
+    the copy is done.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def read(tensor: torch.Tensor) -> list[float]:
+    """Return the numbers of a tensor of one dimension; on a GPU this waits for work under way."""
+    numbers: list[float] = tensor.tolist()
+    return numbers
 
 
 def has_fused_optimizers(device: torch.device) -> bool:

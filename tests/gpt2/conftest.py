@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,29 @@ if TYPE_CHECKING:
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # For a server to start or to end: the first compiles, on a machine that may be busy.
 MOST_SECONDS = 300
+
+GPU = pytest.param(
+    "cuda",
+    marks=[
+        pytest.mark.cuda,
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
+    ],
+)
+# cuBLAS adds up in a fixed order only with this, which torch reads once, at its first product.
+# Source: "Reproducibility" in torch's documentation.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+@pytest.fixture(params=["cpu", GPU])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """A GPU, where there is one; and the CPU, which shows that the test itself is right."""
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=[GPU])
+def gpu(request: pytest.FixtureRequest) -> torch.device:
+    """A GPU, for what there is nowhere else."""
+    return torch.device(request.param)
 
 
 class Hub(ThreadingHTTPServer):

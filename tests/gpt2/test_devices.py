@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -141,3 +142,32 @@ def test_the_memory_of_a_container_is_its_limit(
     path.write_text(limit, encoding="ascii")
 
     assert devices.memory(CPU) == (memory or installed)
+
+
+def test_tensors_go_to_a_gpu_from_pinned_memory_without_waiting() -> None:
+    rows, gpu = Mock(spec=torch.Tensor), torch.device("cuda")
+    assert devices.move(rows, gpu) is rows.pin_memory.return_value.to.return_value
+    rows.pin_memory.return_value.to.assert_called_once_with(gpu, non_blocking=True)
+    rows.to.assert_not_called()
+
+
+def test_tensors_that_are_moved_and_read_keep_their_numbers(device: torch.device) -> None:
+    moved = devices.move(torch.arange(3.0), device)
+    assert moved.device.type == device.type
+    assert devices.read(moved) == [0.0, 1.0, 2.0]
+
+
+def test_the_peak_of_memory_is_that_of_the_tensors_at_once(device: torch.device) -> None:
+    def work() -> None:
+        for _ in range(3):
+            torch.ones(2**20, device=device)
+
+    peak = devices.peak_memory(device, work)
+    assert peak is not None
+    assert 2**22 <= peak < 2 * 2**22
+
+
+def test_a_gpu_has_a_name_and_memory(gpu: torch.device) -> None:
+    assert devices.describe(gpu)
+    assert (devices.memory(gpu) or 0) > 2**30
+    assert devices.select_device("auto").type == "cuda"

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2 import devices
 from gpt2.generation.runner import Logits
 
 TOGETHER = 32  # rows that are searched at once: their logits fit a processor's cache
@@ -45,7 +46,7 @@ def _logits_of(ids: Sequence[int], logits: Logits, rows: slice) -> list[float]:
     if ids == logits.likeliest[rows]:  # as of greedy texts: no tensor need be read
         return logits.largest[rows]
     values = logits.values[rows]
-    places = torch.tensor(ids, device=values.device)[:, None]
+    places = devices.move(torch.tensor(ids)[:, None], values.device)
     return values.gather(1, places)[:, 0].tolist()
 
 

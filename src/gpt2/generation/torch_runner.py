@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gpt2 import devices
 from gpt2.files.pretrained import GPT2
 from gpt2.generation.runner import Logits, Piece
 from gpt2.model.gpt import evaluating
@@ -123,7 +124,7 @@ class TorchRunner:
         self.lengths = [0] * slots
         self.free = set(range(slots))
         self._unused = torch.tensor(model.unused_ids, dtype=torch.long, device=model.device)
-        self._graphs: dict[int, Callable[[Tensor, Tensor], Tensor]] = {}
+        self._graphs: dict[int, Callable[[Tensor], Tensor]] = {}
 
     def bytes_of(self, capacity: int) -> int:
         """Return the memory of a cache: all hold n_positions tokens, whatever is asked for."""
@@ -150,11 +151,11 @@ class TorchRunner:
         number, past = piece.cache.number, piece.cache.length
         cache = SlotCache(
             self.memory[:, :, number : number + 1],
-            torch.tensor([past], device=self.memory.device),
+            devices.move(torch.tensor([past]), self.memory.device),
             past,
             past + len(piece.ids),
         )
-        ids = torch.tensor([piece.ids], device=self.memory.device)
+        ids = devices.move(torch.tensor([piece.ids]), self.memory.device)
         hidden = self._model.hidden(ids, cache)[0]
         return self._model.logits(hidden[len(hidden) - piece.wanted :])
 
@@ -168,25 +169,27 @@ class TorchRunner:
         ids = [0] * rows
         for piece, number in zip(pieces, numbers, strict=True):
             ids[number] = piece.ids[0]
-        both = torch.tensor([ids, self.lengths[:rows]]).to(self.memory.device)
+        inputs = devices.move(torch.tensor([ids, self.lengths[:rows]]), self.memory.device)
         if self.memory.is_cuda:
-            logits = self._replay(both[0], both[1])
+            logits = self._replay(inputs)
         else:
-            logits = self._step(both[0], both[1], max(self.lengths[:rows]) + 1)
+            logits = self._step(inputs, max(self.lengths[:rows]) + 1)
         return [logits[number, None] for number in numbers]
 
-    def _step(self, ids: Tensor, lengths: Tensor, seen: int) -> Tensor:  # (B,), (B,) -> (B, V)
+    def _step(self, inputs: Tensor, seen: int) -> Tensor:  # ids and lengths, (2, B) -> (B, V)
+        ids, lengths = inputs
         cache = SlotCache(self.memory[:, :, : len(ids)], lengths, seen - 1, seen)
         return self._model.logits(self._model.hidden(ids[:, None], cache)[:, -1])
 
-    def _replay(self, ids: Tensor, lengths: Tensor) -> Tensor:  # (B,), (B,) -> (B, V)
+    def _replay(self, inputs: Tensor) -> Tensor:  # (2, B) -> (B, V)
         """Return what `_step` does, by a CUDA graph: a step's kernels are launched all at once."""
-        if len(ids) not in self._graphs:
-            self._graphs[len(ids)] = self._record(ids.clone(), lengths.clone())
-        return self._graphs[len(ids)](ids, lengths)
+        rows = inputs.size(1)
+        if rows not in self._graphs:
+            self._graphs[rows] = self._record(inputs.clone())
+        return self._graphs[rows](inputs)
 
-    def _record(self, ids: Tensor, lengths: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """Record a step whose inputs are these tensors.
+    def _record(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """Record a step that reads its inputs from this tensor.
 
         Source: torch.cuda.graph; it wants some runs in another stream before it records.
         """
@@ -194,15 +197,14 @@ class TorchRunner:
         other.wait_stream(current)
         with torch.cuda.stream(other):
             for _ in range(3):
-                self._step(ids, lengths, self._n_positions)
+                self._step(inputs, self._n_positions)
         current.wait_stream(other)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            logits = self._step(ids, lengths, self._n_positions)
+            logits = self._step(inputs, self._n_positions)
 
-        def replay(new_ids: Tensor, new_lengths: Tensor) -> Tensor:
-            ids.copy_(new_ids)
-            lengths.copy_(new_lengths)
+        def replay(new: Tensor) -> Tensor:
+            inputs.copy_(new)
             graph.replay()
             return logits
 

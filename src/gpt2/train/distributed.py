@@ -151,7 +151,7 @@ class Parallel:
 
     def loss(self, rows: Tensor) -> Tensor:  # (B, T + 1) -> ()
         """Return the mean loss of rows of tokens, in nats a token."""
-        rows = rows.to(self.model.device)
+        rows = devices.move(rows, self.model.device)
         with self.autocast():
             return self._loss(rows[:, :-1], rows[:, 1:])
 
@@ -184,7 +184,7 @@ def parallelize(
     """
     scaler = devices.loss_scaler(processes.device, dtype)
     parallel = partial(Parallel, model, processes, dtype, scaler)
-    if processes.world_size == 1:
+    if processes.world_size == 1 and not dist.is_initialized():  # a group may be of one
         return parallel(model.loss, lambda is_last: nullcontext())
     if kind == "fsdp":
         if dtype == torch.float16:  # each process would find other overflows, and scale by them
@@ -216,9 +216,9 @@ def gather_outside_blocks(model: GPT2) -> None:
         model.unshard()
 
 
-def clip_gradients(model: nn.Module, largest: float) -> float:
+def clip_gradients(model: nn.Module, largest: float) -> Tensor:  # -> ()
     """Scale the gradients down to a global norm of at most `largest`, and return what it was."""
-    return full_tensor(nn.utils.clip_grad_norm_(model.parameters(), largest)).item()
+    return full_tensor(nn.utils.clip_grad_norm_(model.parameters(), largest))
 
 
 class _Loss(nn.Module):

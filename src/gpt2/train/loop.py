@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2 import devices
 from gpt2.config import RunConfig
 from gpt2.data.batches import Batches
 from gpt2.files.training_state import TrainingState
@@ -98,8 +99,7 @@ class Trainer:
         config, state = self.config.training, self.state
         rate = learning_rate(state.step, config.steps, self.config.optimizer)
         length = context_length(state.step, self.config)
-        loss = self.accumulate_gradients()
-        grad_norm = self.update(rate, loss_is_finite=math.isfinite(loss))
+        loss, grad_norm = self.update(rate, self.accumulate_gradients())
         finite = math.isfinite(loss) and math.isfinite(grad_norm)
         seconds = max(time.perf_counter() - started, 1e-9)  # a coarse clock may show none
         self.state = replace(
@@ -123,8 +123,12 @@ class Trainer:
         }
         return row if finite else row | {"skipped": True}
 
-    def accumulate_gradients(self) -> float:
-        """Compute the gradients of the mean loss of the step's rows, and return that loss."""
+    def accumulate_gradients(self) -> Sequence[Tensor]:
+        """Compute the gradients of the mean loss of this rank's rows.
+
+        Returns:
+            What each micro-batch adds to that loss, still on the device.
+        """
         config, step = self.config.training, self.state.step
         rows = torch.from_numpy(self.batches.at(step))  # (R, T + 1), this rank's
         micro_batches = rows.split(config.micro_batch)
@@ -139,26 +143,32 @@ class Trainer:
                 loss = self.parallel.loss(pieces) / len(micro_batches)
                 self.parallel.scaler.scale(loss).backward()
             losses.append(loss.detach())
-        return self.processes.sum(sum(loss.item() for loss in losses)) / self.processes.world_size
+        return losses
 
-    def update(self, rate: float, *, loss_is_finite: bool) -> float:
-        """Apply the gradients, if they are finite, and return their global norm.
+    def update(self, rate: float, losses: Sequence[Tensor]) -> tuple[float, float]:
+        """Apply the gradients, if they and the loss are finite.
 
         Args:
             rate: The learning rate.
-            loss_is_finite: If False, drop the gradients and skip the step.
+            losses: As `accumulate_gradients` returns them.
+        Returns:
+            The loss of all ranks, and the global norm of the gradients.
         """
         scaler = self.parallel.scaler
         for optimizer in self.optimizers:
             scaler.unscale_(optimizer)
-        grad_norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
+        norm = clip_gradients(self.parallel.model, self.config.optimizer.gradient_clip)
+        # The one place of a step that waits for a GPU.
+        *shares, grad_norm = devices.read(torch.stack([*losses, norm]))
+        loss = self.processes.sum(sum(shares)) / self.processes.world_size
+        finite = math.isfinite(loss) and math.isfinite(grad_norm)
         set_learning_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
-            if loss_is_finite and math.isfinite(grad_norm):
+            if finite:
                 scaler.step(optimizer)
             optimizer.zero_grad()
         scaler.update()
-        return grad_norm
+        return loss, grad_norm
 
     @torch.no_grad()
     def evaluate(self) -> Row:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from gpt2 import devices
 from gpt2.config import GenerationConfig
 from gpt2.data.batches import TokenStream
 from gpt2.errors import NotFiniteError
@@ -30,13 +31,16 @@ def held_out_loss(stream: TokenStream, val_tokens: int, batch_rows: int) -> Eval
     count = min(stream.rows, max(1, val_tokens // stream.length))
 
     def evaluate(model: GPT2, processes: Processes) -> Row:
-        total = 0.0  # nats
+        losses, sizes = [], []  # nats a token, rows
         for first in range(0, count, batch_rows * processes.world_size):
             begin = first + processes.rank * batch_rows
             share = range(min(begin, count), min(begin + batch_rows, count))
             # A rank without a share reads a row, too: where a model is sharded, all must take part.
-            rows = torch.from_numpy(stream.read_rows(share or [0])).to(model.device)
-            total += model.loss(rows[:, :-1], rows[:, 1:]).item() * len(share)
+            rows = devices.move(torch.from_numpy(stream.read_rows(share or [0])), model.device)
+            losses.append(model.loss(rows[:, :-1], rows[:, 1:]))
+            sizes.append(len(share))
+        nats = devices.read(torch.stack(losses))  # at the end: a GPU need not wait in between
+        total = sum(loss * size for loss, size in zip(nats, sizes, strict=True))
         return {"val_loss": processes.sum(total) / count, "val_tokens": count * stream.length}
 
     return evaluate
