@@ -186,7 +186,8 @@ print(tokenizer.decode(tokens[0]))
 def _vocabulary(tokenizer: Tokenizer | None) -> str:
     if tokenizer is None:
         return ""
-    own = tokenizer.fingerprint == Tokenizer.gpt2().fingerprint
+    known = Tokenizer.gpt2()
+    own = tokenizer.n_vocab == known.n_vocab and tokenizer.fingerprint == known.fingerprint
     return ", GPT-2's own byte-level BPE" if own else f", byte-level BPE of {tokenizer.n_vocab:,}"
 
 

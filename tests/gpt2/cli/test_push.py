@@ -1,6 +1,8 @@
 """`gpt2 export`: the card of a model, and --push-to-hub, to a server on the loopback."""
 
 import re
+import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from gpt2.config import (
 from gpt2.files.pretrained import GPT2
 from gpt2.train.run import start
 
+PAGE = Path(__file__).parents[3] / "docs/publishing.md"
+
 Hub = Any  # of conftest.py
 
 # As huggingface_hub sends a large file where its package hf_xet does not, as here.
@@ -34,7 +38,12 @@ PUSHED |= {"loss.png", "model.safetensors"}
 @pytest.fixture(autouse=True)
 def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "token")
-    monkeypatch.setattr("gpt2.devices.peak_flops", lambda device, dtype: 1e12)  # takes a moment
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare each of the many cards the half second in which its picture is drawn."""
+    monkeypatch.setattr("gpt2.train.card_facts.image_bytes", lambda figure, kind: b"a picture")
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +213,6 @@ def test_a_model_made_from_one_on_the_hub_names_it(hub_server: Hub, model: GPT2)
 def test_a_run_whose_files_are_bad_is_exported_without_a_card(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     shutil.copytree(run, tmp_path / "run")
     metrics = tmp_path / "run/metrics.jsonl"
     metrics.write_text("damaged\n" + metrics.read_text(encoding="utf-8"), encoding="utf-8")
@@ -231,6 +238,22 @@ def test_flags_that_do_not_go_together_are_refused(
 ) -> None:
     assert export("--model", stored, *flags) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_commands_of_the_documentation_work(
+    run: Path, hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "runs/demo")
+    lines = re.findall(r"^gpt2 export .*$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 4
+    for line in lines:
+        assert main(shlex.split(line)[1:]) == 0, line
+    first = {path.name: path.read_bytes() for path in Path("runs/published").iterdir()}
+    pushed = hub_server.folder / "someone/demo"
+    assert {
+        path.name: path.read_bytes() for path in pushed.iterdir() if path.name in first
+    } == first
 
 
 def test_what_is_wrong_with_the_name_or_the_directory_is_told_before_the_hub_is_asked(
