@@ -93,12 +93,7 @@ def make_repository(repository: str, *, private: bool, replace: bool) -> None:
             repository holds files that may not be replaced, or all can see one that is to be
             private.
     """
-    require_name(repository)
-    if huggingface_hub.get_token() is None and not constants.HF_HUB_OFFLINE:
-        raise HubError(
-            f"cannot push to {repository}: there is no token; log in with: hf auth login, or set "
-            "HF_TOKEN to one that may write"
-        )
+    check_push(repository)
     _limit_waits()
     with _push_failures(repository):
         try:
@@ -144,23 +139,29 @@ def push(repository: str, directory: Path, names: Collection[str], stale: Collec
     return f"{constants.ENDPOINT}/{repository}"
 
 
-def require_name(repository: str) -> None:
-    """Make sure that a repository can have a name.
+def check_push(repository: str) -> None:
+    """Make sure, without asking the hub, that a model may be pushed there.
 
     Raises:
-        HubError: It cannot.
+        HubError: No repository can have the name, there is no token, or the hub may not be asked.
     """
     try:
         validate_repo_id(repository)
+        is_name = repository.count("/") == 1
     except HFValidationError:
-        pass
-    else:
-        if repository.count("/") == 1:
-            return
-    raise HubError(
-        f"the name on the hub must be owner/name, of letters, digits, '-', '_' and '.', "
-        f"got {repository!r}"
-    )
+        is_name = False
+    if not is_name:
+        raise HubError(
+            f"the name on the hub must be owner/name, of letters, digits, '-', '_' and '.', "
+            f"got {repository!r}"
+        )
+    if constants.HF_HUB_OFFLINE:
+        raise HubError(f"cannot push to {repository}: HF_HUB_OFFLINE is set")
+    if huggingface_hub.get_token() is None:
+        raise HubError(
+            f"cannot push to {repository}: there is no token; log in with: hf auth login, or set "
+            "HF_TOKEN to one that may write"
+        )
 
 
 @contextmanager
@@ -177,8 +178,6 @@ def _push_failures(repository: str) -> Iterator[None]:
 def _push_meaning(error: BaseException) -> str:
     """Return why a push has failed."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set"
     if status in PUSH_REFUSALS:
         return PUSH_REFUSALS[status]
     if isinstance(error, HTTPError | ConnectionError) and status is None:

@@ -77,12 +77,12 @@ class Export(ModelName):
         from gpt2.files.names import locate
         from gpt2.files.pretrained import MODEL_FILES
         from gpt2.files.tensors import FORMS
-        from gpt2.hub import make_repository, push, require_name
+        from gpt2.hub import check_push, make_repository, push
 
         if self.out is not None:
             _require_free_directory(self.out, force=self.force)
         if self.push_to_hub is not None:
-            require_name(self.push_to_hub)
+            check_push(self.push_to_hub)
         # A run may save another checkpoint meanwhile: weights and card are of the same one.
         checkpoint = locate(self.model).absolute()
         model = self._open_as_written(checkpoint)

@@ -110,7 +110,13 @@ def evaluations_section(facts: CardFacts) -> list[str]:
         parts += _hellaswag(facts, row)
     if not parts:
         return []
-    return ["## Evaluations", "Of this checkpoint; ± is one standard error.", *parts]
+    about = "Of this checkpoint; ± is one standard error."
+    if any(known for row in facts.evaluations for known in row.get("references", {}).values()):
+        about += (
+            " What is published of others was measured on the whole public data set: compare only "
+            "figures of the same data."
+        )
+    return ["## Evaluations", about, *parts]
 
 
 def _evaluation(row: Row) -> list[str]:

@@ -151,8 +151,8 @@ class Card:
                 "continues texts, and was not taught to follow instructions."
             )
         limits.append(
-            "No more was measured than this card shows. Whether what it writes is true, biased or "
-            "harmful is not part of the files that this card is made from."
+            "Whether its texts are true, biased or harmful is not known from the files of the run, "
+            "beyond the evaluations that this card shows."
         )
         return limits
 

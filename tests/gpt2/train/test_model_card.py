@@ -159,6 +159,7 @@ def test_an_evaluation_has_its_convention_its_counts_and_its_references(
     assert MEANINGS["multiple-choice"] in card
     assert "- rows 1,400\n- 0-shot\n" in card
     assert "| acc | 0.25 ± 0.125 | GPT-2 124M 0.2892 |" in card
+    assert "compare only figures of the same data" in card
     assert "| acc_norm | not finite |  |" in card
 
 
