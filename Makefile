@@ -8,7 +8,7 @@ PROJECTS := pyproject.toml tokenizer/pyproject.toml
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install -c constraints.txt
 INSTALL = $(PIP) hatchling editables setuptools && $(PIP) --no-build-isolation -e ./tokenizer
 
-.PHONY: help demo test lint format bench bench-tokenizer clean
+.PHONY: help demo test lint format bench bench-tokenizer release clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,8 +39,11 @@ bench-tokenizer: .venv/installed-bench ## encoding, decoding and training a toke
 	$(BIN)/python benchmarks/tokenizer_first_call.py
 	$(BIN)/python benchmarks/tokenizer_training.py
 
+release: .venv/bin/python ## build both distributions into dist/, and try each in an empty environment
+	PYTHON=$(CURDIR)/$(BIN)/python .ci/release
+
 clean: ## remove the environment and the caches; runs stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; none found"; exit 1; }

@@ -26,3 +26,7 @@ class DataError(Gpt2Error):
 
 class CheckpointError(Gpt2Error):
     """A model or checkpoint directory that is missing, incomplete or damaged."""
+
+
+class HubError(Gpt2Error):
+    """The Hugging Face hub takes no model: its name, the token, the rights or the network."""

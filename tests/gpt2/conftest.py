@@ -1,19 +1,20 @@
 """Servers on the loopback: one in place of the Hugging Face hub, and those of tiny models."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gpt2.serve.models import ServedModels
     from gpt2.serve.server import Server
 
+HEAD = ("revision", "main")  # what is asked for where a path ends after the repository
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # For a server to start or to end: the first compiles, on a machine that may be busy.
 MOST_SECONDS = 300
@@ -55,7 +57,7 @@ def gpu(request: pytest.FixtureRequest) -> torch.device:
 
 
 class Hub(ThreadingHTTPServer):
-    """The few endpoints of the hub that a download needs, over a folder.
+    """The few endpoints of the hub that downloads and pushes need, over a folder.
 
     Models lie in folder/owner/name, data sets in folder/datasets/owner/name.
     """
@@ -70,6 +72,11 @@ class Hub(ThreadingHTTPServer):
         self.tokens: list[str | None] = []  # of each request
         self.drops = 0  # downloads that end in the middle, before they work again
         self.large = 2**20  # bytes from which on a file is an LFS file
+        self.owners = {"token": "someone"}  # whom a token may write for
+        self.private: set[str] = set()  # repositories
+        self.card_faults: list[str] = []  # what it finds in a card's metadata
+        self.uploads: dict[str, bytes] = {}  # LFS files that are in no commit yet, by checksum
+        self.commits: list[list[tuple[str, str]]] = []  # what was done to which file
 
     def handle_error(self, *args: object) -> None:
         """Say nothing of a client that has gone."""
@@ -90,20 +97,103 @@ class Handler(BaseHTTPRequestHandler):
         root = self.server.folder
         if path[0] in ("models", "datasets"):
             root = root / "datasets" if path.pop(0) == "datasets" else root
-        owner, name, kind, revision, *file_parts = path
+        owner, name, kind, revision, *file_parts = path if len(path) > 2 else [*path, *HEAD]
         folder = root / owner / name
         if not folder.is_dir():
             return self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
         if revision not in ("main", "refs%2Fconvert%2Fparquet", COMMIT):
             return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         if api and kind == "revision":
-            return self.answer_json({"id": f"{owner}/{name}", "sha": COMMIT, "siblings": []})
+            return self.answer_json(self.info(f"{owner}/{name}", folder))
         if api and kind == "tree":
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             return self.answer_json([self.described(file, folder) for file in files])
         if not (file := folder.joinpath(*file_parts)).is_file():
             return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         return self.answer_file(file)
+
+    def info(self, repository: str, folder: Path) -> dict[str, object]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        siblings = [{"rfilename": file.relative_to(folder).as_posix()} for file in files]
+        is_private = repository in self.server.private
+        return {"id": repository, "sha": COMMIT, "private": is_private, "siblings": siblings}
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        owner = self.server.owners.get(
+            (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        )
+        if owner is None:
+            reason = "Invalid credentials in Authorization header"
+            return self.answer(401, b"", {"X-Error-Message": reason})
+        match self.path.strip("/").split("/"):
+            case ["api", "validate-yaml"]:
+                faults = [{"message": fault} for fault in self.server.card_faults]
+                self.answer_json({"errors": faults, "warnings": []}, 400 if faults else 200)
+            case ["api", "repos", "create"]:
+                self.make_repository(json.loads(body), owner)
+            case ["api", "models", _, _, "preupload", "main"]:
+                files = [self.upload_mode(file) for file in json.loads(body)["files"]]
+                self.answer_json({"files": files})
+            case [_, _, "info", "lfs", "objects", "batch"]:
+                places = [self.upload_place(file) for file in json.loads(body)["objects"]]
+                self.answer_json({"transfer": "basic", "objects": places})
+            case ["api", "models", first, name, "commit", "main"]:
+                self.commit(self.server.folder / first / name, map(json.loads, body.splitlines()))
+            case _:
+                self.answer(404, b"", {})
+
+    def do_PUT(self) -> None:
+        """Take an LFS file: PUT lfs/CHECKSUM."""
+        content = self.read_body()
+        assert hashlib.sha256(content).hexdigest() == self.path.rpartition("/")[2]
+        self.server.uploads[self.path.rpartition("/")[2]] = content
+        self.answer(200, b"", {})
+
+    def read_body(self) -> bytes:
+        """Return a body whose length is known, or one that is sent in chunks until an empty one."""
+        if length := self.headers["Content-Length"]:
+            return self.rfile.read(int(length))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def make_repository(self, wanted: dict[str, str], owner: str) -> None:
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if wanted["organization"] != owner:
+            return self.answer(403, b"", {"X-Error-Message": "You don't have the rights"})
+        (self.server.folder / name).mkdir(parents=True)
+        (self.server.folder / name / ".gitattributes").write_text("*.safetensors filter=lfs")
+        if wanted.get("visibility") == "private":
+            self.server.private.add(name)
+        self.answer_json({"url": f"{self.server.url}/{name}"})
+
+    def upload_mode(self, file: dict[str, str]) -> dict[str, object]:
+        is_large = file["path"].endswith((".safetensors", ".png"))
+        mode = "lfs" if is_large else "regular"
+        return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
+
+    def upload_place(self, file: dict[str, object]) -> dict[str, object]:
+        place = {"href": f"{self.server.url}/lfs/{file['oid']}"}
+        return {"oid": file["oid"], "size": file["size"], "actions": {"upload": place}}
+
+    def commit(self, folder: Path, lines: Iterable[dict[str, Any]]) -> None:
+        done = []
+        for line in lines:
+            kind, value = line["key"], line["value"]
+            if kind == "file":
+                (folder / value["path"]).write_bytes(base64.b64decode(value["content"]))
+            elif kind == "lfsFile":
+                (folder / value["path"]).write_bytes(self.server.uploads.pop(value["oid"]))
+            elif kind == "deletedFile":
+                (folder / value["path"]).unlink()
+            done += [(kind, value["path"])] if kind != "header" else []
+        self.server.commits.append(done)
+        url = f"{self.server.url}/{folder.relative_to(self.server.folder)}/commit/{COMMIT}"
+        self.answer_json({"commitUrl": url, "commitOid": COMMIT})
 
     def answer_file(self, file: Path) -> None:
         content = file.read_bytes()
@@ -140,15 +230,15 @@ class Handler(BaseHTTPRequestHandler):
     def is_large(self, file: Path) -> bool:
         return file.stat().st_size >= self.server.large
 
-    def answer_json(self, content: object) -> None:
-        self.answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    def answer_json(self, content: object, status: int = 200) -> None:
+        self.answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
@@ -160,6 +250,7 @@ def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]
     with Hub(tmp_path / "hub") as server:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

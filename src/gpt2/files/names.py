@@ -43,7 +43,7 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
     """
     path = Path(name)
     if name in PRESETS:
-        return _from_hub(f"openai-community/{name}", revision, path)
+        return _from_hub(hub_name(str(name)), revision, path)
     if _is_run(path):
         return _newest_complete(path)
     if path.is_dir():
@@ -63,6 +63,15 @@ def _newest_complete(run: Path) -> Path:
     if chosen != newest:
         log(f"{newest} lacks files or parts of them; taking {chosen}")
     return chosen
+
+
+def hub_name(name: str) -> str:
+    """Return the repository on the hub of a name that is not local.
+
+    >>> hub_name("gpt2-xl"), hub_name("owner/model")
+    ('openai-community/gpt2-xl', 'owner/model')
+    """
+    return f"openai-community/{name}" if name in PRESETS else name
 
 
 def is_local(name: str) -> bool:

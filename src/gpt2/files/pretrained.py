@@ -1,6 +1,6 @@
 """GPT2: the network with its tokenizer, from and to the files of a Hugging Face model directory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -29,6 +29,7 @@ from gpt2.model.quantized import NetworkBits, network_bits, quantize_network
 from llm_tokenizer import END_OF_TEXT, Tokenizer
 from llm_tokenizer.files import TOKENIZER_FILES
 
+MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, WEIGHTS_FILE, *TOKENIZER_FILES)  # that may be there
 SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -104,18 +105,25 @@ class GPT2(GPT2Network):
         model.special_ids |= {key: entries[key] for key in SPECIAL_IDS if key in entries}
         return model.to(model.device).eval()
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    def save_pretrained(
+        self, directory: str | Path, *, beside: Mapping[str, bytes] | None = None
+    ) -> None:
         """Write a directory that `from_pretrained` opens, and transformers unless it is quantized.
 
         A new directory appears when all its files are on the disk. In one that exists each file is
         replaced, after all have been written, and other files stay.
 
+        Args:
+            directory: Where the files are to be.
+            beside: More files, such as README.md, by their names.
         Raises:
             CheckpointError, OSError: It cannot be written, as on a full disk.
         """
         directory = Path(directory)
         with written_whole(directory) as partial:
             self.write_files(partial)
+            for name, content in (beside or {}).items():
+                (partial / name).write_bytes(content)
             for file in TOKENIZER_FILES:  # a tokenizer that another model left is not this one's
                 (directory / file).unlink(missing_ok=True)
 
