@@ -1,6 +1,7 @@
 """`gpt2 train`: train a model on token shards, or continue a run."""
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -84,7 +85,15 @@ def default_directory(recipe: Path | None) -> Path:
 
 def main(args: Sequence[str]) -> None:
     """Run the verb."""
-    _read([_with_section(arg) for arg in args]).run()
+    try:
+        command = _read([_with_section(arg) for arg in args])
+    except Exception as error:
+        if os.environ.get("WORLD_SIZE", "1") != "1":  # the other processes wait for this one
+            from gpt2.train.meeting import report_failure
+
+            report_failure(error)
+        raise
+    command.run()
 
 
 def _read(args: list[str]) -> Train:
