@@ -5,6 +5,7 @@ steps in the same order; a value that decides what to do is agreed on first.
 """
 
 import json
+import re
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,6 @@ from gpt2.train.meeting import (
     Member,
     connect,
     failing_together,
-    leave,
     meet,
     one_line,
     own_address,
@@ -128,13 +128,12 @@ def joined(config: TrainingConfig, facts: Mapping[str, str]) -> Iterator[Process
         peers.gather("done")
     except Exception as error:
         if _is_of_connection(error):
-            raise peers.lost(one_line(error)[:120]) from error
+            raise peers.lost(_what_broke(error)) from error
         if not isinstance(error, LostProcessError):
             peers.report(error)
         raise
     finally:
-        peers.stop()
-        leave(store, rank, count)
+        peers.leave()
     dist.destroy_process_group()
 
 
@@ -169,12 +168,17 @@ def _connect_all(device: torch.device, peers: Peers) -> None:
     except (RuntimeError, ValueError) as error:
         raise LostProcessError(
             f"process {rank} on {peers.own.host} found the others of the {count}, and could not "
-            f"connect to each of them: {one_line(error)[:120]}. Where a host has several networks, "
+            f"connect to each of them: {_what_broke(error)}. Where a host has several networks, "
             "set GLOO_SOCKET_IFNAME, or NCCL_SOCKET_IFNAME, to the interface between the hosts"
         ) from error
     # From here on, `peers` finds out whether the others are alive, however long a step takes.
     _set_pg_timeout(LONGEST_OPERATION, dist.group.WORLD)
     _KEPT_TO_THE_END.append(dist.group.WORLD)
+
+
+def _what_broke(error: Exception) -> str:
+    """Return the beginning of torch's error, without the line of its source."""
+    return re.sub(r"\[/\S+\] |\. This .*", "", one_line(error))[:120]
 
 
 def _is_of_connection(error: Exception) -> bool:

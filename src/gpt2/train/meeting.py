@@ -98,7 +98,7 @@ def report_failure(error: Exception) -> None:
             return
         own = Member(rank, socket.gethostname(), error=one_line(error))
         store, members = _roll_call(own, count, LIMIT)
-        leave(store, rank, count)
+        leave(store, rank, [member.rank for member in members if member])
         same = all(member and member.error == own.error for member in members)
         if isinstance(error, Gpt2Error) and same:
             error.raised_on_every_rank = True
@@ -121,7 +121,7 @@ def meet(own: Member, count: int, limit: float) -> tuple[Store, list[Member]]:
         require_reachable(members)
         require_same(members, [member.facts for member in members])
     except Gpt2Error:
-        leave(store, own.rank, count)
+        leave(store, own.rank, [member.rank for member in found if member])
         raise
     _met.set()
     return store, members
@@ -141,19 +141,19 @@ def _require_all(found: Sequence[Member | None], limit: float) -> list[Member]:
     return members
 
 
-def leave(store: Store, rank: int, count: int) -> None:
+def leave(store: Store, rank: int, ranks: Sequence[int]) -> None:
     """Leave the others; where rank 0 serves the store, it leaves last, after at most some seconds.
 
     Args:
         store: That of the attempt.
         rank: Of this process.
-        count: The world size.
+        ranks: Of all that have come.
     """
     deadline = time.monotonic() + LATER
     with suppress(RuntimeError):  # the store is lost
         store.set(f"left/{rank}", "")
         while _served and time.monotonic() < deadline:
-            if store.check([f"left/{other}" for other in range(count)]):
+            if store.check([f"left/{other}" for other in ranks]):
                 break
             time.sleep(POLL)
 

@@ -17,6 +17,7 @@ from gpt2.train.meeting import (
     LostProcessError,
     Member,
     describe_reasons,
+    leave,
     named,
     one_line,
 )
@@ -47,6 +48,7 @@ class Peers:
         self._numbers = itertools.count()
         self._heard = [time.monotonic()] * len(members)  # when, of each
         self._ended = False  # whether any process has
+        self._missing: list[int] = []  # those that have ended without a word
         self._over = threading.Event()
         for work in (self._listen, self._watch):
             threading.Thread(target=work, daemon=True).start()
@@ -66,9 +68,11 @@ class Peers:
             time.sleep(POLL)
         return [value.decode() for value in self.store.multi_get(keys)]
 
-    def stop(self) -> None:
+    def leave(self) -> None:
         """Stop listening: what the others do does not matter any more."""
         self._over.set()
+        present = [member.rank for member in self.members if member.rank not in self._missing]
+        leave(self.store, self.own.rank, present)
 
     def report(self, error: Exception) -> None:
         """Let the others know why this process ends."""
@@ -90,6 +94,9 @@ class Peers:
         except RuntimeError:  # the store is lost, and with it the host of rank 0
             host = self.members[0].host
             ends = ["" if member.host != host else None for member in self.members]
+        self._missing = [
+            rank for rank, end in enumerate(ends) if end is None and rank != self.own.rank
+        ]
         return self._error(why_lost(self.members, ends, self.own, detail))
 
     def _error(self, why: str) -> LostProcessError:
@@ -114,7 +121,7 @@ class Peers:
         ended_at = 0.0
         while not self._over.wait(min(1, self.limit / BEATS)):
             now = time.monotonic()
-            if silent := silent_ranks(self.members, self._heard, now - self.limit, self.own):
+            if silent := silent_ranks(self.members, self._heard, now, self.limit, self.own):
                 self._end(silence(self.members, silent, self.limit))
             if not self._ended:
                 ended_at = now
@@ -155,14 +162,23 @@ def why_lost(
 
 
 def silent_ranks(
-    members: Sequence[Member], heard: Sequence[float], since: float, own: Member
+    members: Sequence[Member], heard: Sequence[float], now: float, limit: float, own: Member
 ) -> list[int]:
-    """Return the ranks that have not been heard of since a time.
+    """Return the ranks that are lost: none as long as all have been heard of within the limit.
 
     Where this process does not even hear itself, the store is out of reach: that is the host of
     rank 0.
+
+    Args:
+        members: All processes, by rank.
+        heard: When each was heard of last, in seconds.
+        now: In seconds, too.
+        limit: Seconds.
+        own: This process.
     """
-    silent = [rank for rank, last in enumerate(heard) if last < since]
+    if min(heard) >= now - limit:
+        return []
+    silent = [rank for rank, last in enumerate(heard) if last < now - limit / 2]
     if own.rank in silent and own.host != members[0].host:
         return [member.rank for member in members if member.host == members[0].host]
     return [rank for rank in silent if rank != own.rank]
@@ -172,9 +188,9 @@ def silence(members: Sequence[Member], silent: Collection[int], limit: float) ->
     """Return that nothing is heard of processes.
 
     >>> silence([Member(0, "a"), Member(1, "b")], [1], 60.0)
-    'b (process 1) has given no sign of life for 60 seconds (training.timeout_seconds)'
+    'no sign of life for 60 seconds (training.timeout_seconds) from b (process 1)'
     """
     return (
-        f"{named(members, silent)} has given no sign of life for {limit:g} seconds "
-        "(training.timeout_seconds)"
+        f"no sign of life for {limit:g} seconds (training.timeout_seconds) from "
+        f"{named(members, silent)}"
     )
