@@ -132,8 +132,7 @@ def make_parallel(
         weights = GPT2.from_pretrained(weights_from, dtype=torch.float32).state_dict()
         weights["wpe.weight"] = weights["wpe.weight"][: config.model.n_positions].clone()
         model.load_state_dict(weights, assign=True)
-        if processes.peers:
-            processes.agree(facts_of_weights(model))
+        processes.agree(lambda: facts_of_weights(model))
     model.to(processes.device).train()
     if training.compile:
         model.compile()

@@ -32,9 +32,9 @@ from gpt2.train.meeting import (
     Member,
     connect,
     failing_together,
+    gloo_address,
     meet,
     one_line,
-    own_address,
     rank_and_count,
     require_same,
 )
@@ -68,14 +68,16 @@ class Processes:
         """Whether this is the process that checks files for all on its host."""
         return self.world_size == 1 or devices.number_from_environment("LOCAL_RANK", 0) == 0
 
-    def agree(self, facts: Mapping[str, str]) -> None:
+    def agree(self, facts: Callable[[], Mapping[str, str]]) -> None:
         """Make sure that all processes have the same facts, by name.
 
+        Args:
+            facts: Returns those of this process; called if there are others.
         Raises:
             DisagreementError: They differ.
         """
         if self.peers:
-            texts = self.peers.gather(json.dumps(facts))
+            texts = self.peers.gather(json.dumps(facts()))
             require_same(self.peers.members, [json.loads(text) for text in texts])
 
     def sum(self, value: float) -> float:
@@ -119,7 +121,8 @@ def joined(config: TrainingConfig, facts: Mapping[str, str]) -> Iterator[Process
     if count == 1:
         yield Processes(device)
         return
-    own = Member(rank, socket.gethostname(), own_address(), {**facts, "device": device.type})
+    address = gloo_address() if device.type == "cpu" else None
+    own = Member(rank, socket.gethostname(), address, {**facts, "device": device.type})
     store, members = meet(own, count, config.timeout_seconds)
     peers = Peers(store, members, own, config.timeout_seconds)
     try:

@@ -78,7 +78,7 @@ def plan(
             if checkpoint:
                 check_same_data(data, state, config, resumed)
             check_data(config, data, checkpoint or config.training.init_from, processes)
-        processes.agree(facts_of(config) | (facts_of_data(config, data) if data else {}))
+        processes.agree(lambda: facts_of(config) | (facts_of_data(config, data) if data else {}))
         with torch.device("meta"):
             parameters = GPT2(config.model).num_parameters()
         whole = memory_by_part(config, parameters)

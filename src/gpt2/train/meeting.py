@@ -47,7 +47,7 @@ class Member:
 
     rank: int
     host: str
-    address: str = ""  # to which the name of its host leads there
+    address: str | None = None  # where gloo listens, "" if nowhere; None if it can be any
     facts: Mapping[str, str] = field(default_factory=dict)  # that must be the same in all
     error: str | None = None  # why it cannot take part
     id: str = field(default_factory=lambda: uuid4().hex)
@@ -252,13 +252,13 @@ def _members(store: Store) -> list[Member | None]:
     return [entry and Member(**entry) for entry in listed]
 
 
-def own_address() -> str:
+def gloo_address() -> str | None:
     """Return the address to which the name of this host leads, where gloo listens; "" if to none.
 
-    With GLOO_SOCKET_IFNAME gloo listens elsewhere, and what the name leads to does not matter.
+    None with GLOO_SOCKET_IFNAME, since gloo then listens at that network interface.
     """
     if "GLOO_SOCKET_IFNAME" in os.environ:
-        return os.environ["GLOO_SOCKET_IFNAME"]
+        return None
     with suppress(OSError):
         return str(socket.getaddrinfo(socket.gethostname(), None)[0][4][0])
     return ""
@@ -272,9 +272,11 @@ def require_reachable(members: Sequence[Member]) -> None:
     """
     if len({member.host for member in members}) == 1:
         return
-    wrong = [m for m in members if m.address.startswith("127.") or m.address in ("", "::1", "lo")]
-    for member in wrong:
-        leads = f"leads to {member.address}" if member.address else "leads to no address"
+    for member in members:
+        address = member.address
+        if address is None or not (address in ("", "::1") or address.startswith("127.")):
+            continue
+        leads = f"leads to {address}" if address else "leads to no address"
         raise DisagreementError(
             f"on {member.host} the name {member.host} {leads}, where the other hosts cannot reach "
             "its processes: set GLOO_SOCKET_IFNAME to the network interface between the hosts, "

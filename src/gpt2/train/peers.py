@@ -118,19 +118,23 @@ class Peers:
                 self._ended = any(end is not None for end in self._ends())
 
     def _watch(self) -> None:
-        ended_at = 0.0
+        looked = ended = time.monotonic()
         while not self._over.wait(min(1, self.limit / BEATS)):
-            now = time.monotonic()
-            if silent := silent_ranks(self.members, self._heard, now, self.limit, self.own):
-                self._end(silence(self.members, silent, self.limit))
+            before, looked = looked, time.monotonic()
+            if looked - before > self.limit / 4:  # this process was stopped, as by Ctrl-Z
+                self._heard = [looked] * len(self.members)
+            if silent := silent_ranks(self.members, self._heard, looked, self.limit, self.own):
+                self._end(self._error(silence(self.members, silent, self.limit)))
+                return
             if not self._ended:
-                ended_at = now
-            elif now > ended_at + 2 * LAST_WORDS:  # the main thread does not notice: NCCL
-                self._end(str(self.lost("it has ended")))
+                ended = looked
+            elif looked > ended + 2 * LAST_WORDS:  # the main thread does not notice: NCCL
+                self._end(self.lost("it has ended"))
+                return
 
-    def _end(self, why: str) -> None:
+    def _end(self, error: LostProcessError) -> None:
         if not self._over.is_set():
-            log(f"error: {self._error(why)}")
+            log(f"error: {error}")
             os._exit(1)
 
     def _ends(self) -> list[str | None]:

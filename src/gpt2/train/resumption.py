@@ -76,7 +76,9 @@ def _newest_intact(run: Path, processes: Processes) -> Path | None:
             log(f"{fault}; going on from {directory}")
     step = processes.broadcast(step_of(directory) if directory else 0)
     chosen = run / CHECKPOINTS / checkpoint_name(step) if step else None
-    processes.agree(facts_of_checkpoint(directory if processes.is_first_on_host else chosen))
+    processes.agree(
+        lambda: facts_of_checkpoint(directory if processes.is_first_on_host else chosen)
+    )
     return chosen
 
 

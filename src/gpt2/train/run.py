@@ -76,7 +76,7 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
         config = with_shape_of_init_from(resolve(config, processes))
         warn(config, processes)
         data = open_shards(config.data.directory)
-        processes.agree(facts_of(config) | facts_of_data(config, data))
+        processes.agree(lambda: facts_of(config) | facts_of_data(config, data))
         weights_from = config.training.init_from
         trainer = build(config, data, TrainingState(), weights_from, processes, evaluations)
         if processes.is_rank_0:
@@ -126,7 +126,7 @@ def resume(
             return
         warn(config, processes)
         data = open_shards(config.data.directory)
-        processes.agree(facts_of(config) | facts_of_data(config, data))
+        processes.agree(lambda: facts_of(config) | facts_of_data(config, data))
         if checkpoint:
             check_same_data(data, state, config, run)
         if state.skipped >= MOST_SKIPPED:  # it was stopped for that; resuming allows as many again
