@@ -19,6 +19,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from gpt2 import devices
 from gpt2.errors import ConfigError, Gpt2Error
+from gpt2.progress import log
 
 NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # with several ranks
 LIMIT = 60.0  # seconds to wait for the others where the settings are not known
@@ -166,10 +167,21 @@ def _roll_call(own: Member, count: int, limit: float) -> Roll:
     """
     store = connect(own.rank, count, limit)
     calling = _call if own.rank == 0 else _answer
+    # A store that gets out of reach now would block this process for a quarter of an hour.
+    guard = threading.Timer(2 * (limit + LATER), _give_up, [own.rank, count])
+    guard.daemon = True
+    guard.start()
     try:
         return calling(store, own, count, limit)
     except RuntimeError as error:
         raise _unreachable(own.rank, count, error) from error
+    finally:
+        guard.cancel()
+
+
+def _give_up(rank: int, count: int) -> None:
+    log(f"error: {_unreachable(rank, count, TimeoutError('it does not answer any more'))}")
+    os._exit(1)
 
 
 def connect(rank: int, count: int, limit: float) -> Store:

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
 
 from gpt2 import devices
 from gpt2.config import HistoryConfig, OptimizerKind, RunConfig, TrainingConfig
@@ -24,15 +23,8 @@ from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import newest_checkpoint, step_of
 from gpt2.train.distributed import Processes, joined, parallelize
 from gpt2.train.interruption import InterruptedRunError
-from gpt2.train.metrics import read_metrics
 from gpt2.train.run import resume, start
-from gpt2.visual.moments import read_moments
 
-# With dropout, whose draws do not depend on the number of processes either. Both are relative, of
-# tensors to the largest of their values; steps are of 1e-3 of a weight.
-LOSSES, TENSORS = 1e-6, 1e-3
-COMPARED = {"step", "loss", "val_loss", "hellaswag_acc", "hellaswag_acc_norm", "learning_rate"}
-COMPARED |= {"tokens"}
 ON_CPU = TrainingConfig(device="cpu")
 
 
@@ -76,27 +68,6 @@ def recipe(config: RunConfig, directory: Path) -> Path:
     return path
 
 
-def assert_close(one: Path, other: Path) -> None:
-    """Compare all metrics and the last weights and optimizers of two runs."""
-    for row, theirs in zip(read_metrics(one), read_metrics(other), strict=True):
-        for key in COMPARED & row.keys():
-            assert row[key] == pytest.approx(theirs[key], rel=LOSSES), (key, row, theirs)
-        if "grad_norm" in row:  # torch adds up squares in float32
-            assert row["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)
-    for file in ("model.safetensors", "training_state.safetensors"):
-        tensors, theirs = (load_file(newest_checkpoint(run) / file) for run in (one, other))
-        assert tensors.keys() == theirs.keys()
-        for name, tensor in tensors.items():
-            largest = theirs[name].abs().max().item()
-            assert (tensor - theirs[name]).abs().max().item() <= TENSORS * largest, name
-    for moment, same in zip(read_moments(one), read_moments(other), strict=True):
-        assert (moment.step, moment.tokens, moment.ids) == (same.step, same.tokens, same.ids)
-        for name in ("attention", "positions", "weights"):
-            torch.testing.assert_close(
-                getattr(moment, name), getattr(same, name), rtol=0, atol=TENSORS
-            )
-
-
 @pytest.mark.parametrize(
     ("processes", "kind", "settings"),
     [
@@ -108,7 +79,12 @@ def assert_close(one: Path, other: Path) -> None:
     ids=str,
 )
 def test_several_processes_train_as_one_does(
-    config: RunConfig, tmp_path: Path, processes: int, kind: OptimizerKind, settings: list[str]
+    config: RunConfig,
+    tmp_path: Path,
+    assert_close: Callable[[Path, Path], None],
+    processes: int,
+    kind: OptimizerKind,
+    settings: list[str],
 ) -> None:
     config = replace(config, optimizer=replace(config.optimizer, kind=kind))
     start(config, tmp_path / "one")
@@ -138,7 +114,7 @@ def steps_shown(process: subprocess.Popen[str]) -> Iterator[int]:
 
 @pytest.mark.kills
 def test_a_run_of_two_stops_on_sigterm_and_goes_on_in_one_and_in_three(
-    config: RunConfig, tmp_path: Path
+    config: RunConfig, tmp_path: Path, assert_close: Callable[[Path, Path], None]
 ) -> None:
     config = replace(config, training=replace(config.training, steps=40))
     config = replace(config, evaluation=replace(config.evaluation, every=5))
