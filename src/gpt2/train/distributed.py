@@ -6,7 +6,9 @@ steps in the same order; a value that decides what to do is agreed on first.
 
 import json
 import re
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -131,7 +133,9 @@ def joined(config: TrainingConfig, facts: Mapping[str, str]) -> Iterator[Process
         peers.gather("done")
     except Exception as error:
         if _is_of_connection(error):
-            raise peers.lost(_what_broke(error)) from error
+            with _ignoring_sigterm():
+                lost = peers.lost(_what_broke(error))
+            raise lost from error
         if not isinstance(error, LostProcessError):
             peers.report(error)
         raise
@@ -177,6 +181,19 @@ def _connect_all(device: torch.device, peers: Peers) -> None:
     # From here on, `peers` finds out whether the others are alive, however long a step takes.
     _set_pg_timeout(LONGEST_OPERATION, dist.group.WORLD)
     _KEPT_TO_THE_END.append(dist.group.WORLD)
+
+
+@contextmanager
+def _ignoring_sigterm() -> Iterator[None]:
+    """Ignore SIGTERM, which torchrun sends as soon as a process on this host has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _what_broke(error: Exception) -> str:

@@ -24,6 +24,7 @@ from gpt2.progress import log
 NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # with several ranks
 LIMIT = 60.0  # seconds to wait for the others where the settings are not known
 LATER = 5.0  # seconds more that the others wait for what rank 0 says of those that are missing
+LARGEST_PORT = 65535
 POLL = 0.05  # seconds between two looks into the store
 MOST_CHARACTERS = 2000  # of the error of another process
 ALIVE = "null"  # as JSON, why a process has ended: not at all
@@ -193,12 +194,14 @@ def connect(rank: int, count: int, limit: float) -> Store:
     seconds = timedelta(seconds=limit)
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        served = _served or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        if rank == 0 and not served:
+        if port > LARGEST_PORT:
+            raise OverflowError(f"a port is at most {LARGEST_PORT}")
+        is_served = _served or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        if rank == 0 and not is_served:
             _served.append(TCPStore(address, port, is_master=True, wait_for_workers=False))
         _wait_for_port(address, port, limit)  # torch would print pages about each failure
         return TCPStore(address, port, timeout=seconds, wait_for_workers=False)
-    except (OSError, OverflowError, RuntimeError, TypeError) as error:
+    except (OSError, OverflowError, RuntimeError) as error:
         raise _unreachable(rank, count, error) from error
 
 

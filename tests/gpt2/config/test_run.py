@@ -118,7 +118,8 @@ def test_a_step_divides_into_micro_batches_of_all_processes() -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "processes", "smaller"),
-    [(24576, 2, "4"), (32768, 32, "1"), (24576, 5, None), (24600, 1, None), (9216, 3, "3")],
+    # 24, 32, 24, 24.02 and 9 rows
+    [(24576, 2, "6"), (32768, 32, "1"), (24576, 5, None), (24600, 1, None), (9216, 3, "3")],
 )
 def test_a_step_that_does_not_divide_can_stay_with_a_smaller_micro_batch(
     tokens: int, processes: int, smaller: str | None

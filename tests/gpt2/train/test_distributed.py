@@ -21,6 +21,7 @@ from gpt2.errors import ConfigError, Gpt2Error
 from gpt2.files.checkpoint import verify_checkpoint
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import newest_checkpoint, step_of
+from gpt2.train import meeting
 from gpt2.train.distributed import Processes, joined, parallelize
 from gpt2.train.interruption import InterruptedRunError
 from gpt2.train.run import resume, start
@@ -50,9 +51,10 @@ def hellaswag_row(number: int) -> dict[str, Any]:
     return {"activity_label": "Using", "label": number % 4, **parts}
 
 
-def torchrun(processes: int, *args: str | Path) -> subprocess.Popen[str]:
+def torchrun(processes: int, *args: str | Path, max_restarts: int = 0) -> subprocess.Popen[str]:
     """Start `gpt2 train` in several processes of one thread each."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher.append(f"--max-restarts={max_restarts}")
     return subprocess.Popen(
         [sys.executable, *launcher, "-m", "gpt2", "train", *map(str, args)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -161,6 +163,25 @@ def test_when_a_process_dies_the_others_end_with_a_sentence_and_the_run_resumes(
         resume(run, replace(longer, training=replace(longer.training, max_hours=1e-9)))
 
 
+@pytest.mark.kills
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds its children in /proc")
+def test_torchrun_restarts_a_run_of_which_a_process_has_died(
+    config: RunConfig, tmp_path: Path, assert_close: Callable[[Path, Path], None]
+) -> None:
+    config = replace(config, training=replace(config.training, steps=40))
+    config = replace(config, evaluation=replace(config.evaluation, every=5))
+    start(config, tmp_path / "one")
+    args = ["--recipe", recipe(config, tmp_path), "--out", tmp_path / "run", "--auto-resume"]
+    several = torchrun(2, *args, max_restarts=1)
+    next(step for step in steps_shown(several) if step >= 10)
+    workers = Path(f"/proc/{several.pid}/task/{several.pid}/children").read_text().split()
+    os.kill(int(workers[0]), signal.SIGKILL)
+    told, _ = several.communicate(timeout=300)
+    assert several.returncode == 0, told
+    assert f"{tmp_path / 'run'} holds a run, which continues" in told
+    assert_close(tmp_path / "one", tmp_path / "run")
+
+
 def test_the_processes_of_a_step_must_divide_its_rows(config: RunConfig, tmp_path: Path) -> None:
     several = torchrun(
         2, "--recipe", recipe(config, tmp_path), "--batch-tokens", "160", "--micro-batch", "2"
@@ -210,6 +231,7 @@ def test_several_processes_without_a_number_each_are_told(monkeypatch: pytest.Mo
 def test_a_launcher_that_describes_a_process_wrongly_is_named_in_a_line(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, expected: str
 ) -> None:
+    monkeypatch.setattr(meeting, "LIMIT", 0.01)  # seconds in which the other could come
     right = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
     right |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     for variable, text in (right | {name: value}).items():
