@@ -48,7 +48,9 @@ def facts_of_start(config: RunConfig, what: str) -> dict[str, str]:
         "python": ".".join(platform.python_version_tuple()[:2]),
     }
     named = {f"the version of {name}": version for name, version in versions.items()}
-    return {"what is started": what} | named | facts_of(config)
+    settings = facts_of(config)
+    del settings["model.vocab_size"]  # by the data; where these are missing, that is what is wrong
+    return {"what is started": what} | named | settings
 
 
 def facts_of(config: RunConfig) -> dict[str, str]:

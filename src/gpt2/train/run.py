@@ -155,10 +155,15 @@ def require_new(run: Path, processes: Processes) -> None:
     Raises:
         CheckpointError: It holds one.
     """
-    if processes.broadcast((run / SETTINGS_FILE).exists() or bool(list_checkpoints(run))):
+    # Rank 0 alone looks: a network file system would remember on each host that nothing is there.
+    if processes.broadcast(processes.is_rank_0 and _holds_run(run)):
         raise CheckpointError(
             f"{run} holds a run already; continue it with --resume {run}, or choose another --out"
         )
+
+
+def _holds_run(run: Path) -> bool:
+    return (run / SETTINGS_FILE).exists() or bool(list_checkpoints(run))
 
 
 def _train(
