@@ -139,7 +139,9 @@ def _require_all(found: Sequence[Member | None], limit: float) -> list[Member]:
             "see what the others have printed"
         )
     if reasons := {member.rank: member.error for member in members if member.error}:
-        raise LostProcessError(describe_reasons(members, reasons))
+        error = LostProcessError(describe_reasons(members, reasons))
+        error.raised_on_every_rank = True
+        raise error
     return members
 
 
@@ -212,7 +214,7 @@ def _wait_for_port(address: str, port: int, limit: float) -> None:
         try:
             socket.create_connection((address, port), timeout=limit).close()
             return
-        except ConnectionRefusedError:  # the server has not started yet
+        except OSError:  # the server has not started yet
             if time.monotonic() > deadline:
                 raise
             time.sleep(POLL)

@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from torch.distributed.distributed_c10d import Store
@@ -45,6 +45,7 @@ class Peers:
     def __init__(self, store: Store, members: Sequence[Member], own: Member, limit: float) -> None:
         self.store, self.members, self.own, self.limit = store, members, own, limit
         self.advice = ""  # how to go on, where there is a run to go on with
+        self.finish: Callable[[], object] = lambda: None  # what must be done before this one ends
         self._numbers = itertools.count()
         self._heard = [time.monotonic()] * len(members)  # when, of each
         self._ended = False  # whether any process has
@@ -121,7 +122,7 @@ class Peers:
         looked = ended = time.monotonic()
         while not self._over.wait(min(1, self.limit / BEATS)):
             before, looked = looked, time.monotonic()
-            if looked - before > self.limit / 4:  # this process was stopped, as by Ctrl-Z
+            if looked - before > self.limit / 2:  # this process was stopped, as by Ctrl-Z
                 self._heard = [looked] * len(self.members)
             if silent := silent_ranks(self.members, self._heard, looked, self.limit, self.own):
                 self._end(self._error(silence(self.members, silent, self.limit)))
@@ -133,7 +134,9 @@ class Peers:
                 return
 
     def _end(self, error: LostProcessError) -> None:
-        if not self._over.is_set():
+        with suppress(Exception):  # such as a checkpoint that cannot be written, which is logged
+            self.finish()
+        if not self._over.is_set():  # by the main thread, which has noticed it meanwhile
             log(f"error: {error}")
             os._exit(1)
 

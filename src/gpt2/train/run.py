@@ -181,8 +181,6 @@ def _train(
         changes: Settings that differ from those of the checkpoint: before, and now.
     """
     config, step = trainer.config, trainer.state.step
-    if trainer.processes.peers:
-        trainer.processes.peers.advice = f"go on with: gpt2 train --resume {run}"
     if trainer.processes.is_rank_0:
         (run / CHECKPOINTS).mkdir(exist_ok=True)
         write_whole(run / SETTINGS_FILE, config.to_toml().encode())
@@ -194,6 +192,9 @@ def _train(
         _recording(trainer, run, changes or {}) as record,
         checkpoint_writer(run, config.checkpoint) as writer,
     ):
+        if peers := trainer.processes.peers:
+            peers.advice = f"go on with: gpt2 train --resume {run}"
+            peers.finish = writer.wait
         return trainer.train(record, keep_moment, _saving(trainer, writer), interruption)
 
 

@@ -124,6 +124,21 @@ def test_a_process_ends_when_its_main_thread_does_not_notice_that_another_has_fa
     assert ended[1] == ["error: b (process 2): a shard is damaged"]
 
 
+def test_a_process_that_ends_writes_its_checkpoint_first(
+    peers_of: PeersOf, ended: tuple[threading.Event, list[str]]
+) -> None:
+    peers, lines = peers_of(0, limit=0.5), ended[1]
+    before = []
+
+    def write() -> None:
+        before.append(len(lines))
+        raise OSError("the disk is full")
+
+    peers.finish = write
+    assert ended[0].wait(60)
+    assert before == [0]
+
+
 @pytest.mark.parametrize(
     ("own", "heard", "silent"),
     [
