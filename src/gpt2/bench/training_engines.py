@@ -87,12 +87,13 @@ def _prepared(job: Job, config: RunConfig) -> Iterator[tuple[Steps, nn.Module | 
 @contextmanager
 def _ours(config: RunConfig, batches: Batches) -> Iterator[tuple[Steps, nn.Module]]:
     from gpt2.files.training_state import TrainingState
+    from gpt2.train.agreement import facts_of_start
     from gpt2.train.build import make_parallel
     from gpt2.train.distributed import joined
     from gpt2.train.loop import Trainer
     from gpt2.train.optimizer import make_optimizers
 
-    with joined(config.training.device) as processes:
+    with joined(config.training, facts_of_start(config, "a benchmark")) as processes:
         parallel = make_parallel(config, None, None, processes)
         optimizers = make_optimizers(parallel.model, config.optimizer, parallel.dtype)
         trainer = Trainer(config, parallel, optimizers, batches, (), None, TrainingState())

@@ -57,6 +57,11 @@ def is_rank_0() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_first_on_host() -> bool:
+    """Return whether this process prints the failures that all ranks of a run have in common."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
+
+
 def _open_closed_descriptors() -> None:
     """Open the null device for each of stdin, stdout and stderr that is closed.
 

@@ -2,13 +2,14 @@
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import takewhile
 
 from gpt2.cli.parsing import UsageError, one_line
-from gpt2.cli.streams import OutputError, is_rank_0, safe_streams
+from gpt2.cli.streams import OutputError, is_first_on_host, safe_streams
 from gpt2.errors import Gpt2Error
 from gpt2.progress import log
 from llm_tokenizer import TokenizerError
@@ -37,6 +38,9 @@ NO_MEMORY = "there is not enough memory for this; ask for less at once"
 # after a fraction of a millisecond. GNU's OpenMP reads GOMP_SPINCOUNT when torch is imported.
 SPIN_COUNT = "10000"
 
+# In which the first process of a host prints why all end: torchrun ends it once another has ended.
+SECONDS_TO_PRINT = 0.3
+
 DISTRIBUTION, VERBOSE = "gpt2-from-scratch", "--verbose"
 USAGE = """usage: gpt2 [--verbose] VERB [OPTIONS]   (gpt2 VERB --help lists a verb's options)
        gpt2 help [VERB]
@@ -47,6 +51,8 @@ def run(argv: Sequence[str]) -> int:
     """Run a verb with its arguments, and return the exit code; see `gpt2.cli.main`."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    if "RANK" in os.environ:  # a lost connection, which is explained in a line, is pages of torch's
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     verbose = VERBOSE in _flags(argv)
     with safe_streams():
         try:
@@ -83,9 +89,11 @@ def _failed(error: Exception, verbose: bool) -> int:
         traceback.print_exc()
     if no_compiler:
         text = NO_COMPILER
-    # Every rank raises such an error; only rank 0 prints it.
-    if is_rank_0() or not getattr(error, "raised_on_every_rank", False):
+    # Every rank raises such an error; only the first one of a host prints it.
+    if is_first_on_host() or not getattr(error, "raised_on_every_rank", False):
         log("error: " * bool(code) + one_line(text or NO_MEMORY))
+    else:
+        time.sleep(SECONDS_TO_PRINT)
     return code
 
 

@@ -22,6 +22,7 @@ Parallelism = Literal["ddp", "fsdp"]
 Tracker = Literal["tensorboard", "wandb"]
 
 MOST_STEPS = 10**8 - 1  # eight digits, as the names of checkpoints have them
+MOST_SECONDS = 10**6  # that processes wait for each other
 MOST_MOMENTS = 1000  # of less than 1 MB each
 
 
@@ -82,6 +83,9 @@ class TrainingConfig:
     """Recompute each block in the backward pass: less memory, more time."""
     parallel: Parallelism = "ddp"
     """With several processes: ddp, each holds the whole model; fsdp, each holds its share."""
+    timeout_seconds: float = 60.0
+    """With several processes: seconds without a sign of life of one after which the others end,
+    and for which they wait for each other at the start. How long a step takes does not matter."""
     track: Tracker | None = None
     """Send the metrics to TensorBoard, into the run directory, or to Weights & Biases, too."""
 
@@ -103,6 +107,9 @@ class TrainingConfig:
         check_choice("training.parallel", self.parallel, Parallelism)
         if self.track is not None:
             check_choice("training.track", self.track, Tracker)
+        fits = 1 <= self.timeout_seconds <= MOST_SECONDS
+        wanted = f"training.timeout_seconds must be 1 to {MOST_SECONDS}"
+        check(fits, wanted, self.timeout_seconds)
         fits = self.max_hours is None or self.max_hours > 0
         check(fits, "training.max_hours must be above 0", self.max_hours)
         check(self.max_hours != math.inf, "training.max_hours must be finite", self.max_hours)
@@ -275,7 +282,15 @@ class RunConfig:
             raise ConfigError(
                 f"training.batch_tokens must be a multiple of micro_batch * n_positions{times} = "
                 f"{per_pass}, got {self.training.batch_tokens}; the nearest that fit: {nearest}"
+                + self._smaller_micro_batch(processes)
             )
+
+    def _smaller_micro_batch(self, processes: int) -> str:
+        """Return a hint at the largest micro_batch with which the step can stay as it is."""
+        rows, rest = divmod(self.training.batch_tokens, self.model.n_positions * processes)
+        smaller = range(min(self.training.micro_batch - 1, rows), 0, -1)
+        fitting = next((size for size in smaller if rest == rows % size == 0), None)
+        return f". Or leave it, with training.micro_batch {fitting}" if fitting else ""
 
     @classmethod
     def names(cls) -> set[str]:

@@ -127,7 +127,7 @@ def _write_files(directory: Path, snapshot: Snapshot) -> None:
     snapshot.model.write_files(directory)
     write_tensors(directory / STATE_TENSORS, snapshot.optimizer_tensors)
     write_index(directory / WEIGHTS_FILE)  # of the weights alone: other programs read no state
-    versions = {name: _version(name) for name in ("numpy", "gpt2-from-scratch")}
+    versions = {name: package_version(name) for name in ("numpy", "gpt2-from-scratch")}
     versions |= {"python": platform.python_version(), "torch": str(torch.__version__)}
     saved = SavedState(
         **asdict(snapshot.state), optimizer_kinds=snapshot.optimizer_kinds, versions=versions
@@ -141,7 +141,8 @@ def _write_files(directory: Path, snapshot: Snapshot) -> None:
         sync(path)
 
 
-def _version(distribution: str) -> str:
+def package_version(distribution: str) -> str:
+    """Return the version of an installed distribution."""
     try:
         return version(distribution)
     except PackageNotFoundError:  # its sources are on the path

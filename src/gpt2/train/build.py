@@ -16,6 +16,7 @@ from gpt2.errors import CheckpointError
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import STATE_FILE
 from gpt2.files.training_state import TrainingState
+from gpt2.train.agreement import facts_of_weights
 from gpt2.train.checks import check_data, check_settings
 from gpt2.train.distributed import Parallel, Processes, parallelize
 from gpt2.train.hellaswag import hellaswag_accuracy, hellaswag_rows
@@ -131,6 +132,7 @@ def make_parallel(
         weights = GPT2.from_pretrained(weights_from, dtype=torch.float32).state_dict()
         weights["wpe.weight"] = weights["wpe.weight"][: config.model.n_positions].clone()
         model.load_state_dict(weights, assign=True)
+        processes.agree(lambda: facts_of_weights(model))
     model.to(processes.device).train()
     if training.compile:
         model.compile()

@@ -15,7 +15,7 @@ ALWAYS_ALLOWED = frozenset(
         "data": ["directory"],
         "training": [
             *("micro_batch", "max_hours", "device", "compile", "attention", "attention_blocks"),
-            *("gradient_checkpointing", "parallel", "track"),
+            *("gradient_checkpointing", "parallel", "track", "timeout_seconds"),
         ],
         "evaluation": [entry.name for entry in dataclasses.fields(EvaluationConfig)],
         "checkpoint": [entry.name for entry in dataclasses.fields(CheckpointConfig)],

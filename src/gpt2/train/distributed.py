@@ -4,36 +4,51 @@ On GPUs they communicate over NCCL, untested on hardware here, on CPUs over gloo
 steps in the same order; a value that decides what to do is agreed on first.
 """
 
-import os
+import json
+import re
+import signal
+import socket
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore, _set_pg_timeout
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt2 import devices
-from gpt2.config import Parallelism
-from gpt2.errors import ConfigError, Gpt2Error
+from gpt2.config import Parallelism, TrainingConfig
+from gpt2.errors import ConfigError
 from gpt2.files.pretrained import GPT2
 from gpt2.model.sharding import full_tensor
+from gpt2.train.meeting import (
+    LostProcessError,
+    Member,
+    connect,
+    failing_together,
+    gloo_address,
+    meet,
+    one_line,
+    rank_and_count,
+    require_same,
+)
+from gpt2.train.peers import Peers
 
 # The group lives as long as the process. Otherwise the destructor of DistributedDataParallel, which
 # outlives `destroy_process_group`, would free it: while holding the GIL, it would wait for a gloo
 # thread that needs the GIL to release its last tensor, a deadlock.
 _KEPT_TO_THE_END: list[dist.ProcessGroup | None] = []
 
-NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # with several ranks
-
-
-class LostProcessError(Gpt2Error):
-    """Another rank of the run has ended, and so does this one."""
+# In which all ranks take part. One that waits longer hangs, though all are alive.
+LONGEST_OPERATION = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,29 @@ class Processes:
     device: torch.device
     rank: int = 0  # of this process
     world_size: int = 1
+    peers: Peers | None = field(default=None, compare=False)  # None where there is one process
 
     @property
     def is_rank_0(self) -> bool:
         """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
+
+    @property
+    def is_first_on_host(self) -> bool:
+        """Whether this is the process that checks files for all on its host."""
+        return self.world_size == 1 or devices.number_from_environment("LOCAL_RANK", 0) == 0
+
+    def agree(self, facts: Callable[[], Mapping[str, str]]) -> None:
+        """Make sure that all processes have the same facts, by name.
+
+        Args:
+            facts: Returns those of this process; called if there are others.
+        Raises:
+            DisagreementError: They differ.
+        """
+        if self.peers:
+            texts = self.peers.gather(json.dumps(facts()))
+            require_same(self.peers.members, [json.loads(text) for text in texts])
 
     def sum(self, value: float) -> float:
         """Return the sum of the processes' values."""
@@ -70,72 +103,109 @@ class Processes:
 
 
 @contextmanager
-def joined(device_name: str) -> Iterator[Processes]:
+def joined(config: TrainingConfig, facts: Mapping[str, str]) -> Iterator[Processes]:
     """Join the ranks that torchrun started; without torchrun, this is rank 0 of world size 1.
 
+    If one fails while the context lasts, all do, and say why; and none leaves it before the others.
+
+    Args:
+        config: The settings of the run.
+        facts: What must be the same in all processes, by name.
     Raises:
         ConfigError: There is no such device, or not one for each rank.
-        LostProcessError: Another rank ended early. With gloo only: NCCL ends the process itself.
+        DisagreementError: The processes would not run the same.
+        LostProcessError: Another rank has failed, or is lost.
     """
-    device = devices.select_device(device_name)
-    rank, count = _rank_and_count()
+    with failing_together():
+        rank, count = rank_and_count()
+        device = _device(config.device, count)
+    devices.make_training_fast()
     if count == 1:
-        devices.make_training_fast()
         yield Processes(device)
         return
+    address = gloo_address() if device.type == "cpu" else None
+    own = Member(rank, socket.gethostname(), address, {**facts, "device": device.type})
+    store, members = meet(own, count, config.timeout_seconds)
+    peers = Peers(store, members, own, config.timeout_seconds)
+    try:
+        _connect_all(device, peers)
+        yield Processes(device, rank, count, peers)
+        peers.gather("done")
+    except Exception as error:
+        if _is_of_connection(error):
+            with _ignoring_sigterm():
+                lost = peers.lost(_what_broke(error))
+            raise lost from error
+        if not isinstance(error, LostProcessError):
+            peers.report(error)
+        raise
+    finally:
+        peers.leave()
+    dist.destroy_process_group()
+
+
+def _device(name: str, count: int) -> torch.device:
+    """Return the device of this process of `count`."""
+    device = devices.select_device(name)
+    if count == 1:
+        return device
     if device.type == "mps":
         raise ConfigError(
             f"several processes need device cpu or cuda, got {device.type} and {count} processes"
         )
-    device = devices.device_of_process(device, devices.number_from_environment("LOCAL_RANK", 0))
-    devices.make_training_fast()
-    try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    except (RuntimeError, ValueError) as error:
-        raise LostProcessError(
-            f"process {rank} could not join the others of the {count} at "
-            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: {_one_line(error)}"
-        ) from error
-    _KEPT_TO_THE_END.append(dist.group.WORLD)
-    try:
-        yield Processes(device, rank, count)
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistBackendError) and "gloo" not in str(error):
-            raise
-        raise LostProcessError(
-            f"process {rank} lost the connection to another of the {count}, which has ended, so it "
-            "ends, too. Resume the run from its newest checkpoint with --resume "
-            f"({_one_line(error)})"
-        ) from error
-    dist.destroy_process_group()
+    return devices.device_of_process(device, devices.number_from_environment("LOCAL_RANK", 0))
 
 
-def _rank_and_count() -> tuple[int, int]:
-    """Return this process's rank and the world size, as the launcher gives them.
+def _connect_all(device: torch.device, peers: Peers) -> None:
+    """Connect each process with each, over NCCL or gloo.
 
     Raises:
-        ConfigError: They are no such numbers, or what the processes need to meet is missing.
+        LostProcessError: Not all can be reached.
     """
-    if "WORLD_SIZE" not in os.environ:
-        return 0, 1
-    count = devices.number_from_environment("WORLD_SIZE", 1)
-    if count > 1:
-        if missing := [name for name in NEEDED if not os.environ.get(name)]:
-            raise ConfigError(
-                f"WORLD_SIZE is {count}, but {' and '.join(missing)} must be set, too; start the "
-                "processes with torchrun"
-            )
-        devices.number_from_environment("MASTER_PORT", 1)
-    rank = devices.number_from_environment("RANK", 0, default=0)
-    if rank >= count:
-        raise ConfigError(
-            f"RANK must be below WORLD_SIZE, {count}, got {rank}; start the processes with torchrun"
+    rank, count = peers.own.rank, len(peers.members)
+    store = PrefixStore(peers.members[0].id, connect(rank, count, peers.limit))
+    try:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=rank,
+            world_size=count,
+            timeout=timedelta(seconds=peers.limit),
         )
-    return rank, count
+    except (RuntimeError, ValueError) as error:
+        raise LostProcessError(
+            f"process {rank} on {peers.own.host} found the others of the {count}, and could not "
+            f"connect to each of them: {_what_broke(error)}. Where a host has several networks, "
+            "set GLOO_SOCKET_IFNAME, or NCCL_SOCKET_IFNAME, to the interface between the hosts"
+        ) from error
+    # From here on, `peers` finds out whether the others are alive, however long a step takes.
+    _set_pg_timeout(LONGEST_OPERATION, dist.group.WORLD)
+    _KEPT_TO_THE_END.append(dist.group.WORLD)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+@contextmanager
+def _ignoring_sigterm() -> Iterator[None]:
+    """Ignore SIGTERM, which torchrun sends as soon as a process on this host has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _what_broke(error: Exception) -> str:
+    """Return the beginning of torch's error, without the line of its source."""
+    return re.sub(r"\[/\S+\] |\. This .*", "", one_line(error))[:120]
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Return whether the connection to another process broke. With NCCL, none such is raised."""
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and "gloo" in str(error)
+    )
 
 
 @dataclass(frozen=True)

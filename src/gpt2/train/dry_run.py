@@ -14,6 +14,7 @@ from gpt2.data.manifest import MANIFEST_FILE, UNFINISHED
 from gpt2.data.shard_folder import TokenData, open_shards
 from gpt2.files.pretrained import GPT2
 from gpt2.model.gpt import evaluating
+from gpt2.train.agreement import facts_of, facts_of_data, facts_of_start
 from gpt2.train.build import make_parallel
 from gpt2.train.checks import check_data, check_settings
 from gpt2.train.distributed import Processes, clip_gradients, joined
@@ -60,7 +61,7 @@ def plan(
     Raises:
         CheckpointError, ConfigError, DataError: As in `start`, or in `resume`.
     """
-    with joined(config.training.device) as processes:
+    with joined(config.training, facts_of_start(config, "a dry run")) as processes:
         config = resolve(config, processes)
         warn(config, processes)
         if resumed is None:
@@ -77,6 +78,7 @@ def plan(
             if checkpoint:
                 check_same_data(data, state, config, resumed)
             check_data(config, data, checkpoint or config.training.init_from, processes)
+        processes.agree(lambda: facts_of(config) | (facts_of_data(config, data) if data else {}))
         with torch.device("meta"):
             parameters = GPT2(config.model).num_parameters()
         whole = memory_by_part(config, parameters)

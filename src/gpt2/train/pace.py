@@ -9,6 +9,7 @@ from statistics import median
 from gpt2.config import RunConfig
 from gpt2.data.shard_folder import open_shards
 from gpt2.files.training_state import TrainingState
+from gpt2.train.agreement import facts_of_start
 from gpt2.train.build import build
 from gpt2.train.distributed import joined
 from gpt2.train.settings import resolve, with_shape_of_init_from
@@ -50,7 +51,7 @@ def measure_pace(config: RunConfig) -> Pace:
         ConfigError, DataError: As when the run starts.
     """
     config = replace(config, training=replace(config.training, short_context=None))
-    with joined(config.training.device) as processes:
+    with joined(config.training, facts_of_start(config, "a measurement")) as processes:
         config = with_shape_of_init_from(resolve(config, processes))
         data = open_shards(config.data.directory)
         source = config.training.init_from

@@ -11,6 +11,7 @@ from gpt2.files.checkpoint import newest_intact
 from gpt2.files.run_directory import CHECKPOINTS, REPORT_FILE, STATE_FILE, checkpoint_name, step_of
 from gpt2.files.training_state import TrainingState, read_state
 from gpt2.progress import log
+from gpt2.train.agreement import facts_of_checkpoint
 from gpt2.train.changes import check_changes
 from gpt2.train.distributed import Processes
 from gpt2.train.metrics import METRICS_FILE, Row, read_metrics
@@ -61,12 +62,24 @@ def check_same_data(data: TokenData, state: TrainingState, config: RunConfig, ru
 
 
 def _newest_intact(run: Path, processes: Processes) -> Path | None:
-    """Return the checkpoint to resume from, chosen by rank 0, which logs those that are damaged."""
-    directory, faults = newest_intact(run) if processes.is_rank_0 else (None, [])
-    for fault in faults:
-        log(f"{fault}; going on from {directory}")
+    """Return the checkpoint to resume from, which rank 0 chooses.
+
+    One process on each host reads its files and finds the newest intact one, all at once: another
+    host may see other files, or read them damaged.
+
+    Raises:
+        DisagreementError: Another host has found another one, or another one of that name.
+    """
+    directory, faults = newest_intact(run) if processes.is_first_on_host else (None, [])
+    if processes.is_rank_0:
+        for fault in faults:
+            log(f"{fault}; going on from {directory}")
     step = processes.broadcast(step_of(directory) if directory else 0)
-    return run / CHECKPOINTS / checkpoint_name(step) if step else None
+    chosen = run / CHECKPOINTS / checkpoint_name(step) if step else None
+    processes.agree(
+        lambda: facts_of_checkpoint(directory if processes.is_first_on_host else chosen)
+    )
+    return chosen
 
 
 def _check_none_is_lost(run: Path, processes: Processes) -> None:

@@ -23,6 +23,7 @@ from gpt2.files.run_directory import (
 from gpt2.files.training_state import TrainingState
 from gpt2.model.gpt import evaluating
 from gpt2.progress import log
+from gpt2.train.agreement import facts_of, facts_of_data, facts_of_start, require_shared
 from gpt2.train.build import build
 from gpt2.train.changes import ALWAYS_ALLOWED, describe_changes
 from gpt2.train.checkpoint_writer import CheckpointWriter, checkpoint_writer
@@ -35,6 +36,7 @@ from gpt2.train.interruption import (
     noted_interruption,
 )
 from gpt2.train.loop import MOST_SKIPPED, Trainer
+from gpt2.train.meeting import failing_together
 from gpt2.train.metrics import MetricsLog, Record, Row, read_metrics
 from gpt2.train.moments import keeping_moments, text_ids
 from gpt2.train.page import PAGE_FILE, write_page
@@ -63,15 +65,18 @@ def start(config: RunConfig, run: str | Path, evaluations: Sequence[Evaluation] 
         ConfigError: A setting does not fit the data or the machine.
         InterruptedRunError: It was asked to stop; a checkpoint has been saved.
         DivergedRunError: Too many steps in a row were not finite; a checkpoint has been saved.
-        LostProcessError: Another process of the run has ended.
+        DisagreementError: The processes would not run the same.
+        LostProcessError: Another process of the run has failed, or is lost.
         NotFiniteError: The last held-out loss is not finite; the run is saved and has its report.
     """
     run = Path(run)
-    with joined(config.training.device) as processes:
+    with joined(config.training, facts_of_start(config, "a new run")) as processes:
         require_new(run, processes)
+        require_shared(run, processes.peers)
         config = with_shape_of_init_from(resolve(config, processes))
         warn(config, processes)
         data = open_shards(config.data.directory)
+        processes.agree(lambda: facts_of(config) | facts_of_data(config, data))
         weights_from = config.training.init_from
         trainer = build(config, data, TrainingState(), weights_from, processes, evaluations)
         if processes.is_rank_0:
@@ -102,12 +107,18 @@ def resume(
             checkpoints have been removed.
         ConfigError: Settings differ that must not.
         DataError: The token shards are missing, damaged, or not those of the run.
-        InterruptedRunError, DivergedRunError, LostProcessError, NotFiniteError: As in `start`.
+        DisagreementError, InterruptedRunError, DivergedRunError, LostProcessError, NotFiniteError:
+            As in `start`.
     """
     run = Path(run)
-    require_run(run)
-    config = config or RunConfig.from_toml(run / SETTINGS_FILE)
-    with joined(config.training.device) as processes, _locked(run, processes):
+    with failing_together():
+        require_run(run)
+        config = config or RunConfig.from_toml(run / SETTINGS_FILE)
+    with (
+        joined(config.training, facts_of_start(config, "the run in --resume")) as processes,
+        _locked(run, processes),
+    ):
+        require_shared(run, processes.peers)
         config = resolve(config, processes)
         checkpoint, state, changes = last_saved(run, config, allow_changes, processes)
         if processes.broadcast(is_finished(run, config, state)):
@@ -115,6 +126,7 @@ def resume(
             return
         warn(config, processes)
         data = open_shards(config.data.directory)
+        processes.agree(lambda: facts_of(config) | facts_of_data(config, data))
         if checkpoint:
             check_same_data(data, state, config, run)
         if state.skipped >= MOST_SKIPPED:  # it was stopped for that; resuming allows as many again
@@ -143,10 +155,15 @@ def require_new(run: Path, processes: Processes) -> None:
     Raises:
         CheckpointError: It holds one.
     """
-    if processes.broadcast((run / SETTINGS_FILE).exists() or bool(list_checkpoints(run))):
+    # Rank 0 alone looks: a network file system would remember on each host that nothing is there.
+    if processes.broadcast(processes.is_rank_0 and _holds_run(run)):
         raise CheckpointError(
             f"{run} holds a run already; continue it with --resume {run}, or choose another --out"
         )
+
+
+def _holds_run(run: Path) -> bool:
+    return (run / SETTINGS_FILE).exists() or bool(list_checkpoints(run))
 
 
 def _train(
@@ -175,6 +192,9 @@ def _train(
         _recording(trainer, run, changes or {}) as record,
         checkpoint_writer(run, config.checkpoint) as writer,
     ):
+        if peers := trainer.processes.peers:
+            peers.advice = f"go on with: gpt2 train --resume {run}"
+            peers.finish = writer.wait
         return trainer.train(record, keep_moment, _saving(trainer, writer), interruption)
 
 

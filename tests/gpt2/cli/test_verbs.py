@@ -10,8 +10,10 @@ from filelock import FileLock
 
 from gpt2.bench import generation
 from gpt2.bench.engines import Job, Times
+from gpt2.cli import verbs
 from gpt2.cli.main import main
 from gpt2.config import RECIPES, RunConfig
+from gpt2.errors import ConfigError
 from gpt2.files.pretrained import GPT2
 from gpt2.files.run_directory import newest_checkpoint
 from gpt2.train.metrics import read_metrics
@@ -413,3 +415,29 @@ def test_a_model_runs_by_flags_in_any_backend_dtype_and_compiled(
     assert main([*command, "--dtype", "bfloat16"]) == 0
     assert main([*command, "--attention-blocks", "7"]) == 1
     assert "blocks must be 0 to 2, got [7]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rank", "local_rank", "printed"),
+    [("0", "0", True), ("1", "1", False), ("8", "0", True), ("8", None, False), (None, None, True)],
+)
+def test_a_failure_of_all_ranks_is_printed_by_the_first_of_each_host(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rank: str | None,
+    local_rank: str | None,
+    printed: bool,
+) -> None:
+    for name, value in (("RANK", rank), ("LOCAL_RANK", local_rank)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(verbs, "SECONDS_TO_PRINT", 0)
+    error = ConfigError("the settings differ")
+    error.raised_on_every_rank = True
+    assert verbs._failed(error, verbose=False) == 1
+    assert capsys.readouterr().err == "error: the settings differ\n" * printed
+    error.raised_on_every_rank = False
+    verbs._failed(error, verbose=False)
+    assert capsys.readouterr().err == "error: the settings differ\n"

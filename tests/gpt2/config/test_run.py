@@ -56,6 +56,7 @@ UNUSUAL = RunConfig(
         gradient_checkpointing=True,
         init_from="gpt2",
         max_hours=2.5,
+        timeout_seconds=9.0,
         parallel="fsdp",
         track="wandb",
     ),
@@ -113,6 +114,23 @@ def test_a_step_divides_into_micro_batches_of_all_processes() -> None:
     told = r"micro_batch \* n_positions \* 3 processes = 24576, got 32768; .* 24576 or 49152"
     with pytest.raises(ConfigError, match=told):
         config.check_batch(3)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "processes", "smaller"),
+    # 24, 32, 24, 24.02 and 9 rows
+    [(24576, 2, "6"), (32768, 32, "1"), (24576, 5, None), (24600, 1, None), (9216, 3, "3")],
+)
+def test_a_step_that_does_not_divide_can_stay_with_a_smaller_micro_batch(
+    tokens: int, processes: int, smaller: str | None
+) -> None:
+    config = RunConfig(training=TrainingConfig(batch_tokens=8 * 1024, micro_batch=8))
+    training = replace(config.training, batch_tokens=tokens)
+    object.__setattr__(config, "training", training)  # past the check for one process
+    with pytest.raises(ConfigError, match="training.batch_tokens must be a multiple") as raised:
+        config.check_batch(processes)
+    hint = f"Or leave it, with training.micro_batch {smaller}"
+    assert str(raised.value).endswith(hint) == (smaller is not None)
 
 
 def test_a_recipe_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:

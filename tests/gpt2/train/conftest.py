@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from gpt2.config import (
     CheckpointConfig,
@@ -17,6 +19,7 @@ from gpt2.config import (
 )
 from gpt2.files.run_directory import newest_checkpoint
 from gpt2.train.metrics import read_metrics
+from gpt2.visual.moments import read_moments
 
 TIMES = (
     "training_seconds",
@@ -24,6 +27,13 @@ TIMES = (
     "tokens_per_second",
     "mfu",
 )  # differ from run to run
+
+
+# With dropout, whose draws do not depend on the number of processes either. Both are relative, of
+# tensors to the largest of their values; steps are of 1e-3 of a weight.
+LOSSES, TENSORS = 1e-6, 1e-3
+COMPARED = {"step", "loss", "val_loss", "hellaswag_acc", "hellaswag_acc_norm", "learning_rate"}
+COMPARED |= {"tokens"}
 
 
 @pytest.fixture
@@ -66,5 +76,31 @@ def assert_same_run(timeless: Callable[[Path], Any]) -> Callable[[Path, Path], N
         for file in ("model.safetensors", "training_state.safetensors"):
             newest = [newest_checkpoint(run) / file for run in (one, other)]
             assert newest[0].read_bytes() == newest[1].read_bytes(), file
+
+    return compare
+
+
+@pytest.fixture
+def assert_close() -> Callable[[Path, Path], None]:
+    """Compare all metrics and the last weights and optimizers of two runs, up to rounding."""
+
+    def compare(one: Path, other: Path) -> None:
+        for row, theirs in zip(read_metrics(one), read_metrics(other), strict=True):
+            for key in COMPARED & row.keys():
+                assert row[key] == pytest.approx(theirs[key], rel=LOSSES), (key, row, theirs)
+            if "grad_norm" in row:  # torch adds up squares in float32
+                assert row["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)
+        for file in ("model.safetensors", "training_state.safetensors"):
+            tensors, theirs = (load_file(newest_checkpoint(run) / file) for run in (one, other))
+            assert tensors.keys() == theirs.keys()
+            for name, tensor in tensors.items():
+                largest = theirs[name].abs().max().item()
+                assert (tensor - theirs[name]).abs().max().item() <= TENSORS * largest, name
+        for moment, same in zip(read_moments(one), read_moments(other), strict=True):
+            assert (moment.step, moment.tokens, moment.ids) == (same.step, same.tokens, same.ids)
+            for name in ("attention", "positions", "weights"):
+                torch.testing.assert_close(
+                    getattr(moment, name), getattr(same, name), rtol=0, atol=TENSORS
+                )
 
     return compare

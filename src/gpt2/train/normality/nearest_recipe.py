@@ -23,6 +23,7 @@ WITHOUT_EFFECT = frozenset(
     [
         *("data.directory", "data.seed", "training.seed", "training.dtype", "training.device"),
         *("training.compile", "training.micro_batch", "training.track", "training.max_hours"),
+        "training.timeout_seconds",
         *("training.attention", "training.attention_blocks", "training.parallel"),
         "training.gradient_checkpointing",
         *(f"evaluation.{entry.name}" for entry in fields(EvaluationConfig)),
