@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import tyro
 
@@ -17,6 +17,8 @@ RECIPE_HELP = (
     "Settings; what they leave out keeps its default. A path of a TOML file, or the name of a "
     f"bundled recipe: {', '.join(bundled_recipes())}."
 )
+
+AUTO_RESUME = "--auto-resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,9 @@ class Train:
     recipe: Annotated[Path | None, tyro.conf.arg(help=RECIPE_HELP)] = None
     resume: Path | None = None
     """Run directory to continue with its settings; flags change those that may be changed."""
+    auto_resume: bool = False
+    """Continue the run in --out with its own settings and the flags, if there is one; else start
+    it. So one command serves the first start and every restart, as by torchrun or Slurm."""
     allow_changes: str = ""
     """With --resume: settings that may change although the mathematics do, with commas between."""
     dry_run: bool = False
@@ -42,10 +47,11 @@ class Train:
 
     def run(self) -> None:
         """Start the run, or continue it, and print its directory."""
+        from gpt2.progress import log
         from gpt2.train.dry_run import plan
         from gpt2.train.run import resume, start
 
-        directory = self.out or Path("runs") / (self.recipe.stem if self.recipe else "train")
+        directory = self.out or default_directory(self.recipe)
         allowed = [_setting(name) for name in self.allow_changes.split(",") if name]
         if self.dry_run:
             if self.resume is not None:
@@ -57,11 +63,23 @@ class Train:
             return
         if self.resume is not None:
             directory = self.resume
+            if self.auto_resume and is_rank_0():
+                log(f"{directory} holds a run, which continues with its own settings and the flags")
             resume(directory, self.config, allow_changes=allowed)
         else:
             start(self.config, directory)
         if is_rank_0():
             print(directory)
+
+    def with_weights_from(self, source: str | None) -> Self:
+        """Return the command with another `training.init_from`."""
+        training = replace(self.config.training, init_from=source)
+        return replace(self, config=replace(self.config, training=training))
+
+
+def default_directory(recipe: Path | None) -> Path:
+    """Return where a run goes if no directory is given."""
+    return Path("runs") / (recipe.stem if recipe else "train")
 
 
 def main(args: Sequence[str]) -> None:
@@ -75,8 +93,13 @@ def _read(args: list[str]) -> Train:
     run = take_flag(args, "--resume")
     if run is not None and (recipe or preset):
         raise UsageError("--resume takes the settings of the run: give no recipe and no preset")
+    auto = any(arg.replace("_", "-") == AUTO_RESUME for arg in args)
+    if run is not None and auto:
+        raise UsageError(f"{AUTO_RESUME} goes with --out, which names the run; give no --resume")
     config = RunConfig()
     path = None if recipe is None else recipe_path(recipe)
+    if auto and (run := _run_to_continue(args, path)):
+        path = preset = None
     if path:
         config = RunConfig.from_toml(path)
     elif run is not None and (Path(run) / SETTINGS_FILE).exists():
@@ -89,12 +112,26 @@ def _read(args: list[str]) -> Train:
         config=config,
     )
     command: Train = parse(Train, args, verb="train", default=default)
+    if command.auto_resume and command.resume is not None:
+        # What a run began with counts at its first start alone.
+        return command.with_weights_from(default.config.training.init_from)
     if command.resume is not None and command.out:
         raise UsageError("--resume continues a run in its own directory: give no --out")
-    if command.allow_changes and command.resume is None:
+    if command.allow_changes and command.resume is None and not command.auto_resume:
         raise UsageError("--allow-changes goes with --resume")
     is_sized = _sets_vocab_size(path, args) or command.resume is not None
     return command if is_sized else _sized_by_data(command)
+
+
+def _run_to_continue(args: list[str], recipe: Path | None) -> str | None:
+    """Return the directory that a run would start in if it holds one already, and drop --out."""
+    out = take_flag(args, "--out")
+    run = default_directory(recipe) if out is None else Path(out)
+    if (run / SETTINGS_FILE).exists():
+        return str(run)
+    if out is not None:
+        args += ["--out", out]
+    return None
 
 
 def _sets_vocab_size(recipe: Path | None, args: Sequence[str]) -> bool:

@@ -439,6 +439,38 @@ def test_a_dry_run_refuses_a_directory_that_holds_a_run_and_one_to_resume_that_h
     assert "accept that with --allow-changes optimizer.weight_decay" in capsys.readouterr().err
 
 
+# One command for the first start and all others
+
+
+def test_auto_resume_starts_a_run_and_continues_it_with_the_same_command(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[evaluation]\nevery = 2\n")
+    assert main(["train", *flags, "--steps", "2"]) == 0
+    source = newest_checkpoint((tmp_path / "run").rename(tmp_path / "before"))
+    again = ["train", "--recipe", str(recipe), *flags, "--steps", "3", "--auto-resume"]
+    again += ["--init-from", str(source), "--allow-changes", "optimizer.weight_decay"]
+    assert main([*again, "--max-hours", "1e-9"]) == 0
+    assert steps_saved(tmp_path / "run") == 1
+
+    shutil.rmtree(source)  # all that is needed is in the run
+    capsys.readouterr()
+    recipe.write_text("[optimizer]\nbeta1 = 0.5\n")
+    assert main([*again, "--weight-decay", "0.5", "--max-hours", "9"]) == 0
+    shown = capsys.readouterr().err
+    assert f"{tmp_path / 'run'} holds a run, which continues with its own settings" in shown
+    assert "optimizer.weight_decay was 0.1, is 0.5" in shown
+    assert steps_saved(tmp_path / "run") == 3
+    assert main([*again, "--weight-decay", "0.5", "--max-hours", "9"]) == 0
+    assert "is finished: it has taken all its 3 steps" in capsys.readouterr().err
+
+
+def test_auto_resume_goes_with_out_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", "runs/x", "--auto-resume"]) == 2
+    assert "--auto-resume goes with --out, which names the run" in capsys.readouterr().err
+
+
 # A finished run
 
 
