@@ -14,11 +14,11 @@ from types import FrameType
 
 from gpt2.errors import Gpt2Error
 
-ASKED = (signal.SIGINT, signal.SIGTERM)  # by somebody, who may ask again
+ASKED = (signal.SIGINT, signal.SIGTERM)
 HANGUP = getattr(signal, "SIGHUP", None)  # None on Windows
 TIME_IS_UP, DIVERGED = 1000, 1001  # reasons to stop, beside the numbers of the signals
 SHOW_CURSOR = b"\x1b[?25h"
-NOTED = b"saving after this step; once more ends the run at once\n"
+NOTED = b"saving after this step; another Ctrl-C ends the run at once\n"
 
 
 class DivergedRunError(Gpt2Error):
@@ -64,17 +64,17 @@ class Interruption:
 def noted_interruption(max_hours: float | None = None) -> Iterator[Interruption]:
     """Note the signals that ask a run to stop, while the context lasts.
 
-    A second SIGINT or SIGTERM ends the process at once. SIGHUP never does: a terminal may send it
-    twice, and systemd sends it beside SIGTERM. Where it is ignored, as under nohup, it stays so.
-    Python lets the main thread alone handle signals: in another one, only the hours are noted.
+    A SIGINT after the first signal ends the process at once. SIGTERM and SIGHUP never do, since one
+    request may send them twice: Slurm and systemd signal every process of a job, and torchrun hands
+    on what it gets. Where SIGHUP is ignored, as under nohup, it stays so. Python lets the main
+    thread alone handle signals: in another one, only the hours are noted.
     """
     interruption = Interruption(max_hours)
 
     def note(number: int, _frame: FrameType | None) -> None:
         if number != HANGUP:
-            for asked in ASKED:
-                signal.signal(asked, signal.SIG_DFL)
-        elif interruption.signal_number:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if interruption.signal_number in (number, *ASKED):
             return
         interruption.signal_number = number
         _write_note()

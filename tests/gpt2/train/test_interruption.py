@@ -18,9 +18,9 @@ def test_the_first_signal_is_noted_and_the_handlers_come_back(
         assert interruption.reason == 0
         os.kill(os.getpid(), number)
         assert interruption.reason == number
-        assert signal.getsignal(number) == signal.SIG_DFL  # so that the next one ends the process
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # so that the next one ends it
     assert signal.getsignal(number) == before
-    assert "once more ends the run at once" in capfd.readouterr().err
+    assert "another Ctrl-C ends the run at once" in capfd.readouterr().err
     assert InterruptedRunError("", interruption.reason).exit_code == 128 + number
 
 
@@ -30,6 +30,16 @@ def test_the_end_of_the_hours_is_a_reason_and_no_failure() -> None:
     with noted_interruption(max_hours=1e-15) as interruption:
         assert interruption.reason == TIME_IS_UP
     assert InterruptedRunError("", TIME_IS_UP).exit_code == 0
+
+
+def test_a_second_sigterm_ends_nothing_as_one_request_may_send_two(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with noted_interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)  # from Slurm, to every process of a step
+        os.kill(os.getpid(), signal.SIGTERM)  # from torchrun, which had one, too
+        assert interruption.reason == signal.SIGTERM
+    assert capfd.readouterr().err.count("saving after this step") == 1
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
