@@ -36,6 +36,7 @@ from gpt2.train.meeting import (
     failing_together,
     gloo_address,
     meet,
+    named,
     one_line,
     rank_and_count,
     require_same,
@@ -173,11 +174,13 @@ def _connect_all(device: torch.device, peers: Peers) -> None:
             timeout=timedelta(seconds=peers.limit),
         )
     except (RuntimeError, ValueError) as error:
-        raise LostProcessError(
-            f"process {rank} on {peers.own.host} found the others of the {count}, and could not "
-            f"connect to each of them: {_what_broke(error)}. Where a host has several networks, "
+        lost = LostProcessError(
+            f"all {count} processes have met, but {named(peers.members, [rank])} could not connect "
+            f"to each of the others: {_what_broke(error)}. Where a host has several networks, "
             "set GLOO_SOCKET_IFNAME, or NCCL_SOCKET_IFNAME, to the interface between the hosts"
-        ) from error
+        )
+        peers.report(lost)
+        raise lost from error
     # From here on, `peers` finds out whether the others are alive, however long a step takes.
     _set_pg_timeout(LONGEST_OPERATION, dist.group.WORLD)
     _KEPT_TO_THE_END.append(dist.group.WORLD)
@@ -198,7 +201,7 @@ def _ignoring_sigterm() -> Iterator[None]:
 
 def _what_broke(error: Exception) -> str:
     """Return the beginning of torch's error, without the line of its source."""
-    return re.sub(r"\[/\S+\] |\. This .*", "", one_line(error))[:120]
+    return re.sub(r"\[(enforce fail at )?/\S+\] |\. This .*", "", one_line(error))[:120]
 
 
 def _is_of_connection(error: Exception) -> bool:

@@ -91,6 +91,8 @@ class Peers:
         try:
             self.store.compare_set(f"end/{self.own.rank}", ALIVE, BROKEN)
             while None in (ends := self._ends()) and time.monotonic() < deadline:
+                if any(end for rank, end in enumerate(ends) if rank != self.own.rank):
+                    break  # a reason is known
                 time.sleep(POLL)
         except RuntimeError:  # the store is lost, and with it the host of rank 0
             host = self.members[0].host
@@ -129,7 +131,7 @@ class Peers:
                 return
             if not self._ended:
                 ended = looked
-            elif looked > ended + 2 * LAST_WORDS:  # the main thread does not notice: NCCL
+            elif looked > ended + LAST_WORDS:  # the main thread does not notice: NCCL
                 self._end(self.lost("it has ended"))
                 return
 
