@@ -62,7 +62,7 @@ class _LinearCrossEntropy(Function):
             head = head.t().contiguous().t()  # a CPU sums along such columns in 3/4 of the time
         head_gradient = torch.zeros(head.shape, dtype=torch.float32, device=head.device)
         hidden_gradient = torch.empty_like(hidden, dtype=head.dtype)
-        length = min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2))
+        length = max(1, min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2)))
         buffer = hidden_gradient.new_empty(length, len(head))
         losses = []
         chunks = _chunks(hidden.to(head.dtype), targets, hidden_gradient, length=length)
