@@ -2,6 +2,7 @@
 
 import math
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -211,5 +212,5 @@ def table(rows: Mapping[str, str | None]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text that stays within a cell of a table."""
-    return " ".join(text.replace("|", "\\|").split())
+    """Return a text as Markdown that shows it as it is, within a line and a cell of a table."""
+    return " ".join(re.sub(r"[\\`*<\[|]", r"\\\g<0>", text).split())
