@@ -95,6 +95,8 @@ def _duration(seconds: float) -> str:
 def _held_out(facts: CardFacts, row: Row) -> str:
     """Return the held-out loss, and how it was measured."""
     loss, length = row["val_loss"], facts.config.model.n_positions
+    if loss is None:
+        return "not finite: the weights have diverged"
     tokens = f"{row['val_tokens']:,} " if row.get("val_tokens") is not None else ""
     return (
         f"{loss:.4f} nats/token, a perplexity of {math.exp(min(loss, 700)):.4g}: of the first "

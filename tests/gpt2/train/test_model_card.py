@@ -179,6 +179,12 @@ def test_names_with_signs_of_markdown_are_shown_as_they_are(model: GPT2, facts: 
     assert "- a\\\\b\n- two # lines\n" in card
 
 
+def test_a_model_that_has_diverged_is_published_as_such(model: GPT2, facts: CardFacts) -> None:
+    rows = [{"step": 2, "val_loss": 3.0}, {"step": 4, "val_loss": None}]
+    card = text(model, facts=replace(facts, rows=rows))
+    assert "| held-out loss | not finite: the weights have diverged |" in card
+
+
 def test_hellaswag_of_the_training_has_its_convention(model: GPT2, facts: CardFacts) -> None:
     row = {"step": 4, "val_loss": 3.0, "hellaswag_acc": 0.25, "hellaswag_acc_norm": 0.3}
     card = text(model, facts=replace(facts, rows=[row]))
