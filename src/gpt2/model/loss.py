@@ -19,7 +19,7 @@ from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
 CHUNK_BYTES = 2**27  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
-PART_LOGITS = 2**23  # on a CPU: of a chunk's part, whose probabilities are in float32 for a while
+PART_LOGITS = 2**23  # at a time on a CPU, or without gradients: their probabilities are float32
 ROWS_ADDED = 2**12  # on a CPU: of the head's gradient at a time
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
