@@ -105,7 +105,8 @@ def measure(
     if unknown := [name for name in against if name not in TRAINING_PEERS]:
         known = ", ".join(TRAINING_PEERS)
         raise ConfigError(f"against must be of {known}, got {', '.join(unknown)}")
-    engines = [OURS, *(name for name in against if is_installed(name, TRAINING_PEERS[name]))]
+    once = dict.fromkeys(against)
+    engines = [OURS, *(name for name in once if is_installed(name, TRAINING_PEERS[name]))]
     device = devices.select_device(config.training.device)
     dtype = devices.select_dtype(config.training.dtype, device)
     if warning := devices.slow_dtype_warning(dtype, device):

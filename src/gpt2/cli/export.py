@@ -127,18 +127,31 @@ class Export(ModelName):
         A directory that is no checkpoint keeps the card that it has, if its weights stay.
         """
         from gpt2.files.names import hub_name, is_local
-        from gpt2.train.model_card import CARD_FILE, PICTURE_FILE, Card
+        from gpt2.train.model_card import CARD_FILE, Card
 
         stays = self.format == "hugging-face" and self.dtype == "auto" and self.license is None
         if stays and is_local(self.model) and (directory / CARD_FILE).is_file():
-            files = (directory / CARD_FILE, directory / PICTURE_FILE)
-            return {file.name: file.read_bytes() for file in files if file.is_file()}
+            return _kept_card(directory, self.push_to_hub)
         facts = _facts(directory)
-        if facts is None and self.push_to_hub is None and self.license is None:
+        # A card that is in the directory already, and may be replaced, is of another model.
+        replaces = self.out is not None and (self.out / CARD_FILE).exists()
+        if facts is None and self.push_to_hub is None and self.license is None and not replaces:
             return {}
         name = self.push_to_hub or (self.out or Path()).resolve().name
         base = None if is_local(self.model) else hub_name(self.model)
         return Card(name=name, model=model, facts=facts, base=base, license=self.license).files()
+
+
+def _kept_card(directory: Path, repository: str | None) -> dict[str, bytes]:
+    """Return the card of a directory. In a repository, its code opens the model by that name."""
+    from gpt2.train.model_card import CARD_FILE, PICTURE_FILE, opened_as
+
+    files = (directory / CARD_FILE, directory / PICTURE_FILE)
+    card = {file.name: file.read_bytes() for file in files if file.is_file()}
+    if repository is not None:
+        here, there = opened_as(directory.name).encode(), opened_as(repository).encode()
+        card[CARD_FILE] = card[CARD_FILE].replace(here, there)
+    return card
 
 
 def _facts(directory: Path) -> "CardFacts | None":

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-BLOCK = 128  # queries; of fewer more products are small, of more more weights are of no use
+BLOCK = 128  # queries: fewer make small products, more compute more weights that are masked
 TOKENS = 12 * 1024  # of all heads and rows at a time; their scores are 3 MB
 
 

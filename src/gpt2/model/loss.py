@@ -19,7 +19,7 @@ from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
 CHUNK_BYTES = 2**27  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
-PART_LOGITS = 2**23  # on a CPU: of a chunk's part, whose probabilities are in float32 for a while
+PART_LOGITS = 2**23  # at a time on a CPU, or without gradients: their probabilities are float32
 ROWS_ADDED = 2**12  # on a CPU: of the head's gradient at a time
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
@@ -62,7 +62,7 @@ class _LinearCrossEntropy(Function):
             head = head.t().contiguous().t()  # a CPU sums along such columns in 3/4 of the time
         head_gradient = torch.zeros(head.shape, dtype=torch.float32, device=head.device)
         hidden_gradient = torch.empty_like(hidden, dtype=head.dtype)
-        length = min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2))
+        length = max(1, min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2)))
         buffer = hidden_gradient.new_empty(length, len(head))
         losses = []
         chunks = _chunks(hidden.to(head.dtype), targets, hidden_gradient, length=length)

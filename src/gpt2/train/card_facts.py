@@ -48,7 +48,7 @@ class CardFacts:
         """The row of metrics with the held-out loss of the checkpoint; None if there is none."""
         step = self.state.step
         return next(
-            (r for r in reversed(self.rows) if r["step"] == step and r.get("val_loss") is not None),
+            (row for row in reversed(self.rows) if row["step"] == step and "val_loss" in row),
             None,
         )
 

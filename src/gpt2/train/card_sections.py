@@ -2,6 +2,7 @@
 
 import math
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def _duration(seconds: float) -> str:
 def _held_out(facts: CardFacts, row: Row) -> str:
     """Return the held-out loss, and how it was measured."""
     loss, length = row["val_loss"], facts.config.model.n_positions
+    if loss is None:
+        return "not finite: the weights have diverged"
     tokens = f"{row['val_tokens']:,} " if row.get("val_tokens") is not None else ""
     return (
         f"{loss:.4f} nats/token, a perplexity of {math.exp(min(loss, 700)):.4g}: of the first "
@@ -211,5 +214,5 @@ def table(rows: Mapping[str, str | None]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text that stays within a cell of a table."""
-    return " ".join(text.replace("|", "\\|").split())
+    """Return a text as Markdown that shows it as it is, within a line and a cell of a table."""
+    return " ".join(re.sub(r"[\\`*<\[|]", r"\\\g<0>", text).split())

@@ -8,6 +8,7 @@ from gpt2.errors import CheckpointError
 from gpt2.evaluate.results import EVALUATIONS_FILE
 from gpt2.train.metrics import Row, read_rows
 from llm_tokenizer import well_formed
+from llm_tokenizer.atomic import write_whole
 
 
 def read_evaluations(run: Path) -> list[Row]:
@@ -21,6 +22,20 @@ def read_evaluations(run: Path) -> list[Row]:
     for number, row in rows.items():
         check_evaluation(row, f"{path}, line {number}")
     return last_of_each(rows.values())
+
+
+def drop_evaluations_after(run: Path, step: int) -> None:
+    """Remove the rows of later steps, whose weights a run with changed settings replaces.
+
+    Raises:
+        CheckpointError, OSError: As `read_evaluations`, or the file cannot be written.
+    """
+    path = run / EVALUATIONS_FILE
+    rows = read_rows(path, "an evaluation", lambda row: type(row.get("step")) is int)
+    later = {number for number, row in rows.items() if row["step"] > step}
+    if later:
+        lines = enumerate(path.read_bytes().splitlines(keepends=True), start=1)
+        write_whole(path, b"".join(line for number, line in lines if number not in later))
 
 
 def last_of_each(rows: Iterable[Row]) -> list[Row]:

@@ -15,6 +15,7 @@ from gpt2.files.names import hub_name
 from gpt2.files.pretrained import GPT2
 from gpt2.train.card_facts import CardFacts
 from gpt2.train.card_sections import (
+    cell,
     data_section,
     evaluations_section,
     is_path,
@@ -55,7 +56,7 @@ class Card:
 
     def _text(self, *, has_picture: bool) -> str:
         metadata = yaml.safe_dump(self._metadata(), sort_keys=False)
-        parts = [f"---\n{metadata}---", f"# {self.name.rpartition('/')[2]}", self._about()]
+        parts = [f"---\n{metadata}---", f"# {cell(self.name.rpartition('/')[2])}", self._about()]
         parts += ["## How to use it", self._usage(), "## The model", self._shape()]
         if self.facts:
             parts += [*data_section(self.facts), "## Training", training_section(self.facts)]
@@ -115,9 +116,9 @@ class Card:
     def _usage(self) -> str:
         if self.model.tokenizer is None:
             return "No tokenizer belongs to it: token ids go in and out."
-        name = json.dumps(self.name, ensure_ascii=False)
-        own = OWN_USAGE.format(project=PROJECT, library=LIBRARY, name=name)
-        return own if self.model.quantization else f"{own}\n\n{THEIR_USAGE.format(name=name)}"
+        opened = opened_as(self.name)
+        own = OWN_USAGE.format(project=PROJECT, library=LIBRARY, opened=opened)
+        return own if self.model.quantization else f"{own}\n\n{THEIR_USAGE.format(opened=opened)}"
 
     def _shape(self) -> str:
         config, tokenizer = self.model.config, self.model.tokenizer
@@ -142,13 +143,13 @@ class Card:
             return limits
         if changed := self.model.quantization or _other_dtype(self.model):
             limits.append(
-                "What this card says was measured with the weights of the run, in float32, before "
-                f"they were rounded to {changed}."
+                "What this card says was measured with the weights of the run, before they were "
+                f"rounded to {changed}."
             )
         if self.facts.config.training.init_from is None:
             limits.append(
                 "It was trained to predict the next token of its data, and nothing else: it "
-                "continues texts, and was not taught to follow instructions."
+                "continues texts."
             )
         limits.append(
             "Whether its texts are true, biased or harmful is not known from the files of the run, "
@@ -167,7 +168,7 @@ OWN_USAGE = """With [{library}]({project}):
 ```python
 from gpt2 import GPT2, GenerationConfig, generate
 
-model = GPT2.from_pretrained({name})
+model = GPT2.{opened}
 print(generate(model, ["The"], GenerationConfig(max_new_tokens=20, top_k=50))[0].text)
 ```"""
 THEIR_USAGE = """With transformers:
@@ -175,12 +176,17 @@ THEIR_USAGE = """With transformers:
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained({name})
-model = AutoModelForCausalLM.from_pretrained({name})
+tokenizer = AutoTokenizer.{opened}
+model = AutoModelForCausalLM.{opened}
 inputs = tokenizer("The", return_tensors="pt")
 tokens = model.generate(**inputs, max_new_tokens=20, do_sample=True, top_k=50)
 print(tokenizer.decode(tokens[0]))
 ```"""
+
+
+def opened_as(name: str) -> str:
+    """Return the end of the code by which a card opens the model of that name."""
+    return well_formed(f"from_pretrained({json.dumps(name, ensure_ascii=False)})")
 
 
 def _vocabulary(tokenizer: Tokenizer | None) -> str:

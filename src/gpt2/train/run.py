@@ -28,6 +28,7 @@ from gpt2.train.build import build
 from gpt2.train.changes import ALWAYS_ALLOWED, describe_changes
 from gpt2.train.checkpoint_writer import CheckpointWriter, checkpoint_writer
 from gpt2.train.distributed import Processes, joined
+from gpt2.train.evaluations import drop_evaluations_after
 from gpt2.train.interruption import (
     DIVERGED,
     TIME_IS_UP,
@@ -301,6 +302,7 @@ def _recording(
             if name not in ALWAYS_ALLOWED
         }
         if accepted:
+            drop_evaluations_after(run, state.step)
             metrics.write({"step": state.step, "changed": accepted})
 
         def record(row: Row) -> None:

@@ -111,6 +111,13 @@ def test_the_ratio_is_the_median_of_the_rounds_own_ratios(
     assert rows["nanogpt-like"].tokens_per_second == 64 / 4.0
 
 
+def test_a_peer_that_is_named_twice_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_run", lambda job: times(1.0))
+    monkeypatch.setattr(training, "measure_peaks", lambda *_: PEAKS)
+    report = measure(RUN, against=["nanogpt-like", "nanogpt-like"], rounds=2)
+    assert [row.engine for row in report.rows] == ["gpt2", "nanogpt-like"]
+
+
 def test_parts_are_those_of_one_round_so_that_they_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = {"gpt2": [times(1.0, mlp=5.0), times(1.0, mlp=2.0), times(1.0, mlp=3.0)]}
     rows = measured(monkeypatch, rounds, [PEAKS] * 4)

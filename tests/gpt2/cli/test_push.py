@@ -163,7 +163,7 @@ def test_a_quantized_model_says_that_its_figures_are_of_another_form(
     card = (hub_server.folder / "someone/small/README.md").read_text(encoding="utf-8")
     assert len([*code_of(card)]) == 1
     assert "library_name: gpt2-from-scratch" in card
-    assert "in float32, before they were rounded to int8" in card
+    assert "before they were rounded to int8" in card
 
 
 def test_a_checkpoint_has_the_card_of_its_step(run: Path, tmp_path: Path) -> None:
@@ -198,6 +198,32 @@ def test_a_card_that_was_edited_is_the_one_that_is_pushed_unless_the_weights_cha
     assert export(*half) == 0
     card = (hub_server.folder / "someone/half/README.md").read_text(encoding="utf-8")
     assert "stored as bfloat16" in card
+
+
+def test_a_card_that_is_kept_opens_the_repository_that_it_is_pushed_to(
+    run: Path, hub_server: Hub, tmp_path: Path
+) -> None:
+    out = tmp_path / "published"
+    assert export("--model", run, "--out", out, "--license", "mit") == 0
+    assert 'from_pretrained("published")' in (out / "README.md").read_text(encoding="utf-8")
+    assert export("--model", out, "--push-to-hub", "someone/tiny") == 0
+    card = (hub_server.folder / "someone/tiny/README.md").read_text(encoding="utf-8")
+    assert card.count('from_pretrained("someone/tiny")') == 3
+    assert "published" not in "".join(code_of(card))
+    assert "license: mit" in card
+
+
+def test_a_model_that_replaces_another_does_not_keep_its_card(
+    run: Path, stored: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert export("--model", run, "--out", out) == 0
+    assert export("--model", stored, "--out", out) == 1
+    assert "## Training" in (out / "README.md").read_text(encoding="utf-8")
+    assert export("--model", stored, "--out", out, "--force") == 0
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "## The model" in card
+    assert "## Training" not in card
 
 
 def test_a_model_made_from_one_on_the_hub_names_it(hub_server: Hub, model: GPT2) -> None:
@@ -250,6 +276,7 @@ def test_the_commands_of_the_documentation_work(
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0, line
     first = {path.name: path.read_bytes() for path in Path("runs/published").iterdir()}
+    first["README.md"] = first["README.md"].replace(b'("published")', b'("someone/demo")')
     pushed = hub_server.folder / "someone/demo"
     assert {
         path.name: path.read_bytes() for path in pushed.iterdir() if path.name in first

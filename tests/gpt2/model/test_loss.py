@@ -62,6 +62,18 @@ def test_it_is_cross_entropy_in_value_and_gradients(vocabulary: int, tokens: int
         assert relative_error(got, gradient) < 1e-5
 
 
+@pytest.mark.parametrize("limit", ["CHUNK_BYTES", "PART_LOGITS"])
+def test_a_vocabulary_larger_than_the_limit_takes_a_token_at_a_time(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"gpt2.model.loss.{limit}", 10)
+    hidden, weight, targets = inputs(3, 30)
+    expected = torch.autograd.grad(plain(hidden, weight, targets), [hidden, weight])
+    loss = linear_cross_entropy(hidden, weight, targets)
+    for got, wanted in zip(torch.autograd.grad(loss, [hidden, weight]), expected, strict=True):
+        assert relative_error(got, wanted) < 1e-5
+
+
 def test_two_tokens_cost_what_is_computed_by_hand() -> None:
     # Logits (0, ln 3) and (0, 0): the targets have probabilities 3/4 and 1/2.
     hidden = torch.tensor([[1.0], [0.0]])

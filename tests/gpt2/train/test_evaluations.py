@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from gpt2.errors import CheckpointError
-from gpt2.train.evaluations import EVALUATIONS_FILE, evaluations_table, read_evaluations
+from gpt2.train.evaluations import (
+    EVALUATIONS_FILE,
+    drop_evaluations_after,
+    evaluations_table,
+    read_evaluations,
+)
 
 HELLASWAG: dict[str, Any] = {
     "evaluation": "hellaswag",
@@ -98,3 +103,11 @@ def test_a_wrong_line_is_named_with_what_to_do(
     with pytest.raises(CheckpointError, match="remove that line") as raised:
         read_evaluations(tmp_path)
     assert message in str(raised.value)
+
+
+def test_rows_of_later_steps_are_dropped_and_the_others_stay_to_the_byte(tmp_path: Path) -> None:
+    earlier = json.dumps(HELLASWAG | {"step": 300}, indent=None, separators=(",", ":")) + "\n"
+    drop_evaluations_after(tmp_path, 300)  # a run without evaluations
+    write(tmp_path, HELLASWAG, end=earlier)
+    drop_evaluations_after(tmp_path, 300)
+    assert (tmp_path / EVALUATIONS_FILE).read_text(encoding="utf-8") == earlier

@@ -163,6 +163,28 @@ def test_an_evaluation_has_its_convention_its_counts_and_its_references(
     assert "| acc_norm | not finite |  |" in card
 
 
+def test_names_with_signs_of_markdown_are_shown_as_they_are(model: GPT2, facts: CardFacts) -> None:
+    row = {
+        "evaluation": "harness",
+        "step": 4,
+        "data": [["/x/a`b`<img src=x>.txt", "0123456789"]],
+        "a*b*[c](d)": 1.0,
+        "standard_errors": {"a*b*[c](d)": None},
+        "notes": [r"a\b", "two\n# lines"],
+    }
+    card = text(model, name="new\n# line", facts=replace(facts, evaluations=[row]))
+    assert "\n# new # line\n" in card
+    assert r"### harness: a\`b\`\<img src=x>.txt (sha256 01234567)" in card
+    assert r"| a\*b\*\[c](d) | 1 |" in card
+    assert "- a\\\\b\n- two # lines\n" in card
+
+
+def test_a_model_that_has_diverged_is_published_as_such(model: GPT2, facts: CardFacts) -> None:
+    rows = [{"step": 2, "val_loss": 3.0}, {"step": 4, "val_loss": None}]
+    card = text(model, facts=replace(facts, rows=rows))
+    assert "| held-out loss | not finite: the weights have diverged |" in card
+
+
 def test_hellaswag_of_the_training_has_its_convention(model: GPT2, facts: CardFacts) -> None:
     row = {"step": 4, "val_loss": 3.0, "hellaswag_acc": 0.25, "hellaswag_acc_norm": 0.3}
     card = text(model, facts=replace(facts, rows=[row]))
@@ -201,7 +223,7 @@ def test_a_license_is_in_the_metadata_and_in_the_text(model: GPT2) -> None:
 
 
 def test_rounded_weights_are_told_beside_what_was_measured(model: GPT2, facts: CardFacts) -> None:
-    measured = "measured with the weights of the run, in float32, before they were rounded to"
+    measured = "measured with the weights of the run, before they were rounded to"
     assert measured not in text(model, facts=facts)
     assert f"{measured} bfloat16." in text(model.to(torch.bfloat16), facts=facts)
     model.to(torch.float32)

@@ -523,6 +523,18 @@ def test_an_accepted_change_need_not_be_named_again_after_a_kill(
         resume(tmp_path, changed(other, "optimizer", beta1=0.5))
 
 
+def test_an_accepted_change_drops_evaluations_of_the_weights_that_it_replaces(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptedRunError):
+        start(changed(config, "training", max_hours=1e-9), tmp_path)
+    of_step = '{"evaluation": "cloze", "step": %d}\n'
+    (tmp_path / "evaluations.jsonl").write_text(of_step % 1 + of_step % 2)
+    other = changed(config, "optimizer", learning_rate=0.5)
+    resume(tmp_path, other, allow_changes=["optimizer.learning_rate"])
+    assert (tmp_path / "evaluations.jsonl").read_text() == of_step % 1
+
+
 def test_a_run_cannot_end_before_what_it_has_done(config: RunConfig, tmp_path: Path) -> None:
     start(config, tmp_path)
     shorter = changed(config, "training", steps=3)
