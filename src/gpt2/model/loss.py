@@ -19,7 +19,7 @@ from gpt2.devices import product_dtype
 
 IGNORED = -100  # as a target: the token is not counted
 CHUNK_BYTES = 2**27  # of a chunk's logits at most; few chunks, as each adds to the head's gradient
-PART_LOGITS = 2**23  # at a time on a CPU, or without gradients: their probabilities are float32
+PART_LOGITS = 2**22  # at a time on a CPU, or without gradients: their probabilities are float32
 ROWS_ADDED = 2**12  # on a CPU: of the head's gradient at a time
 ALIGNMENT = 64  # matrix products are faster where the vocabulary is a multiple of it
 
@@ -43,11 +43,11 @@ def linear_cross_entropy(
         apply: Callable[..., Tensor] = _LinearCrossEntropy.apply  # torch leaves it untyped
         return apply(hidden, weight, targets, ignore_index)
     head = _padded(weight, product_dtype(hidden))
-    length = min(PART_LOGITS // len(head), -(-len(targets) // 2))
+    length = _even_length(len(targets), PART_LOGITS // len(head))
     losses = []
     for rows, chunk_targets in _chunks(hidden.to(head.dtype), targets, length=length):
-        loss = _probabilities_and_loss(rows, head, len(weight), chunk_targets, ignore_index)[1]
-        losses.append(loss)
+        logits = F.linear(rows, head)
+        losses.append(_probabilities_and_loss(logits, len(weight), chunk_targets, ignore_index)[1])
     return torch.stack(losses).sum() / (targets != ignore_index).sum()
 
 
@@ -57,32 +57,20 @@ class _LinearCrossEntropy(Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignore_index: int
     ) -> Tensor:
         head = _padded(weight, product_dtype(hidden))  # (V', C), V' a multiple of ALIGNMENT
-        on_cpu = head.device.type == "cpu"
-        if on_cpu and head.dtype != torch.float32:
+        if head.device.type == "cpu" and head.dtype != torch.float32:
             head = head.t().contiguous().t()  # a CPU sums along such columns in 3/4 of the time
         head_gradient = torch.zeros(head.shape, dtype=torch.float32, device=head.device)
         hidden_gradient = torch.empty_like(hidden, dtype=head.dtype)
-        length = max(1, min(CHUNK_BYTES // (head.itemsize * len(head)), -(-len(targets) // 2)))
+        length = _even_length(len(targets), CHUNK_BYTES // (head.itemsize * len(head)))
         buffer = hidden_gradient.new_empty(length, len(head))
         losses = []
         chunks = _chunks(hidden.to(head.dtype), targets, hidden_gradient, length=length)
         for rows, chunk_targets, chunk_gradient in chunks:
-            # Of the losses by the logits: their probabilities, less 1 at the target.
-            gradient = buffer[: len(rows)]
-            part_length = PART_LOGITS // len(head) if on_cpu else length
-            parts = _chunks(rows, chunk_targets, gradient, length=part_length)
-            for part, part_targets, part_gradient in parts:
-                probabilities, loss = _probabilities_and_loss(
-                    part, head, len(weight), part_targets, ignore_index
-                )
-                losses.append(loss)
-                each = torch.arange(len(part), device=part.device)
-                probabilities[each, _counted_or_0(part_targets, ignore_index)] -= 1
-                part_gradient.copy_(probabilities)
-                del probabilities  # or the next part's would be made beside them
+            logits = torch.mm(rows, head.t(), out=buffer[: len(rows)])
+            losses.append(_turn_into_gradient(logits, len(weight), chunk_targets, ignore_index))
             counted = (chunk_targets != ignore_index).to(head.dtype)[:, None]
-            torch.mm(gradient, head, out=chunk_gradient).mul_(counted)
-            _add_product(head_gradient, gradient.t(), rows * counted)
+            torch.mm(logits, head, out=chunk_gradient).mul_(counted)
+            _add_product(head_gradient, logits.t(), rows * counted)
         count = (targets != ignore_index).sum()
         ctx.save_for_backward(hidden_gradient, head_gradient[: len(weight)], count)
         ctx.dtypes = hidden.dtype, weight.dtype
@@ -107,16 +95,40 @@ def _padded(weight: Tensor, dtype: torch.dtype) -> Tensor:  # (V, C) -> (V', C)
     return F.pad(weight.detach().to(dtype), (0, 0, 0, -len(weight) % ALIGNMENT))
 
 
+def _even_length(tokens: int, most: int) -> int:
+    """Return the length of chunks, at least two and nearly alike, of at most `most` tokens."""
+    count = max(2, -(-tokens // max(1, most)))
+    return max(1, -(-tokens // count))
+
+
 def _chunks(*tensors: Tensor, length: int) -> Iterator[tuple[Tensor, ...]]:
     """Split tensors along their first dimension, all at the same places."""
-    return zip(*(tensor.split(max(1, length)) for tensor in tensors), strict=True)
+    return zip(*(tensor.split(length) for tensor in tensors), strict=True)
+
+
+def _turn_into_gradient(
+    logits: Tensor, vocabulary: int, targets: Tensor, ignore_index: int
+) -> Tensor:  # (N, V'), (N,) -> ()
+    """Return the sum of the losses, and replace the logits by its gradient by them.
+
+    That is their probabilities, less 1 at the target.
+    """
+    length = max(1, PART_LOGITS // logits.size(1)) if logits.device.type == "cpu" else len(logits)
+    losses = []
+    for part, part_targets in _chunks(logits, targets, length=length):
+        probabilities, loss = _probabilities_and_loss(part, vocabulary, part_targets, ignore_index)
+        each = torch.arange(len(part), device=part.device)
+        probabilities[each, _counted_or_0(part_targets, ignore_index)] -= 1
+        part.copy_(probabilities)
+        del probabilities  # or the next part's would be made beside them
+        losses.append(loss)
+    return torch.stack(losses).sum()
 
 
 def _probabilities_and_loss(
-    rows: Tensor, head: Tensor, vocabulary: int, targets: Tensor, ignore_index: int
-) -> tuple[Tensor, Tensor]:  # (N, C), (V', C), (N,) -> (N, V'), ()
+    logits: Tensor, vocabulary: int, targets: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:  # (N, V'), (N,) -> (N, V'), ()
     """Return the probabilities of all tokens, in float32, and the sum of the targets' losses."""
-    logits = F.linear(rows, head)
     logits[:, vocabulary:] = float("-inf")  # the padding
     probabilities = logits.softmax(dim=-1, dtype=torch.float32)
     # ln(sum of exp(logits)), from the likeliest token: the probability of the target may be 0.
