@@ -133,13 +133,20 @@ class Export(ModelName):
         if stays and is_local(self.model) and (directory / CARD_FILE).is_file():
             return _kept_card(directory, self.push_to_hub)
         facts = _facts(directory)
-        # A card that is in the directory already, and may be replaced, is of another model.
-        replaces = self.out is not None and (self.out / CARD_FILE).exists()
+        # A card that an export has left in the directory is of another model.
+        replaces = self.out is not None and _is_card(self.out / CARD_FILE)
         if facts is None and self.push_to_hub is None and self.license is None and not replaces:
             return {}
         name = self.push_to_hub or (self.out or Path()).resolve().name
         base = None if is_local(self.model) else hub_name(self.model)
         return Card(name=name, model=model, facts=facts, base=base, license=self.license).files()
+
+
+def _is_card(file: Path) -> bool:
+    """Return whether a file is a card that an export has written, and no text of somebody."""
+    from gpt2.train.model_card import SIGNATURE
+
+    return file.is_file() and SIGNATURE.encode() in file.read_bytes()
 
 
 def _kept_card(directory: Path, repository: str | None) -> dict[str, bytes]:

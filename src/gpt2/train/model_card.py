@@ -28,6 +28,7 @@ from llm_tokenizer import Tokenizer, well_formed
 CARD_FILE, PICTURE_FILE = "README.md", "loss.png"
 PROJECT = "https://github.com/gpt2-from-scratch/gpt2-from-scratch"
 LIBRARY = "gpt2-from-scratch"
+SIGNATURE = "This card was written by `gpt2 export`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +100,9 @@ class Card:
 
     def _about(self) -> str:
         count = f"{self.model.num_parameters():,}"
-        writer = f"`gpt2 export` of [{LIBRARY}]({PROJECT})"
+        writer = f"[{LIBRARY}]({PROJECT})"
         if self.facts is None:
-            return f"A GPT-2 of {count} parameters. This card was written by {writer}."
+            return f"A GPT-2 of {count} parameters. {SIGNATURE} of {writer}."
         source = self.facts.config.training.init_from
         if source is None:
             begun = "random weights"
@@ -109,7 +110,7 @@ class Card:
             begun = f"`{source}`" if not is_path(source) else "the weights of another model"
         return (
             f"A GPT-2 of {count} parameters, trained from {begun} for {self.facts.state.step:,} "
-            f"steps. This card was written by {writer} from the files of the run; what they do not "
+            f"steps. {SIGNATURE} of {writer} from the files of the run; what they do not "
             "hold is left out."
         )
 

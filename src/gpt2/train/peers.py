@@ -49,7 +49,7 @@ class Peers:
         self._numbers = itertools.count()
         self._heard = [time.monotonic()] * len(members)  # when, of each
         self._ended = False  # whether any process has
-        self._missing: list[int] = []  # those that have ended without a word
+        self._missing: list[int] = []  # those that are lost without a word
         self._over = threading.Event()
         for work in (self._listen, self._watch):
             threading.Thread(target=work, daemon=True).start()
@@ -127,6 +127,7 @@ class Peers:
             if looked - before > self.limit / 2:  # this process was stopped, as by Ctrl-Z
                 self._heard = [looked] * len(self.members)
             if silent := silent_ranks(self.members, self._heard, looked, self.limit, self.own):
+                self._missing = list(silent)
                 self._end(self._error(silence(self.members, silent, self.limit)))
                 return
             if not self._ended:
@@ -138,9 +139,14 @@ class Peers:
     def _end(self, error: LostProcessError) -> None:
         with suppress(Exception):  # such as a checkpoint that cannot be written, which is logged
             self.finish()
-        if not self._over.is_set():  # by the main thread, which has noticed it meanwhile
-            log(f"error: {error}")
-            os._exit(1)
+        if self._over.is_set():  # by the main thread, which has noticed it meanwhile
+            return
+        log(f"error: {error}")
+        if 0 not in self._missing:  # else the store is out of reach
+            # Not before the others have noticed it, too: they would take this process for the lost.
+            self.report(error)
+            self.leave()
+        os._exit(1)
 
     def _ends(self) -> list[str | None]:
         """Return why each process has ended: None while it lives, "" if for the end of another."""

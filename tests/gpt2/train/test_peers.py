@@ -1,5 +1,6 @@
 """Whether others are alive, with a store in memory and several `Peers` in one process."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,15 +105,17 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, li
     yield event, lines
 
 
-def test_a_process_ends_when_another_gives_no_sign_of_life(
-    peers_of: PeersOf, ended: tuple[threading.Event, list[str]]
+def test_a_process_ends_when_another_gives_no_sign_of_life_and_lets_the_others_know(
+    peers_of: PeersOf, ended: tuple[threading.Event, list[str]], store: HashStore
 ) -> None:
     peers_of(0, limit=0.5)
     assert ended[0].wait(60)
-    assert ended[1] == [
-        "error: no sign of life for 0.5 seconds (training.timeout_seconds) from a (process 1), "
+    why = (
+        "no sign of life for 0.5 seconds (training.timeout_seconds) from a (process 1), "
         "b (process 2)"
-    ]
+    )
+    assert ended[1] == [f"error: {why}"]
+    assert json.loads(store.get("end/0")) == why
 
 
 def test_a_process_ends_when_its_main_thread_does_not_notice_that_another_has_failed(
